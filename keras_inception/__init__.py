@@ -1,0 +1,34 @@
+"""Inception networks for production: build, train, export and serve.
+
+Public names are loaded on first use: importing this package loads neither Keras nor TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from keras_inception.version import __version__
+
+if TYPE_CHECKING:
+    from keras_inception.models.application import loss_weights
+    from keras_inception.models.inception_v1 import InceptionV1
+    from keras_inception.models.inception_v3 import InceptionV3
+
+_HOMES = {
+    "loss_weights": "keras_inception.models.application",
+    "InceptionV1": "keras_inception.models.inception_v1",
+    "InceptionV3": "keras_inception.models.inception_v3",
+}
+
+__all__ = ["InceptionV1", "InceptionV3", "__version__", "loss_weights"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""The networks, one file each: words from ``layers``, the shell from ``application``."""

@@ -1,0 +1,129 @@
+"""Inception v3: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision",
+arXiv:1512.00567.
+
+Table 1, with its three kinds of modules: figure 5 on the 35 x 35 grid, figure 6 (n = 7) on the
+17 x 17, figure 7 on the 8 x 8, and figure 10's reductions between them. Large kernels are taken
+apart: a 7x7 becomes a 1x7 and a 7x1, and on the smallest grid a 3x3 becomes a 1x3 beside a 3x1.
+
+The columns stand in the order of the released weights, which decides the concat: 1x1 first, pool
+last.
+
+Variants:
+
+- ``"slim"`` (the default, since it is what every ImageNet weight by Google and Keras was trained
+  with): the second column of figure 5 is one 5x5 where the paper's figure has two 3x3, and average
+  pools leave the padding out of the mean.
+- ``"torchvision"``: average pools count the padding in, as torchvision's and timm's weights want.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from keras import layers
+
+from keras_inception.models.application import AuxiliaryHead, Network, application
+from keras_inception.models.layers import (
+    Tensor,
+    avg_pool,
+    chain,
+    columns,
+    concat,
+    conv,
+    max_pool,
+    stem,
+)
+
+V: Final = "valid"
+
+
+def body(x: Tensor, variant: str) -> Tensor:
+    """Table 1, from the image to the 8 x 8 x 2048 before the average pool."""
+    # 299 x 299 x 3
+    x = stem(
+        x,
+        conv(32, 3, 2, V),    # 149 x 149 x 32
+        conv(32, 3, 1, V),    # 147 x 147 x 32
+        conv(64, 3),          # 147 x 147 x 64
+        max_pool(3, 2, V),    # 73 x 73 x 64
+        conv(80, 1, 1, V),    # 73 x 73 x 80
+        conv(192, 3, 1, V),   # 71 x 71 x 192
+        max_pool(3, 2, V),    # 35 x 35 x 192
+    )  # fmt: skip
+    x = inception_a(x, 32, "mixed_5b")  # 35 x 35 x 256
+    x = inception_a(x, 64, "mixed_5c")  # 35 x 35 x 288
+    x = inception_a(x, 64, "mixed_5d")  # 35 x 35 x 288
+    x = reduction_a(x, "mixed_6a")  # 17 x 17 x 768
+    x = inception_b(x, 128, "mixed_6b")
+    x = inception_b(x, 160, "mixed_6c")
+    x = inception_b(x, 160, "mixed_6d")
+    x = inception_b(x, 192, "mixed_6e")  # 17 x 17 x 768
+    x = reduction_b(x, "mixed_7a")  # 8 x 8 x 1280
+    x = inception_c(x, "mixed_7b")  # 8 x 8 x 2048
+    x = inception_c(x, "mixed_7c")  # 8 x 8 x 2048
+    return x
+
+
+# fmt: off
+def inception_a(x: Tensor, pool: int, name: str) -> Tensor:
+    """Figure 5: the 35 x 35 grid."""
+    return concat(x, [conv(64, 1)],
+                     [conv(48, 1), conv(64, 5)],
+                     [conv(64, 1), conv(96, 3), conv(96, 3)],
+                     [avg_pool(3), conv(pool, 1)], name=name)
+
+
+def reduction_a(x: Tensor, name: str) -> Tensor:
+    """Figure 10: from the 35 x 35 to the 17 x 17 grid, columns that halve side by side."""
+    return concat(x, [conv(384, 3, 2, V)],
+                     [conv(64, 1), conv(96, 3), conv(96, 3, 2, V)],
+                     [max_pool(3, 2, V)], name=name)
+
+
+def inception_b(x: Tensor, c: int, name: str) -> Tensor:
+    """Figure 6 with n = 7: the 17 x 17 grid."""
+    return concat(x, [conv(192, 1)],
+                     [conv(c, 1), conv(c, (1, 7)), conv(192, (7, 1))],
+                     [conv(c, 1), conv(c, (7, 1)), conv(c, (1, 7)), conv(c, (7, 1)),
+                      conv(192, (1, 7))],
+                     [avg_pool(3), conv(192, 1)], name=name)
+
+
+def reduction_b(x: Tensor, name: str) -> Tensor:
+    """Figure 10's idea again: from the 17 x 17 to the 8 x 8 grid."""
+    return concat(x, [conv(192, 1), conv(320, 3, 2, V)],
+                     [conv(192, 1), conv(192, (1, 7)), conv(192, (7, 1)), conv(192, 3, 2, V)],
+                     [max_pool(3, 2, V)], name=name)
+
+
+def inception_c(x: Tensor, name: str) -> Tensor:
+    """Figure 7: the 8 x 8 grid, where columns widen into a 1x3 beside a 3x1."""
+    wide = columns([conv(384, (1, 3))], [conv(384, (3, 1))])
+    return concat(x, [conv(320, 1)],
+                     [conv(384, 1), wide],
+                     [conv(448, 1), conv(384, 3), wide],
+                     [avg_pool(3), conv(192, 1)], name=name)
+# fmt: on
+
+
+def auxiliary(x: Tensor, name: str) -> Tensor:
+    """Figure 8's auxiliary classifier on the last 17 x 17 grid, up to its 768 features."""
+    x = chain(x, avg_pool(5, 3, V), conv(128, 1), name=name)  # 5 x 5 x 128
+    x = conv(768, x.shape[1:3], 1, V)(x, f"{name}_c")  # the whole map: 1 x 1 x 768
+    return layers.Flatten(name=f"{name}_flatten")(x)
+
+
+InceptionV3 = application(
+    Network(
+        title="InceptionV3",
+        name="inception_v3",
+        body=body,
+        size=299,
+        minimum=75,
+        dropout=0.2,
+        variants={"slim": {}, "torchvision": {"average_counts_padding": True}},
+        auxiliary={"aux": AuxiliaryHead(on="mixed_6e", body=auxiliary)},
+        aux_minimum=107,
+    ),
+    doc=__doc__,
+)

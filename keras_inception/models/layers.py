@@ -1,0 +1,249 @@
+"""The vocabulary in which the networks are written.
+
+A word is made once and applied to a feature map: ``conv(64, 3)(x, name)``. Three forms join
+words, and each reads like the papers' figures:
+
+- ``stem(x, conv(...), max_pool(...))``: one after the other, from the image to the first module,
+- ``concat(x, [conv(...)], [conv(...), conv(...)], name="mixed_5b")``: columns side by side, each
+  list one column of the figure, joined along the channels in the order given,
+- ``columns([...], [...])``: the same as a word, for columns inside a chain or another column.
+
+Every ``conv`` is a convolution without bias, batch normalization (beta, no gamma) and a ReLU.
+``padding`` is Keras's: ``"same"`` keeps the grid at stride 1, ``"valid"`` pads nothing and shrinks
+it. Feature maps are channels_last throughout: [batch, height, width, channels].
+
+Layer names are derived from where a word stands, never typed: module, branch (from 0), position
+in its column (from a), kernel. So ``mixed_5b_branch_2_c_3x3`` is the third word of the third
+column of ``mixed_5b``, ``..._bn`` and ``..._relu`` follow it, and the join bears the module's own
+name, ``mixed_5b``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from string import ascii_lowercase
+from typing import Any, Literal
+
+from keras import layers
+
+Padding = Literal["same", "valid"] | int
+CHANNELS_LAST = "channels_last"  # whatever the user's keras.json says
+Tensor = Any  # a symbolic keras.KerasTensor; Keras publishes no types
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """What holds for every word of the network being built.
+
+    Args:
+        width: factor on every filter count, the result kept divisible by 8.
+        momentum: of batch norm's moving statistics.
+        epsilon: of batch norm, added to the variance.
+        small: build for small images: the stem loses halvings (see :func:`stem`), and what the
+            papers pad ``valid`` is padded ``same``, since it would eat up a small grid.
+        average_counts_padding: whether a ``same`` average pool divides by the whole window at the
+            border (torchvision, Caffe) or by the part of it inside the image (TensorFlow, Keras).
+    """
+
+    width: float = 1.0
+    momentum: float = 0.99
+    epsilon: float = 1e-3
+    small: bool = False
+    average_counts_padding: bool = False
+
+    def padding(self, published: Padding) -> Padding:
+        """The published padding, or ``"same"`` throughout for small images."""
+        return "same" if self.small else published
+
+
+_PUBLISHED = Conventions()
+_conventions: ContextVar[Conventions] = ContextVar("conventions", default=_PUBLISHED)
+
+
+@contextlib.contextmanager
+def conventions(**changes: Any) -> Iterator[None]:
+    """Build networks under other conventions: ``with conventions(width=0.5): ...``"""
+    token = _conventions.set(replace(_conventions.get(), **changes))
+    try:
+        yield
+    finally:
+        _conventions.reset(token)
+
+
+def scaled(filters: int) -> int:
+    """A published filter count times the width, to the nearest multiple of 8 from 8 up.
+
+    At width 1 it is the published count, whatever that divides by.
+    """
+    width = _conventions.get().width
+    return filters if width == 1.0 else max(8, 8 * round(filters * width / 8))
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution, batch normalization and ReLU; see :func:`conv`."""
+
+    filters: int
+    kernel_size: tuple[int, int]
+    strides: int
+    padding: Padding
+
+    def __call__(self, x: Tensor, name: str) -> Tensor:
+        current = _conventions.get()
+        name = f"{name}_{self.kernel_size[0]}x{self.kernel_size[1]}"
+        padding = current.padding(self.padding)
+        if isinstance(padding, int):
+            x = layers.ZeroPadding2D(padding, CHANNELS_LAST, name=f"{name}_pad")(x)
+            padding = "valid"
+        x = layers.Conv2D(
+            scaled(self.filters),
+            self.kernel_size,
+            strides=self.strides,
+            padding=padding,
+            data_format=CHANNELS_LAST,
+            use_bias=False,
+            kernel_initializer="he_normal",
+            name=name,
+        )(x)
+        return _batch_norm_relu(x, name)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A max or average pool over a square window; see :func:`max_pool`, :func:`avg_pool`."""
+
+    kind: Literal["max", "avg"]
+    pool_size: int
+    strides: int
+    padding: Padding
+
+    def __call__(self, x: Tensor, name: str) -> Tensor:
+        current = _conventions.get()
+        name = f"{name}_{self.kind}_pool"
+        padding = current.padding(self.padding)
+        if self.kind == "max":
+            return layers.MaxPooling2D(
+                self.pool_size, self.strides, padding, CHANNELS_LAST, name=name
+            )(x)
+        if padding == "same" and current.average_counts_padding:
+            # Zeros made explicit are part of the image to the pool, so they count in its mean.
+            x = layers.ZeroPadding2D(self.pool_size // 2, CHANNELS_LAST, name=f"{name}_pad")(x)
+            padding = "valid"
+        return layers.AveragePooling2D(
+            self.pool_size, self.strides, padding, CHANNELS_LAST, name=name
+        )(x)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns side by side, joined along the channels; see :func:`columns`."""
+
+    columns: tuple[tuple[Word, ...], ...]
+
+    def __call__(self, x: Tensor, name: str) -> Tensor:
+        outputs = []
+        for index, column in enumerate(self.columns):
+            outputs.append(chain(x, *column, name=f"{name}_branch_{index}"))
+        return layers.Concatenate(axis=-1, name=name)(outputs)
+
+
+Word = Conv | Pool | Columns
+
+
+def conv(
+    filters: int,
+    kernel_size: int | tuple[int, int],
+    strides: int = 1,
+    padding: Padding = "same",
+) -> Conv:
+    """Convolution without bias, batch normalization, ReLU.
+
+    Args:
+        filters: output channels at width 1.
+        kernel_size: height and width; one number for both. ``(1, 7)`` is the papers' 1x7.
+        strides: of both directions.
+        padding: ``"same"``, ``"valid"``, or pixels of zeros on every side, which only a third
+            party's weights can ask for.
+    """
+    if isinstance(kernel_size, int):
+        kernel_size = (kernel_size, kernel_size)
+    return Conv(filters, kernel_size, strides, padding)
+
+
+def max_pool(pool_size: int, strides: int = 1, padding: Padding = "same") -> Pool:
+    """The maximum of a ``pool_size`` x ``pool_size`` window, channel by channel."""
+    return Pool("max", pool_size, strides, padding)
+
+
+def avg_pool(pool_size: int, strides: int = 1, padding: Padding = "same") -> Pool:
+    """The mean of a ``pool_size`` x ``pool_size`` window, channel by channel: a blur."""
+    return Pool("avg", pool_size, strides, padding)
+
+
+def columns(*side_by_side: Sequence[Word]) -> Columns:
+    """Columns side by side as one word: ``[conv(384, 1), columns([conv(...)], [conv(...)])]``."""
+    return Columns(tuple(tuple(column) for column in side_by_side))
+
+
+def chain(x: Tensor, *words: Word, name: str) -> Tensor:
+    """Apply words one after the other; the letters a, b, c in the names are their positions."""
+    for letter, word in zip(ascii_lowercase, words, strict=False):
+        x = word(x, f"{name}_{letter}")
+    return x
+
+
+def concat(x: Tensor, *side_by_side: Sequence[Word], name: str) -> Tensor:
+    """Columns side by side on ``x``, joined along the channels in the order given."""
+    return columns(*side_by_side)(x, name)
+
+
+def stem(x: Tensor, *words: Word) -> Tensor:
+    """Words one after the other, from the image to the first module.
+
+    For small images halvings (strides and pools) are taken out from the front, until the first
+    module sees at least 14 x 14: an image of 28 to 55 pixels is halved once, of 56 to 111 twice.
+    A size of ``None`` counts as 32. A 7x7 convolution, made for the stride that is gone, becomes
+    3x3.
+    """
+    if _conventions.get().small:
+        shorter_side = min(side or 32 for side in x.shape[1:3])
+        halvings = max(0, math.floor(math.log2(shorter_side / 14)))
+        words = tuple(_keep_halvings(words, halvings))
+    return chain(x, *words, name="stem")
+
+
+def _keep_halvings(words: Sequence[Word], halvings: int) -> Iterator[Word]:
+    surplus = sum(map(_halves, words)) - halvings
+    for word in words:
+        if surplus > 0 and _halves(word):
+            surplus -= 1
+            if isinstance(word, Pool):
+                continue
+            word = _without_stride(word)
+        yield word
+
+
+def _halves(word: Word) -> bool:
+    if isinstance(word, Columns):
+        return any(_halves(inner) for column in word.columns for inner in column)
+    return word.strides == 2
+
+
+def _without_stride(word: Word) -> Word:
+    if isinstance(word, Columns):
+        return Columns(tuple(tuple(map(_without_stride, column)) for column in word.columns))
+    if isinstance(word, Conv) and word.kernel_size == (7, 7):
+        return replace(word, strides=1, kernel_size=(3, 3))
+    return replace(word, strides=1)
+
+
+def _batch_norm_relu(x: Tensor, name: str) -> Tensor:
+    current = _conventions.get()
+    x = layers.BatchNormalization(
+        momentum=current.momentum, epsilon=current.epsilon, scale=False, name=f"{name}_bn"
+    )(x)
+    return layers.Activation("relu", name=f"{name}_relu")(x)
