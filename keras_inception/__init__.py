@@ -12,16 +12,32 @@ from keras_inception.version import __version__
 
 if TYPE_CHECKING:
     from keras_inception.models.application import loss_weights
+    from keras_inception.models.inception_resnet import InceptionResNetV1, InceptionResNetV2
     from keras_inception.models.inception_v1 import InceptionV1
+    from keras_inception.models.inception_v2 import InceptionV2
     from keras_inception.models.inception_v3 import InceptionV3
+    from keras_inception.models.inception_v4 import InceptionV4
 
 _HOMES = {
     "loss_weights": "keras_inception.models.application",
+    "InceptionResNetV1": "keras_inception.models.inception_resnet",
+    "InceptionResNetV2": "keras_inception.models.inception_resnet",
     "InceptionV1": "keras_inception.models.inception_v1",
+    "InceptionV2": "keras_inception.models.inception_v2",
     "InceptionV3": "keras_inception.models.inception_v3",
+    "InceptionV4": "keras_inception.models.inception_v4",
 }
 
-__all__ = ["InceptionV1", "InceptionV3", "__version__", "loss_weights"]
+__all__ = [
+    "InceptionResNetV1",
+    "InceptionResNetV2",
+    "InceptionV1",
+    "InceptionV2",
+    "InceptionV3",
+    "InceptionV4",
+    "__version__",
+    "loss_weights",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ into the public builder with :func:`application`.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 import keras
 from keras import layers
 
+from keras_inception.models.checks import check, check_choice, is_number, is_whole
 from keras_inception.models.layers import CHANNELS_LAST, Tensor, conventions
 
 STEMS = ("imagenet", "small")
@@ -153,33 +155,48 @@ def application(network: Network, doc: str | None) -> Builder:
     ) -> keras.Model:
         variant = next(iter(network.variants)) if variant is None else variant
         dropout = network.dropout if dropout is None else dropout
-        _check(weights is None, "`weights` must be None (random initialization)", weights=weights)
-        _check_choice("variant", variant, tuple(network.variants))
-        _check_choice("stem", stem, STEMS)
-        _check_choice("pooling", pooling, _POOLINGS)
-        _check(
+        check(weights is None, "`weights` must be None (random initialization)", weights=weights)
+        check_choice("variant", variant, tuple(network.variants))
+        check_choice("stem", stem, STEMS)
+        check_choice("pooling", pooling, _POOLINGS)
+        check(
             pooling is None or not include_top,
             "`pooling` is for a network without its top; with include_top=True the network ends in"
             " its own global average pooling",
             pooling=pooling,
         )
-        _check(
-            _is_int(classes) and classes >= 1,
+        check(
+            is_whole(classes) and classes >= 1,
             "`classes` must be a whole number of at least 1",
             classes=classes,
         )
-        _check(0 <= dropout < 1, "`dropout` is a rate, at least 0 and below 1", dropout=dropout)
-        _check(width > 0, "`width` must be above 0", width=width)
-        _check(0 <= momentum < 1, "`momentum` must be at least 0 and below 1", momentum=momentum)
-        _check(epsilon > 0, "`epsilon` must be above 0", epsilon=epsilon)
-        _check(
+        check(
+            is_number(dropout) and 0 <= dropout < 1,
+            "`dropout` is a rate, at least 0 and below 1",
+            dropout=dropout,
+        )
+        check(is_number(width) and width > 0, "`width` must be above 0", width=width)
+        check(
+            is_number(momentum) and 0 <= momentum < 1,
+            "`momentum` must be at least 0 and below 1",
+            momentum=momentum,
+        )
+        check(is_number(epsilon) and epsilon > 0, "`epsilon` must be above 0", epsilon=epsilon)
+        check(
+            bool(network.auxiliary) or not aux,
+            f"{network.title} has no auxiliary heads: leave `aux` out",
+            aux=aux,
+        )
+        check(
             include_top or not aux,
             "`aux=True` adds classifiers, so it needs the top: include_top=True",
             include_top=include_top,
         )
+        _check_activation(classifier_activation)
 
         image = _input(network, input_tensor, input_shape, stem)
         _check_size(network, image.shape[1:3], stem, aux)
+        inputs = image if input_tensor is None else keras.utils.get_source_inputs(image)
         with conventions(
             width=width,
             momentum=momentum,
@@ -195,7 +212,7 @@ def application(network: Network, doc: str | None) -> Builder:
                 outputs = _classifier(x, classes, classifier_activation, "logits", "predictions")
                 if aux:
                     outputs = {"predictions": outputs}
-                    inner = keras.Model(image, features)
+                    inner = keras.Model(inputs, features)
                     for output, head in network.auxiliary.items():
                         # A head looks at a grid of its own size whatever the image's, so what its
                         # figure pads `valid` stays so for small images too.
@@ -210,9 +227,7 @@ def application(network: Network, doc: str | None) -> Builder:
                 outputs = layers.GlobalMaxPooling2D(CHANNELS_LAST, name="max_pool")(features)
             else:
                 outputs = features
-        if input_tensor is not None:
-            image = keras.utils.get_source_inputs(image)
-        return keras.Model(image, outputs, name=name or network.name)
+        return keras.Model(inputs, outputs, name=name or network.name)
 
     build.__name__ = build.__qualname__ = network.title
     build.__module__ = network.body.__module__
@@ -229,7 +244,7 @@ def loss_weights(model: keras.Model) -> dict[str, float]:
     Raises:
         ValueError: the model has no auxiliary heads.
     """
-    _check(
+    check(
         isinstance(model.output, dict),
         "`model` must have auxiliary heads: build it with aux=True",
         model=model.name,
@@ -244,12 +259,12 @@ def _input(
     stem: str,
 ) -> Tensor:
     if tensor is not None:
-        _check(
+        check(
             keras.backend.is_keras_tensor(tensor) and len(tensor.shape) == 4,
             "`input_tensor` must be a Keras tensor of shape [batch, height, width, channels]",
             input_tensor=tensor,
         )
-        _check(
+        check(
             shape is None or tuple(shape) == tuple(tensor.shape[1:]),
             f"`input_shape` must equal the shape of `input_tensor`, {tuple(tensor.shape[1:])},"
             " or be left out",
@@ -259,11 +274,11 @@ def _input(
     if shape is None:
         side = 32 if stem == "small" else network.size
         shape = (side, side, 3)
-    _check(
+    check(
         isinstance(shape, tuple | list)
         and len(shape) == 3
-        and all(side is None or (_is_int(side) and side >= 1) for side in shape[:2])
-        and _is_int(shape[2])
+        and all(side is None or (is_whole(side) and side >= 1) for side in shape[:2])
+        and is_whole(shape[2])
         and shape[2] >= 1,
         "`input_shape` must be (height, width, channels), channels last and without the batch;"
         " height and width may be None",
@@ -298,6 +313,21 @@ def _check_size(network: Network, sides: tuple[int | None, ...], stem: str, aux:
         )
 
 
+def _check_activation(activation: str | Callable[..., Any] | None) -> None:
+    try:
+        keras.activations.get(activation)
+    except (TypeError, ValueError):
+        known = False
+    else:
+        known = True
+    check(
+        known,
+        "`classifier_activation` must be None (for logits), a name that Keras knows, such as"
+        " 'softmax' or 'sigmoid', or a function",
+        classifier_activation=activation,
+    )
+
+
 def _classifier(
     x: Tensor,
     classes: int,
@@ -312,27 +342,12 @@ def _classifier(
     return layers.Activation(activation, dtype="float32", name=predictions)(x)
 
 
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _check(holds: bool, rule: str, **received: object) -> None:
-    if not holds:
-        ((name, value),) = received.items()
-        raise ValueError(f"{rule}. Received: {name}={value!r}")
-
-
-def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
-    listed = ", ".join(map(repr, choices))
-    _check(value in choices, f"`{name}` must be one of {listed}", **{name: value})
-
-
 def _document(network: Network, doc: str) -> str:
     variants = ", ".join(f'``"{variant}"``' for variant in network.variants)
     aux_minimum = f" ({network.aux_minimum} with auxiliary heads)" if network.aux_minimum else ""
     outputs = ", ".join(f'``"{output}"``' for output in ("predictions", *network.auxiliary))
     return (
-        doc.strip()
+        inspect.cleandoc(doc)
         + "\n"
         + _ARGUMENTS.format(
             size=network.size,

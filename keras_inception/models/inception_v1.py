@@ -24,6 +24,7 @@ from keras import layers
 
 from keras_inception.models.application import AuxiliaryHead, Network, application
 from keras_inception.models.layers import (
+    CHANNELS_LAST,
     Padding,
     Tensor,
     avg_pool,
@@ -85,7 +86,7 @@ def auxiliary(x: Tensor, name: str) -> Tensor:
     The paper's 70 % dropout is the last word; the classifier itself is the shell's.
     """
     x = chain(x, avg_pool(5, 3, "valid"), conv(128, 1), name=name)  # 4 x 4 x 128
-    x = layers.Flatten(name=f"{name}_flatten")(x)
+    x = layers.Flatten(CHANNELS_LAST, name=f"{name}_flatten")(x)
     x = layers.Dense(scaled(1024), activation="relu", name=f"{name}_dense")(x)
     return layers.Dropout(0.7, name=f"{name}_dropout")(x)
 

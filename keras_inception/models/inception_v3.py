@@ -24,6 +24,7 @@ from keras import layers
 
 from keras_inception.models.application import AuxiliaryHead, Network, application
 from keras_inception.models.layers import (
+    CHANNELS_LAST,
     Tensor,
     avg_pool,
     chain,
@@ -110,7 +111,7 @@ def auxiliary(x: Tensor, name: str) -> Tensor:
     """Figure 8's auxiliary classifier on the last 17 x 17 grid, up to its 768 features."""
     x = chain(x, avg_pool(5, 3, V), conv(128, 1), name=name)  # 5 x 5 x 128
     x = conv(768, x.shape[1:3], 1, V)(x, f"{name}_c")  # the whole map: 1 x 1 x 768
-    return layers.Flatten(name=f"{name}_flatten")(x)
+    return layers.Flatten(CHANNELS_LAST, name=f"{name}_flatten")(x)
 
 
 InceptionV3 = application(

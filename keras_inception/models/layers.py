@@ -1,12 +1,14 @@
 """The vocabulary in which the networks are written.
 
-A word is made once and applied to a feature map: ``conv(64, 3)(x, name)``. Three forms join
+A word is made once and applied to a feature map: ``conv(64, 3)(x, name)``. Four forms join
 words, and each reads like the papers' figures:
 
 - ``stem(x, conv(...), max_pool(...))``: one after the other, from the image to the first module,
 - ``concat(x, [conv(...)], [conv(...), conv(...)], name="mixed_5b")``: columns side by side, each
   list one column of the figure, joined along the channels in the order given,
-- ``columns([...], [...])``: the same as a word, for columns inside a chain or another column.
+- ``columns([...], [...])``: the same as a word, for columns inside a chain or another column,
+- ``residual(x, columns(...), linear(...), scale=0.17, name="block35_1")``: a correction, added to
+  what it corrects.
 
 Every ``conv`` is a convolution without bias, batch normalization (beta, no gamma) and a ReLU.
 ``padding`` is Keras's: ``"same"`` keeps the grid at stride 1, ``"valid"`` pads nothing and shrinks
@@ -113,6 +115,49 @@ class Conv:
 
 
 @dataclass(frozen=True)
+class SeparableConv:
+    """A depthwise and a pointwise convolution with bias, and a ReLU; see :func:`separable_conv`."""
+
+    filters: int
+    kernel_size: tuple[int, int]
+    strides: int
+    depth_multiplier: int
+
+    def __call__(self, x: Tensor, name: str) -> Tensor:
+        name = f"{name}_{self.kernel_size[0]}x{self.kernel_size[1]}"
+        x = layers.SeparableConv2D(
+            scaled(self.filters),
+            self.kernel_size,
+            strides=self.strides,
+            padding="same",
+            data_format=CHANNELS_LAST,
+            depth_multiplier=self.depth_multiplier,
+            depthwise_initializer="he_normal",
+            pointwise_initializer="he_normal",
+            name=name,
+        )(x)
+        return layers.Activation("relu", name=f"{name}_relu")(x)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A 1x1 convolution with bias and nothing after it; see :func:`linear`."""
+
+    channels: int
+    strides: int = 1
+
+    def __call__(self, x: Tensor, name: str) -> Tensor:
+        return layers.Conv2D(
+            self.channels,
+            1,
+            strides=self.strides,
+            data_format=CHANNELS_LAST,
+            kernel_initializer="he_normal",
+            name=f"{name}_linear",
+        )(x)
+
+
+@dataclass(frozen=True)
 class Pool:
     """A max or average pool over a square window; see :func:`max_pool`, :func:`avg_pool`."""
 
@@ -151,7 +196,7 @@ class Columns:
         return layers.Concatenate(axis=-1, name=name)(outputs)
 
 
-Word = Conv | Pool | Columns
+Word = Conv | SeparableConv | Linear | Pool | Columns
 
 
 def conv(
@@ -174,6 +219,24 @@ def conv(
     return Conv(filters, kernel_size, strides, padding)
 
 
+def separable_conv(
+    filters: int, kernel_size: int, strides: int = 1, *, depth_multiplier: int
+) -> SeparableConv:
+    """Each channel convolved by itself ``depth_multiplier`` times, then mixed by a 1x1; ``same``.
+
+    With bias and ReLU, without batch normalization: TF-Slim's first layer of v2, its only user.
+    """
+    return SeparableConv(filters, (kernel_size, kernel_size), strides, depth_multiplier)
+
+
+def linear(channels: int) -> Linear:
+    """The figures' "1x1 conv, linear": with bias, no batch normalization, no activation.
+
+    It leads back to the ``channels`` of the feature map that it is added to, whatever the width.
+    """
+    return Linear(channels)
+
+
 def max_pool(pool_size: int, strides: int = 1, padding: Padding = "same") -> Pool:
     """The maximum of a ``pool_size`` x ``pool_size`` window, channel by channel."""
     return Pool("max", pool_size, strides, padding)
@@ -189,10 +252,14 @@ def columns(*side_by_side: Sequence[Word]) -> Columns:
     return Columns(tuple(tuple(column) for column in side_by_side))
 
 
-def chain(x: Tensor, *words: Word, name: str) -> Tensor:
-    """Apply words one after the other; the letters a, b, c in the names are their positions."""
+def chain(x: Tensor, *words: Word | None, name: str) -> Tensor:
+    """Apply words one after the other; the letters a, b, c in the names are their positions.
+
+    ``None`` does nothing and keeps its letter.
+    """
     for letter, word in zip(ascii_lowercase, words, strict=False):
-        x = word(x, f"{name}_{letter}")
+        if word is not None:
+            x = word(x, f"{name}_{letter}")
     return x
 
 
@@ -201,30 +268,43 @@ def concat(x: Tensor, *side_by_side: Sequence[Word], name: str) -> Tensor:
     return columns(*side_by_side)(x, name)
 
 
+def residual(x: Tensor, *words: Word, scale: float, relu: bool = True, name: str) -> Tensor:
+    """``x`` plus ``scale`` times what the words make of it, then a ReLU.
+
+    The scale keeps very wide residual networks from dying early in training (arXiv:1602.07261,
+    section 3.3 and figure 20).
+    """
+    correction = chain(x, *words, name=name)
+    correction = layers.Rescaling(scale, name=f"{name}_scale")(correction)
+    if not relu:
+        return layers.Add(name=name)([x, correction])
+    x = layers.Add(name=f"{name}_add")([x, correction])
+    return layers.Activation("relu", name=name)(x)
+
+
 def stem(x: Tensor, *words: Word) -> Tensor:
     """Words one after the other, from the image to the first module.
 
     For small images halvings (strides and pools) are taken out from the front, until the first
     module sees at least 14 x 14: an image of 28 to 55 pixels is halved once, of 56 to 111 twice.
     A size of ``None`` counts as 32. A 7x7 convolution, made for the stride that is gone, becomes
-    3x3.
+    3x3. The words that stay keep their names.
     """
-    if _conventions.get().small:
-        shorter_side = min(side or 32 for side in x.shape[1:3])
-        halvings = max(0, math.floor(math.log2(shorter_side / 14)))
-        words = tuple(_keep_halvings(words, halvings))
-    return chain(x, *words, name="stem")
+    if not _conventions.get().small:
+        return chain(x, *words, name="stem")
+    shorter_side = min(side or 32 for side in x.shape[1:3])
+    halvings = max(0, math.floor(math.log2(shorter_side / 14)))
+    return chain(x, *_keep_halvings(words, halvings), name="stem")
 
 
-def _keep_halvings(words: Sequence[Word], halvings: int) -> Iterator[Word]:
+def _keep_halvings(words: Sequence[Word], halvings: int) -> Iterator[Word | None]:
     surplus = sum(map(_halves, words)) - halvings
     for word in words:
         if surplus > 0 and _halves(word):
             surplus -= 1
-            if isinstance(word, Pool):
-                continue
-            word = _without_stride(word)
-        yield word
+            yield None if isinstance(word, Pool) else _without_stride(word)
+        else:
+            yield word
 
 
 def _halves(word: Word) -> bool:
@@ -236,7 +316,7 @@ def _halves(word: Word) -> bool:
 def _without_stride(word: Word) -> Word:
     if isinstance(word, Columns):
         return Columns(tuple(tuple(map(_without_stride, column)) for column in word.columns))
-    if isinstance(word, Conv) and word.kernel_size == (7, 7):
+    if isinstance(word, Conv | SeparableConv) and word.kernel_size == (7, 7):
         return replace(word, strides=1, kernel_size=(3, 3))
     return replace(word, strides=1)
 
