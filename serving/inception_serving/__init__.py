@@ -1,0 +1,54 @@
+"""Serve SavedModels as TF Serving does, and call such a server.
+
+    with ModelServer("models", rest_port=0) as server, Client(server.address, "flowers") as client:
+        print(client.predict("photo.jpg").label)
+
+Names load on first use: importing this package loads neither TensorFlow nor gRPC.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from inception_serving.client import Classification, Client
+    from inception_serving.errors import (
+        ImageError,
+        RequestError,
+        ServerStartError,
+        ServingError,
+        SignatureError,
+        StatusError,
+    )
+    from inception_serving.server import ModelServer, serve
+
+__all__ = [
+    "Classification",
+    "Client",
+    "ImageError",
+    "ModelServer",
+    "RequestError",
+    "ServerStartError",
+    "ServingError",
+    "SignatureError",
+    "StatusError",
+    "serve",
+]
+
+_MODULES = {
+    "Classification": "client",
+    "Client": "client",
+    "ModelServer": "server",
+    "serve": "server",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

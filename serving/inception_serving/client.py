@@ -1,0 +1,491 @@
+"""A client of TF Serving's gRPC API: images in, labelled results out."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, overload
+
+import grpc
+import numpy as np
+from numpy.typing import ArrayLike
+
+from inception_serving import errors, messages, signatures, tensors
+from inception_serving.images import Image, encode, is_one
+from inception_serving.signatures import ModelMetadata
+from inception_serving.tensors import Tensor
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),  # gRPC's own default is 4 MiB
+    ("grpc.max_send_message_length", -1),
+    ("grpc.keepalive_time_ms", 5 * 60 * 1000),  # below what routers forget a connection after
+)
+
+DEFAULT_SIGNATURE = "serving_default"
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What a model says of one image.
+
+    Attributes:
+        labels: best first.
+        scores: one for each label, 0 to 1 where the model ends in a softmax.
+    """
+
+    labels: tuple[str, ...]
+    scores: tuple[float, ...]
+
+    @property
+    def label(self) -> str:
+        """The best label."""
+        return self.labels[0]
+
+    @property
+    def score(self) -> float:
+        """The best label's score."""
+        return self.scores[0]
+
+
+@dataclass(frozen=True)
+class VersionStatus:
+    """One version of a model on the server.
+
+    Attributes:
+        state: START, LOADING, AVAILABLE, UNLOADING or END.
+        error: why it is not available, or "".
+    """
+
+    version: int
+    state: str
+    error: str
+
+
+class Client:
+    """Calls one model of one server. Safe to share between threads.
+
+    with Client("localhost:8500", model="flowers") as client:
+        result = client.predict("photo.jpg")
+        print(result.label, result.score)
+    """
+
+    def __init__(
+        self,
+        address: str,
+        model: str,
+        *,
+        version: int | None = None,
+        version_label: str | None = None,
+        timeout_s: float = 60.0,
+        retries: int = 4,
+        batch_size: int = 16,
+        in_flight: int = 4,
+        tls: bool = False,
+        root_certificates: bytes | str | Path | None = None,
+        client_key: bytes | str | Path | None = None,
+        client_certificate: bytes | str | Path | None = None,
+    ) -> None:
+        """Nothing is sent before the first call.
+
+        Args:
+            address: "host:port", or "unix:/path/to/socket".
+            model: the model's name on the server.
+            version: call this version; the latest one that is loaded if None.
+            version_label: call the version that the server gives this label, such as "stable".
+            timeout_s: the deadline of each call, retries included, in seconds.
+            retries: how often a request is sent again after UNAVAILABLE, the one status that
+                says that nothing was done; never past the deadline.
+            batch_size: how many images go in one request.
+            in_flight: how many requests are under way at a time.
+            tls: encrypt; the server's certificate is checked against the system's authorities.
+            root_certificates: check it against these instead: PEM, or a path to it. Turns `tls` on.
+            client_key: the client's own key, for a server that asks for one: PEM, or a path.
+            client_certificate: and its certificate.
+
+        Raises:
+            ValueError: a setting that makes no sense.
+        """
+        if ":" not in address:
+            raise ValueError(f"address is host:port, such as localhost:8500: received {address!r}.")
+        if version is not None and version_label is not None:
+            raise ValueError("Give a version or a version_label, not both.")
+        if batch_size < 1 or in_flight < 1:
+            raise ValueError(
+                f"batch_size and in_flight are at least 1: received {batch_size} and {in_flight}."
+            )
+        self.address = address
+        self.model = model
+        self._version = version
+        self._version_label = version_label
+        self._timeout_s = timeout_s
+        self._retries = retries
+        self._batch_size = batch_size
+        self._pool = ThreadPoolExecutor(in_flight, thread_name_prefix="client")
+        if tls or root_certificates or client_key or client_certificate:
+            credentials = grpc.ssl_channel_credentials(
+                _pem(root_certificates), _pem(client_key), _pem(client_certificate)
+            )
+            self._channel = grpc.secure_channel(address, credentials, _OPTIONS)
+        else:
+            self._channel = grpc.insecure_channel(address, _OPTIONS)
+        self._prediction_service = messages.PredictionServiceStub(self._channel)
+        self._model_service = messages.ModelServiceStub(self._channel)
+        self._metadata: ModelMetadata | None = None
+        self._metadata_lock = threading.Lock()
+
+    # ---- images ----
+
+    @overload
+    def predict(
+        self,
+        images: str | Path | bytes,
+        *,
+        signature: str = ...,
+        timeout_s: float | None = ...,
+    ) -> Classification: ...
+
+    @overload
+    def predict(
+        self,
+        images: list[Any] | tuple[Any, ...],
+        *,
+        signature: str = ...,
+        timeout_s: float | None = ...,
+    ) -> list[Classification]: ...
+
+    @overload
+    def predict(
+        self, images: Image, *, signature: str = ..., timeout_s: float | None = ...
+    ) -> Any: ...
+
+    def predict(
+        self,
+        images: Image | Sequence[Image],
+        *,
+        signature: str = DEFAULT_SIGNATURE,
+        timeout_s: float | None = None,
+    ) -> Any:
+        """Classify images.
+
+        Args:
+            images: a path, the bytes of a JPEG, PNG, GIF or BMP file, a PIL image or a uint8
+                array [height, width, 3]; or a list of these, or an array
+                [batch, height, width, 3]. Pixels travel as PNG, so nothing is lost.
+            signature: one that takes encoded images, string [batch], and gives `classes`,
+                string [batch, k], and `scores`, float [batch, k].
+            timeout_s: the deadline of each request, if not the client's.
+
+        Returns:
+            A `Classification` for one image; a list of them, in order, for several.
+
+        Raises:
+            errors.ImageError: one of them is no image; the message says which.
+            errors.SignatureError: the model does not classify images this way.
+            errors.StatusError: the server's answer, or that there is none.
+        """
+        return self.predict_async(images, signature=signature, timeout_s=timeout_s).result()
+
+    def predict_async(
+        self,
+        images: Image | Sequence[Image],
+        *,
+        signature: str = DEFAULT_SIGNATURE,
+        timeout_s: float | None = None,
+    ) -> Future[Any]:
+        """As `predict`, but returns at once: the future has the result, or the error."""
+        batch = [images] if is_one(images) else list(images)
+        named = [
+            _Named(_name(image, place, len(batch)), image) for place, image in enumerate(batch)
+        ]
+        futures = [
+            self._pool.submit(
+                self._classify, named[start : start + self._batch_size], signature, timeout_s
+            )
+            for start in range(0, len(named), self._batch_size)
+        ]
+        if is_one(images):
+            return _gather(futures, lambda parts: parts[0][0])
+        return _gather(futures, lambda parts: list(itertools.chain.from_iterable(parts)))
+
+    def _classify(
+        self, chunk: Sequence[_Named], signature: str, timeout_s: float | None
+    ) -> list[Classification]:
+        deadline = self._deadline(timeout_s)
+        name = self._image_input(signature, deadline)
+        encoded = [image.encode() for image in chunk]
+        try:
+            outputs = self._predict_images(name, encoded, signature, deadline)
+        except errors.InvalidArgumentError:
+            # The server says what is wrong with a batch and not with which image, so each one is
+            # asked about by itself.
+            for image, data in zip(chunk, encoded, strict=True):
+                try:
+                    self._predict_images(name, [data], signature, deadline)
+                except errors.InvalidArgumentError as error:
+                    raise errors.InvalidArgumentError(f"{image.name}: {error}") from error
+            raise
+        classes, scores = outputs["classes"], outputs["scores"]
+        return [
+            Classification(
+                tuple(label.decode(errors="replace") for label in labels), tuple(row.tolist())
+            )
+            for labels, row in zip(classes, scores, strict=True)
+        ]
+
+    def _predict_images(
+        self, name: str, encoded: Sequence[bytes], signature: str, deadline: float
+    ) -> dict[str, Tensor]:
+        batch = np.empty(len(encoded), dtype=object)
+        batch[:] = encoded
+        return self._predict({name: batch}, signature, ["classes", "scores"], deadline)
+
+    def _image_input(self, signature_name: str, deadline: float) -> str:
+        signature = self._cached_metadata(deadline).signature(signature_name)
+        inputs, outputs = signature.inputs, signature.outputs
+        takes_images = len(inputs) == 1 and all(
+            spec.dtype == "string" and (spec.shape is None or len(spec.shape) == 1)
+            for spec in inputs.values()
+        )
+        if not takes_images or not {"classes", "scores"} <= outputs.keys():
+            raise errors.SignatureError(
+                f"predict() needs a signature that takes encoded images, string [?], and gives "
+                f"classes and scores: {signature_name!r} of model {self.model!r} is {signature}. "
+                "Use predict_tensors()."
+            )
+        return next(iter(inputs))
+
+    # ---- tensors ----
+
+    def predict_tensors(
+        self,
+        inputs: Mapping[str, ArrayLike],
+        *,
+        signature: str = DEFAULT_SIGNATURE,
+        outputs: Sequence[str] = (),
+        timeout_s: float | None = None,
+    ) -> dict[str, Tensor]:
+        """Call any signature with arrays.
+
+        Args:
+            inputs: an array for each input of the signature; `bytes` or `str` for strings.
+            signature: its name.
+            outputs: the outputs wanted; none named means all.
+            timeout_s: the deadline, if not the client's.
+
+        Returns:
+            An array for each output; an object array of `bytes` for strings.
+
+        Raises:
+            errors.SignatureError: a name, dtype or shape is not the signature's.
+            errors.StatusError: the server's answer, or that there is none.
+        """
+        deadline = self._deadline(timeout_s)
+        known = self._cached_metadata(deadline).signature(signature)
+        where = f"Signature {signature!r} of model {self.model!r}"
+        checked = signatures.check_inputs(where, known, inputs)
+        signatures.check_outputs(where, known, list(outputs))
+        return self._predict(checked, signature, outputs, deadline)
+
+    def _predict(
+        self,
+        inputs: Mapping[str, Tensor],
+        signature: str,
+        outputs: Sequence[str],
+        deadline: float,
+    ) -> dict[str, Tensor]:
+        request = messages.PredictRequest(model_spec=self._spec(signature), output_filter=outputs)
+        for name, tensor in inputs.items():
+            request.inputs[name].CopyFrom(tensors.to_proto(tensor))
+        response = self._call(self._prediction_service.Predict, request, deadline)
+        known = self._metadata
+        if known is not None and known.version != response.model_spec.version.value:
+            self._metadata = None  # a new version answers, so ask anew what it takes
+        return {name: tensors.from_proto(proto) for name, proto in response.outputs.items()}
+
+    # ---- the model ----
+
+    def metadata(self, *, timeout_s: float | None = None) -> ModelMetadata:
+        """The model's signatures, asked of the server now.
+
+        Raises:
+            errors.StatusError: the server's answer, or that there is none.
+        """
+        request = messages.GetModelMetadataRequest(
+            model_spec=self._spec(), metadata_field=["signature_def"]
+        )
+        call = self._prediction_service.GetModelMetadata
+        self._metadata = signatures.from_response(
+            self._call(call, request, self._deadline(timeout_s))
+        )
+        return self._metadata
+
+    def status(self, *, timeout_s: float | None = None) -> list[VersionStatus]:
+        """Every version that the server has seen of the model, newest first.
+
+        Raises:
+            errors.StatusError: the server's answer, or that there is none.
+        """
+        request = messages.GetModelStatusRequest(model_spec=self._spec())
+        call = self._model_service.GetModelStatus
+        response = self._call(call, request, self._deadline(timeout_s))
+        state_name = messages.ModelVersionStatus.State.Name
+        return [
+            VersionStatus(entry.version, state_name(entry.state), entry.status.error_message)
+            for entry in response.model_version_status
+        ]
+
+    def wait_until_ready(self, timeout_s: float = 60.0) -> int:
+        """Wait until the server is up and a version of the model (or the one asked for) answers.
+
+        Returns:
+            The version.
+
+        Raises:
+            errors.DeadlineExceededError: it took longer; the message says what was seen last.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                found = self.status(timeout_s=max(0.1, min(5.0, deadline - time.monotonic())))
+                ready = [entry.version for entry in found if entry.state == "AVAILABLE"]
+                if ready:
+                    return max(ready)
+                seen = ", ".join(
+                    f"version {entry.version} {entry.state} {entry.error}".rstrip()
+                    for entry in found
+                )
+            except (
+                errors.UnavailableError,
+                errors.NotFoundError,
+                errors.DeadlineExceededError,
+            ) as error:
+                seen = str(error)
+            if time.monotonic() >= deadline:
+                raise errors.DeadlineExceededError(
+                    f"Model {self.model!r} on {self.address} was not ready within {timeout_s:g} s: "
+                    f"{seen}"
+                )
+            time.sleep(min(0.1, max(0.0, deadline - time.monotonic())))
+
+    def close(self) -> None:
+        """Let the requests under way finish, and hang up."""
+        self._pool.shutdown(wait=True)
+        self._channel.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # ---- calls ----
+
+    def _spec(self, signature: str = "") -> Any:
+        spec = messages.ModelSpec(name=self.model, signature_name=signature)
+        if self._version is not None:
+            spec.version.value = self._version
+        elif self._version_label is not None:
+            spec.version_label = self._version_label
+        return spec
+
+    def _cached_metadata(self, deadline: float) -> ModelMetadata:
+        with self._metadata_lock:  # so that many threads ask once
+            return self._metadata or self.metadata(timeout_s=deadline - time.monotonic())
+
+    def _deadline(self, timeout_s: float | None) -> float:
+        return time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
+
+    def _call(self, method: Callable[..., Any], request: Any, deadline: float) -> Any:
+        for attempt in range(self._retries + 1):
+            try:
+                return method(request, timeout=max(0.0, deadline - time.monotonic()))
+            except grpc.RpcError as error:
+                failure = self._failure(error)
+                pause = 0.1 * 2**attempt * random.uniform(0.5, 1.0)
+                out_of_time = time.monotonic() + pause >= deadline
+                if not isinstance(failure, errors.UnavailableError) or out_of_time:
+                    raise failure from None
+            if attempt < self._retries:
+                time.sleep(pause)
+        raise failure from None
+
+    def _failure(self, error: Any) -> errors.StatusError:
+        code, text = error.code(), error.details() or ""
+        if code == grpc.StatusCode.UNAVAILABLE and "connect" in text.lower():
+            text = f"No server answers on {self.address}: is it running? ({text})"
+        elif code == grpc.StatusCode.DEADLINE_EXCEEDED and not text.strip():
+            text = "Deadline exceeded"
+        return errors.from_code(code.value[0], text)
+
+
+@dataclass(frozen=True)
+class _Named:
+    """An image, with what a message calls it: its path, or its place in the list."""
+
+    name: str
+    image: Image
+
+    def encode(self) -> bytes:
+        try:
+            return encode(self.image)
+        except errors.ImageError as error:
+            if self.name == str(self.image):
+                raise  # the message names the path already
+            raise errors.ImageError(f"{self.name}: {error}") from error
+
+
+def _name(image: Image, place: int, count: int) -> str:
+    if isinstance(image, str | Path):
+        return str(image)
+    return "The image" if count == 1 else f"images[{place}]"
+
+
+def _gather(
+    futures: Sequence[Future[list[Classification]]],
+    join: Callable[[list[list[Classification]]], Any],
+) -> Future[Any]:
+    """One future for all: their results joined in order, or the first error."""
+    whole: Future[Any] = Future()
+    whole.set_running_or_notify_cancel()
+    if not futures:
+        whole.set_result(join([]))
+    waiting = len(futures)
+    lock = threading.Lock()
+
+    def on_done(done: Future[list[Classification]]) -> None:
+        nonlocal waiting
+        with lock:
+            waiting -= 1
+            last = waiting == 0
+            if whole.done() or done.cancelled():
+                return
+            error = done.exception()
+            if error is not None:
+                whole.set_exception(error)
+            elif last:
+                whole.set_result(join([future.result() for future in futures]))
+        if error is not None:
+            for future in futures:
+                future.cancel()
+
+    for future in futures:
+        future.add_done_callback(on_done)
+    return whole
+
+
+def _pem(given: bytes | str | Path | None) -> bytes | None:
+    if given is None or isinstance(given, bytes):
+        return given
+    return Path(given).read_bytes()

@@ -1,0 +1,156 @@
+"""What can go wrong, in the server and in the client.
+
+    ServingError
+    ├── StatusError                  a request failed; one class for each gRPC status code
+    │   ├── CancelledError           ├── UnknownError             ├── InvalidArgumentError
+    │   ├── DeadlineExceededError    ├── NotFoundError            ├── AlreadyExistsError
+    │   ├── PermissionDeniedError    ├── ResourceExhaustedError   ├── FailedPreconditionError
+    │   ├── AbortedError             ├── OutOfRangeError          ├── UnimplementedError
+    │   ├── InternalError            ├── UnavailableError         ├── DataLossError
+    │   └── UnauthenticatedError
+    ├── RequestError                 the client refused a request before sending it
+    │   ├── ImageError               something given as an image is not one
+    │   └── SignatureError           the request does not fit the model's signature
+    └── ServerStartError             the server could not start
+
+The server raises these errors and the client raises them again with the server's text: a caller
+of the core in the same process and a caller over the network catch the same classes.
+"""
+
+from __future__ import annotations
+
+
+class ServingError(Exception):
+    """The root of every error this package raises on purpose."""
+
+
+class StatusError(ServingError):
+    """A request failed. `str(error)` is the text of the status, as the server wrote it."""
+
+
+class CancelledError(StatusError):
+    pass
+
+
+class UnknownError(StatusError):
+    pass
+
+
+class InvalidArgumentError(StatusError):
+    pass
+
+
+class DeadlineExceededError(StatusError):
+    pass
+
+
+class NotFoundError(StatusError):
+    pass
+
+
+class AlreadyExistsError(StatusError):
+    pass
+
+
+class PermissionDeniedError(StatusError):
+    pass
+
+
+class ResourceExhaustedError(StatusError):
+    pass
+
+
+class FailedPreconditionError(StatusError):
+    pass
+
+
+class AbortedError(StatusError):
+    pass
+
+
+class OutOfRangeError(StatusError):
+    pass
+
+
+class UnimplementedError(StatusError):
+    pass
+
+
+class InternalError(StatusError):
+    pass
+
+
+class UnavailableError(StatusError):
+    pass
+
+
+class DataLossError(StatusError):
+    pass
+
+
+class UnauthenticatedError(StatusError):
+    pass
+
+
+class RequestError(ServingError):
+    """The client refused a request before sending it."""
+
+
+class ImageError(RequestError):
+    """A path, bytes or an array that was given as an image is not one."""
+
+
+class SignatureError(RequestError):
+    """The request does not fit the signature that the model declares."""
+
+
+class ServerStartError(ServingError):
+    """The server could not start: no model, a model that does not load, a port in use."""
+
+
+# gRPC's codes (grpc/doc/statuscodes.md; TensorFlow's error codes are the same numbers).
+GRPC_CODES: dict[type[StatusError], int] = {
+    CancelledError: 1,
+    UnknownError: 2,
+    InvalidArgumentError: 3,
+    DeadlineExceededError: 4,
+    NotFoundError: 5,
+    AlreadyExistsError: 6,
+    PermissionDeniedError: 7,
+    ResourceExhaustedError: 8,
+    FailedPreconditionError: 9,
+    AbortedError: 10,
+    OutOfRangeError: 11,
+    UnimplementedError: 12,
+    InternalError: 13,
+    UnavailableError: 14,
+    DataLossError: 15,
+    UnauthenticatedError: 16,
+}
+
+# TF Serving's choice of HTTP status for each (model_servers/http_server.cc).
+HTTP_STATUSES: dict[type[StatusError], int] = {
+    CancelledError: 499,
+    UnknownError: 500,
+    InvalidArgumentError: 400,
+    DeadlineExceededError: 504,
+    NotFoundError: 404,
+    AlreadyExistsError: 409,
+    PermissionDeniedError: 403,
+    ResourceExhaustedError: 429,
+    FailedPreconditionError: 400,
+    AbortedError: 409,
+    OutOfRangeError: 400,
+    UnimplementedError: 501,
+    InternalError: 500,
+    UnavailableError: 503,
+    DataLossError: 500,
+    UnauthenticatedError: 401,
+}
+
+_ERRORS = {code: error for error, code in GRPC_CODES.items()}
+
+
+def from_code(code: int, text: str) -> StatusError:
+    """The error for a gRPC (or TensorFlow) status code."""
+    return _ERRORS.get(code, UnknownError)(text)

@@ -1,0 +1,92 @@
+"""Whatever a caller calls an image, as the encoded bytes a model takes."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inception_serving.errors import ImageError
+
+# A file, a file's content, a PIL image (any object with its `save`), or pixels.
+Image = Any
+
+_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM")
+
+
+def is_one(images: Any) -> bool:
+    """Whether this is one image rather than several."""
+    if isinstance(images, np.ndarray):
+        return images.ndim != 4
+    return not isinstance(images, Sequence) or isinstance(images, str | bytes)
+
+
+def encode(image: Image) -> bytes:
+    """An image as a file's content: as it is where it is encoded already, else as PNG.
+
+    Args:
+        image: a path (`str` or `Path`), the bytes of a JPEG, PNG, GIF or BMP file, a PIL image,
+            or a uint8 array [height, width], [height, width, 1], [height, width, 3] or
+            [height, width, 4], of which the alpha channel is dropped.
+
+    Raises:
+        ImageError: the file is not there, or this is no image.
+    """
+    if isinstance(image, str | os.PathLike):
+        return _read(Path(image))
+    if isinstance(image, bytes | bytearray | memoryview):
+        data = bytes(image)
+        if not data.startswith(_STARTS):
+            raise ImageError(
+                f"Expected the bytes of a JPEG, PNG, GIF or BMP file: received {len(data)} bytes "
+                f"that begin with {data[:8]!r}."
+            )
+        return data
+    if isinstance(image, np.ndarray):
+        return _encode_array(image)
+    if hasattr(image, "save") and hasattr(image, "convert"):  # PIL's, without importing it
+        return _encode_pil(image)
+    raise ImageError(
+        "Expected a path, bytes, a PIL image or a uint8 array: "
+        f"received {type(image).__module__}.{type(image).__qualname__}."
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:  # a name that cannot be a file's, such as one with a zero byte
+        raise ImageError(f"{str(path)!r} is not a file's name: {error}.") from error
+    if not data.startswith(_STARTS):
+        what = f"it begins with {data[:8]!r}" if data else "it is empty"
+        raise ImageError(f"{path} is not a JPEG, PNG, GIF or BMP image: {what}.")
+    return data
+
+
+def _encode_array(array: np.ndarray[Any, Any]) -> bytes:
+    from PIL import Image as pil
+
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or channels not in (1, 3, 4):
+        raise ImageError(
+            "Expected pixels as a uint8 array [height, width, 3], [height, width, 1] or "
+            f"[height, width], 0 to 255: received {array.dtype} {list(array.shape)}."
+        )
+    if 0 in array.shape:
+        raise ImageError(f"An image has at least one pixel: received {list(array.shape)}.")
+    if array.ndim == 3 and channels == 1:
+        array = array[:, :, 0]
+    return _encode_pil(pil.fromarray(np.ascontiguousarray(array)))
+
+
+def _encode_pil(image: Any) -> bytes:
+    buffer = io.BytesIO()
+    # Compression costs more time than it saves on a wire that is not slow.
+    image.convert("RGB").save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

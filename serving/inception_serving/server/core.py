@@ -1,0 +1,114 @@
+"""Which version answers a request, and with what; the transports only convert."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from inception_serving import errors, messages
+from inception_serving.server.predict import DEFAULT_SIGNATURE, predict
+from inception_serving.server.saved_model import SavedModel
+from inception_serving.server.servables import Servables
+from inception_serving.tensors import Tensor
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The outputs of a Predict request, with what was effective where the request left a gap."""
+
+    name: str
+    version: int
+    signature_name: str
+    outputs: Mapping[str, Tensor]
+
+
+class Core:
+    """TF Serving's answers (model_servers/server_core.cc), whatever the transport.
+
+    Every method takes a `ModelSpec`, and raises `errors.StatusError` with TF Serving's code and
+    text.
+    """
+
+    def __init__(self, servables: Servables) -> None:
+        self._servables = servables
+
+    def predict(
+        self,
+        spec: Any,
+        read_inputs: Callable[[SavedModel], Mapping[str, Tensor]],
+        output_filter: Sequence[str] = (),
+    ) -> Prediction:
+        """Run a signature.
+
+        Args:
+            read_inputs: gives the request's inputs, once the model that answers is known.
+            output_filter: the outputs wanted; none named means all.
+        """
+        with self._use(spec) as (number, model):
+            signature_name = spec.signature_name or DEFAULT_SIGNATURE
+            outputs = predict(model, signature_name, read_inputs(model), output_filter)
+        return Prediction(spec.name, number, signature_name, outputs)
+
+    def metadata(self, spec: Any, fields: Sequence[str]) -> Any:
+        """A GetModelMetadataResponse (servables/tensorflow/get_model_metadata_impl.cc)."""
+        if not fields:
+            raise errors.InvalidArgumentError(
+                "GetModelMetadataRequest must specify at least one metadata_field"
+            )
+        for field in fields:
+            if field != "signature_def":
+                raise errors.InvalidArgumentError(f"Metadata field {field} is not supported")
+        response = messages.GetModelMetadataResponse()
+        signatures = messages.SignatureDefMap()
+        with self._use(spec) as (number, model):
+            for name, signature in model.signatures.items():
+                signatures.signature_def[name].CopyFrom(signature)
+        response.model_spec.name = spec.name
+        response.model_spec.version.value = number
+        response.metadata["signature_def"].Pack(signatures)
+        return response
+
+    def status(self, spec: Any) -> Any:
+        """A GetModelStatusResponse (model_servers/get_model_status_impl.cc)."""
+        versions = self._servables.versions(spec.name)
+        if spec.HasField("version"):
+            number = spec.version.value
+            versions = [entry for entry in versions if entry[0] == number]
+            if not versions:
+                raise errors.NotFoundError(f"Could not find version {number} of model {spec.name}")
+        elif not versions:
+            raise errors.NotFoundError(f"Could not find any versions of model {spec.name}")
+        response = messages.GetModelStatusResponse()
+        for number, state, error in versions:
+            entry = response.model_version_status.add(version=number, state=int(state))
+            entry.status.error_code = errors.GRPC_CODES[type(error)] if error else 0
+            entry.status.error_message = str(error or "")
+        return response
+
+    @contextmanager
+    def _use(self, spec: Any) -> Iterator[tuple[int, SavedModel]]:
+        if not spec.name:
+            raise errors.InvalidArgumentError("ModelSpec has no name specified.")
+        number = None
+        choice = spec.WhichOneof("version_choice")
+        if choice == "version_label":
+            raise errors.InvalidArgumentError(
+                f"Unrecognized servable version label: {spec.version_label}"
+            )
+        if choice == "version":  # version 0 is a version like any other
+            number = spec.version.value
+        with self._servables.use(spec.name, number) as (version, model):
+            yield version.number, model
+
+
+def required_spec(request: Any) -> Any:
+    """The ModelSpec of a request.
+
+    Raises:
+        errors.InvalidArgumentError: it has none.
+    """
+    if not request.HasField("model_spec"):
+        raise errors.InvalidArgumentError("Missing ModelSpec")
+    return request.model_spec

@@ -1,0 +1,114 @@
+"""Run a server until it is told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from inception_serving.server.model_server import ModelServer
+
+
+def serve(
+    base_path: str | os.PathLike[str],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8500,
+    rest_port: int | None = 8501,
+    **options: Any,
+) -> None:
+    """Serve every model below a folder until SIGTERM or SIGINT (Ctrl+C).
+
+    One line is logged to stderr for each change of a version's state; the addresses go to
+    stdout. Call it from the main thread, where Python handles signals.
+
+    Args:
+        base_path: BASE of BASE/NAME/VERSION.
+        host: the address to listen on; "0.0.0.0" for every interface.
+        port: of gRPC; 0 takes a free one.
+        rest_port: of REST; 0 takes a free one, None serves no REST.
+        **options: any other of `ModelServer`.
+
+    Raises:
+        errors.ServerStartError: no model, a model that does not load, a port in use.
+    """
+    log_to_stderr()
+    with quiet_import():
+        from inception_serving.server.model_server import ModelServer
+    run(ModelServer(base_path, host=host, port=port, rest_port=rest_port, **options))
+
+
+def run(server: ModelServer) -> None:
+    """Start a server, print its addresses, and stop it on SIGTERM or SIGINT."""
+    stopping = threading.Event()
+    serving = False
+
+    def on_signal(number: int, frame: object) -> None:
+        stopping.set()
+        if not serving:  # in the middle of a load there is nothing to drain
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, on_signal) for number in _SIGNALS}
+    try:
+        server.start()
+        serving = True
+        try:
+            print(f"gRPC on {server.address}", flush=True)
+            if server.rest_address is not None:
+                print(f"REST on {server.rest_address}/v1/models/NAME", flush=True)
+            while not stopping.wait(1.0):  # a wait without end would hold signals up on Windows
+                pass
+        finally:
+            logging.getLogger(_LOGGER).info("Stopping: requests in flight may finish.")
+            server.stop()
+    except KeyboardInterrupt:
+        if not stopping.is_set():
+            raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_LOGGER = "inception_serving"
+
+
+def log_to_stderr() -> None:
+    logger = logging.getLogger(_LOGGER)
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+
+
+@contextlib.contextmanager
+def quiet_import() -> Iterator[None]:
+    """Keep what TensorFlow says while it is imported off stderr, unless the import fails.
+
+    It says it before it reads any log level, so the file descriptor itself is turned away.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            sys.stderr.flush()
+            said.seek(0)
+            os.write(saved, said.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(saved, 2)
+            os.close(saved)

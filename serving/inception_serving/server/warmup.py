@@ -1,0 +1,71 @@
+"""Warm-up: the requests a model carries with it, run before it answers anybody."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+
+from inception_serving import errors, messages
+from inception_serving.server.predict import DEFAULT_SIGNATURE, predict, read_protos
+from inception_serving.server.saved_model import SavedModel, from_tensorflow
+
+_log = logging.getLogger(__name__)
+
+# servables/tensorflow/saved_model_warmup_util.cc
+WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
+MAX_RECORDS = 1000
+
+
+def warm_up(model: SavedModel, path: Path) -> int:
+    """Run the records of a version's warm-up file, if it has one.
+
+    Args:
+        path: the version's folder.
+
+    Returns:
+        The number of requests run.
+
+    Raises:
+        errors.StatusError: a record that cannot be read or run, or too many records.
+    """
+    file = path / WARMUP_FILE
+    if not file.exists():
+        return 0
+    done = 0
+    try:
+        for index, record in enumerate(tf.data.TFRecordDataset(str(file)).as_numpy_iterator()):
+            if index == MAX_RECORDS:
+                raise errors.InvalidArgumentError(
+                    f"A warm-up file holds at most {MAX_RECORDS} records: received more in {file}."
+                )
+            done += _run(model, record, f"{file}, record {index}")
+    except tf.errors.OpError as error:
+        raise from_tensorflow(error) from error
+    return done
+
+
+def _run(model: SavedModel, record: bytes, where: str) -> int:
+    log = messages.PredictionLog()
+    try:
+        log.ParseFromString(record)
+    except DecodeError as error:
+        message = f"Failed to parse warmup record: {where}"
+        raise errors.InvalidArgumentError(message) from error
+    kind = log.WhichOneof("log_type")
+    if kind in ("classify_log", "regress_log", "multi_inference_log"):
+        # The model is not at fault that these methods are not served yet.
+        _log.warning("Not run, as the method is not served: %s of %s.", kind, where)
+        return 0
+    if kind != "predict_log":
+        raise errors.UnimplementedError(f"Unsupported log_type for warmup: {kind} in {where}.")
+    request = log.predict_log.request
+    predict(
+        model,
+        request.model_spec.signature_name or DEFAULT_SIGNATURE,
+        read_protos(request.inputs),
+        request.output_filter,
+    )
+    return 1

@@ -1,0 +1,226 @@
+"""NumPy arrays to TensorProto and back, as bytes and not element by element.
+
+A tensor is a `numpy.ndarray`; a string tensor is an array of dtype `object` that holds `bytes`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from inception_serving import messages
+
+Tensor = NDArray[Any]
+
+# gRPC carries no message over 2 GiB, so no honest request means a larger tensor. The limit keeps
+# a few bytes that say "a million times a million, all the same" from taking the memory.
+MAX_TENSOR_BYTES = 2**31
+
+
+class _Type(NamedTuple):
+    name: str  # TensorFlow's own, as its error texts write it
+    numpy: np.dtype[Any]
+    field: str  # the typed field of TensorProto that holds the values
+
+
+_STRING = np.dtype(object)
+_DT = messages.types_pb2
+
+# tensorflow/core/framework/tensor.proto; int_val holds every integer of up to 32 bits but uint32.
+_TYPES: dict[int, _Type] = {
+    _DT.DT_FLOAT: _Type("float", np.dtype(np.float32), "float_val"),
+    _DT.DT_DOUBLE: _Type("double", np.dtype(np.float64), "double_val"),
+    _DT.DT_HALF: _Type("half", np.dtype(np.float16), "half_val"),
+    _DT.DT_BFLOAT16: _Type("bfloat16", np.dtype(ml_dtypes.bfloat16), "half_val"),
+    _DT.DT_INT8: _Type("int8", np.dtype(np.int8), "int_val"),
+    _DT.DT_INT16: _Type("int16", np.dtype(np.int16), "int_val"),
+    _DT.DT_INT32: _Type("int32", np.dtype(np.int32), "int_val"),
+    _DT.DT_INT64: _Type("int64", np.dtype(np.int64), "int64_val"),
+    _DT.DT_UINT8: _Type("uint8", np.dtype(np.uint8), "int_val"),
+    _DT.DT_UINT16: _Type("uint16", np.dtype(np.uint16), "int_val"),
+    _DT.DT_UINT32: _Type("uint32", np.dtype(np.uint32), "uint32_val"),
+    _DT.DT_UINT64: _Type("uint64", np.dtype(np.uint64), "uint64_val"),
+    _DT.DT_BOOL: _Type("bool", np.dtype(np.bool_), "bool_val"),
+    _DT.DT_COMPLEX64: _Type("complex64", np.dtype(np.complex64), "scomplex_val"),
+    _DT.DT_COMPLEX128: _Type("complex128", np.dtype(np.complex128), "dcomplex_val"),
+    _DT.DT_STRING: _Type("string", _STRING, "string_val"),
+}
+_DTYPES = {entry.numpy: number for number, entry in _TYPES.items()}
+
+
+def type_name(dtype: int) -> str:
+    """TensorFlow's name of a DataType number, such as "float" for DT_FLOAT."""
+    if dtype in _TYPES:
+        return _TYPES[dtype].name
+    try:
+        return str(_DT.DataType.Name(dtype)).removeprefix("DT_").lower()
+    except ValueError:
+        return f"unknown dtype enum ({dtype})"
+
+
+def numpy_dtype(dtype: int) -> np.dtype[Any]:
+    """The NumPy dtype of a DataType number; `object` for strings.
+
+    Raises:
+        ValueError: no tensor of this type can be sent.
+    """
+    if dtype not in _TYPES:
+        raise ValueError(f"Tensors of type {type_name(dtype)} are not supported.")
+    return _TYPES[dtype].numpy
+
+
+def data_type(tensor: Tensor) -> int:
+    """The DataType number of an array.
+
+    Raises:
+        ValueError: TensorFlow has no such type, or no tensor of this type can be sent.
+    """
+    if tensor.dtype not in _DTYPES:
+        supported = ", ".join(sorted(str(dtype) for dtype in _DTYPES if dtype != _STRING))
+        raise ValueError(
+            f"Arrays of dtype {tensor.dtype} cannot be sent: expected bytes or one of {supported}."
+        )
+    return _DTYPES[tensor.dtype]
+
+
+def as_tensor(value: ArrayLike) -> Tensor:
+    """An array, with text and bytes of any kind turned into an object array of `bytes`."""
+    tensor = np.asarray(value)
+    if tensor.dtype.kind == "S":
+        return tensor.astype(object)
+    if tensor.dtype.kind in "UO":
+        flat = [item.encode() if isinstance(item, str) else item for item in tensor.ravel()]
+        strings = np.empty(len(flat), dtype=object)
+        strings[:] = flat
+        return strings.reshape(tensor.shape)
+    return tensor
+
+
+def to_proto(value: ArrayLike, *, typed: bool = False) -> Any:
+    """An array as a TensorProto.
+
+    The values go out as `tensor_content` in one copy; strings as `string_val`, since that is
+    where every reader looks for them.
+
+    Args:
+        value: of any shape and one of TensorFlow's dtypes; `bytes` or `str` for a string tensor.
+        typed: fill `float_val`, `int_val` and the like instead, as TF Serving answers.
+
+    Raises:
+        ValueError: the dtype is none of TensorFlow's.
+        TypeError: an object array holds something other than `bytes` and `str`.
+    """
+    tensor = as_tensor(value)
+    number = data_type(tensor)
+    proto = messages.TensorProto(dtype=number)
+    for size in tensor.shape:
+        proto.tensor_shape.dim.add(size=size)
+    if tensor.dtype == _STRING:
+        proto.string_val.extend(tensor.ravel().tolist())
+    elif typed:
+        _fill_typed(proto, np.ascontiguousarray(tensor).ravel(), _TYPES[number])
+    else:
+        proto.tensor_content = _little_endian(tensor).tobytes()
+    return proto
+
+
+def from_proto(proto: Any) -> Tensor:
+    """The array that a TensorProto holds, in whichever of its fields.
+
+    Fewer typed values than elements means that the last one repeats, none at all means zeros
+    (tensorflow/core/framework/tensor.cc, FromProtoField).
+
+    Raises:
+        ValueError: the message does not make a tensor: an unknown dtype or shape, or a
+            `tensor_content` of the wrong length.
+    """
+    dtype = numpy_dtype(proto.dtype)
+    if proto.tensor_shape.unknown_rank:
+        raise ValueError("A tensor needs a shape: received one of unknown rank.")
+    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
+    if any(size < 0 for size in shape):
+        raise ValueError(f"A tensor needs a known shape: received {list(shape)}.")
+    count = math.prod(shape)
+    if count * max(dtype.itemsize, 1) > MAX_TENSOR_BYTES:
+        raise ValueError(f"Tensors end at 2 GiB: received the shape {list(shape)} of {dtype}.")
+    if proto.tensor_content:
+        flat = _from_content(proto.tensor_content, dtype, count)
+    else:
+        flat = _from_typed(proto, _TYPES[proto.dtype], count)
+    return flat.reshape(shape)
+
+
+def _little_endian(tensor: Tensor) -> Tensor:
+    return tensor.astype(tensor.dtype.newbyteorder("<"), copy=False)
+
+
+def _fill_typed(proto: Any, flat: Tensor, entry: _Type) -> None:
+    field = getattr(proto, entry.field)
+    if entry.field == "half_val":  # the sixteen bits, as an integer
+        flat = flat.view(np.uint16)
+    elif flat.dtype.kind == "c":  # real, imaginary, real, ...
+        flat = flat.view(flat.real.dtype)
+    field.extend(flat.tolist())
+
+
+def _from_content(content: bytes, dtype: np.dtype[Any], count: int) -> Tensor:
+    if dtype == _STRING:
+        return _strings_from_content(content, count)
+    if len(content) != count * dtype.itemsize:
+        raise ValueError(
+            f"tensor_content holds {len(content)} bytes: expected {count} x {dtype.itemsize}."
+        )
+    flat = np.frombuffer(content, dtype.newbyteorder("<"))
+    return flat.astype(dtype, copy=False)
+
+
+def _strings_from_content(content: bytes, count: int) -> Tensor:
+    # All lengths as varints, then all bytes (tensorflow/core/platform/tensor_coding.cc).
+    lengths, position = [], 0
+    for _ in range(count):
+        length, shift = 0, 0
+        while True:
+            if position == len(content):
+                raise ValueError("tensor_content ends within the lengths of its strings.")
+            byte = content[position]
+            position += 1
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        lengths.append(length)
+    if position + sum(lengths) != len(content):
+        raise ValueError("tensor_content is not as long as the strings it announces.")
+    flat = np.empty(count, dtype=object)
+    for index, length in enumerate(lengths):
+        flat[index] = content[position : position + length]
+        position += length
+    return flat
+
+
+def _from_typed(proto: Any, entry: _Type, count: int) -> Tensor:
+    values = getattr(proto, entry.field)
+    if entry.numpy == _STRING:
+        flat = np.empty(len(values), dtype=object)
+        flat[:] = list(values)
+        fill: Any = b""
+    elif entry.field == "half_val":
+        flat = np.array(values).astype(np.uint16).view(entry.numpy)
+        fill = 0
+    elif entry.numpy.kind == "c":
+        flat = np.array(values, dtype=entry.numpy.type(0).real.dtype)
+        flat = flat[: len(flat) // 2 * 2].view(entry.numpy)
+        fill = 0
+    else:
+        # int_val is wider than int8 or uint8; TensorFlow casts, so this does.
+        flat = np.array(values).astype(entry.numpy, copy=False)
+        fill = 0
+    flat = flat[:count]
+    if len(flat) < count:
+        last = flat[-1] if len(flat) else fill
+        flat = np.concatenate([flat, np.full(count - len(flat), last, dtype=entry.numpy)])
+    return flat
