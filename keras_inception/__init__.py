@@ -12,6 +12,7 @@ from keras_inception.version import __version__
 
 if TYPE_CHECKING:
     from keras_inception.models.application import loss_weights
+    from keras_inception.models.endpoints import endpoints, features
     from keras_inception.models.inception_resnet import InceptionResNetV1, InceptionResNetV2
     from keras_inception.models.inception_v1 import InceptionV1
     from keras_inception.models.inception_v2 import InceptionV2
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from keras_inception.models.inception_v4 import InceptionV4
 
 _HOMES = {
+    "endpoints": "keras_inception.models.endpoints",
+    "features": "keras_inception.models.endpoints",
     "loss_weights": "keras_inception.models.application",
     "InceptionResNetV1": "keras_inception.models.inception_resnet",
     "InceptionResNetV2": "keras_inception.models.inception_resnet",
@@ -36,6 +39,8 @@ __all__ = [
     "InceptionV3",
     "InceptionV4",
     "__version__",
+    "endpoints",
+    "features",
     "loss_weights",
 ]
 
