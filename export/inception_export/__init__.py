@@ -1,0 +1,29 @@
+"""From a trained network to the folder that TF Serving loads: ``BASE/NAME/VERSION/``.
+
+Public names are loaded on first use: importing this package loads neither Keras nor TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from inception_export.publish import ExportError, export_saved_model
+
+_HOMES = {
+    "ExportError": "inception_export.publish",
+    "export_saved_model": "inception_export.publish",
+}
+
+__all__ = ["ExportError", "export_saved_model"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Images: where they come from, how training varies them, what the network sees."""

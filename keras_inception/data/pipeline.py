@@ -1,0 +1,75 @@
+"""From examples to batches: tf.data pipelines for training and for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from keras_inception.data.augment import Augmentation, resize_at_random
+from keras_inception.data.preprocessing import Preprocessing, Tensor, decode, resize, scale
+from keras_inception.data.sources import Examples
+
+
+def training_batches(
+    examples: Examples,
+    how: Preprocessing,
+    vary: Augmentation,
+    *,
+    batch_size: int,
+    epochs: int,
+    first_epoch: int = 0,
+    seed: int = 0,
+) -> tf.data.Dataset:
+    """The batches of every epoch from ``first_epoch`` on, one stream.
+
+    An epoch is ``len(examples) // batch_size`` batches; the examples left over are others each
+    time. The stream is a function of the seed and the position in it, so starting at an epoch
+    gives what would have come then.
+
+    Returns:
+        Pairs of images, float32 [batch_size, size, size, 3], and targets, one-hot float32
+        [batch_size, classes].
+    """
+    count = len(examples)
+    per_epoch = count // batch_size * batch_size
+    paths, targets = tf.constant(examples.paths), tf.constant(examples.targets)
+
+    def example(position: Tensor) -> tuple[Tensor, Tensor]:
+        epoch, place = position // per_epoch, position % per_epoch
+        index = tf.random.experimental.index_shuffle(place, [seed, epoch], count - 1)
+        image = decode(tf.io.read_file(paths[index]))
+        image = resize_at_random(image, [seed, epoch * count + index], how, vary)
+        return scale(image, how), tf.one_hot(targets[index], len(examples.labels))
+
+    positions = tf.data.Dataset.range(first_epoch * per_epoch, epochs * per_epoch)
+    return (
+        positions.map(example, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(batch_size, drop_remainder=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def evaluation_batches(examples: Examples, how: Preprocessing, batch_size: int) -> tf.data.Dataset:
+    """Every example once, in order, as evaluation and serving see it.
+
+    Returns:
+        Pairs of images, float32 [batch, size, size, 3], and targets, one-hot float32
+        [batch, classes]; the last batch may be smaller.
+    """
+
+    def example(path: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        image = resize(decode(tf.io.read_file(path))[tf.newaxis], how)[0]
+        return scale(image, how), tf.one_hot(target, len(examples.labels))
+
+    return (
+        tf.data.Dataset.from_tensor_slices((list(examples.paths), examples.targets))
+        .map(example, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(batch_size)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def with_auxiliary_targets(batches: tf.data.Dataset, outputs: Sequence[str]) -> tf.data.Dataset:
+    """The same targets for every output of a model with auxiliary heads."""
+    return batches.map(lambda images, targets: (images, {output: targets for output in outputs}))

@@ -1,0 +1,161 @@
+"""From an encoded image to the network's input: the only place that decodes, resizes and scales.
+
+Training's evaluation pass, ``evaluate``, ``predict`` and the exported graph all call these
+functions, so a served number is a trained number.
+
+How it is done is data, :class:`Preprocessing`, and travels with the weights, the run and the
+export. JPEG, PNG, GIF (its first frame) and BMP are read as TensorFlow's decoder reads them: grey
+becomes RGB, 16 bits become 8, alpha is dropped, an EXIF orientation is ignored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import tensorflow as tf
+
+Tensor = Any  # TensorFlow publishes no types
+
+# What `tf.image.resize` calls these kernels, and what the operation beneath it does.
+_KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic", "lanczos3": "lanczos3"}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an image becomes the network's input.
+
+    Args:
+        size: height and width of the input in pixels.
+        resize: ``"shorter_side"`` scales both directions alike, so that the shorter side becomes
+            size / crop; ``"stretch"`` scales each direction to size / crop, without regard to
+            aspect (TF-Slim).
+        crop: the fraction of the resized image's shorter side that the centre crop keeps, above 0
+            and at most 1.
+        interpolation: ``"bilinear"``, ``"bicubic"`` or ``"lanczos3"``.
+        antialias: widen the kernel when the image shrinks, as Pillow does.
+        mean: per channel, red, green, blue, of pixels in [0, 255], subtracted.
+        std: per channel, of pixels in [0, 255], divided by. The defaults map [0, 255] to [-1, 1].
+
+    Raises:
+        ValueError: a value breaks its rule.
+    """
+
+    size: int
+    resize: Literal["shorter_side", "stretch"] = "shorter_side"
+    crop: float = 0.875
+    interpolation: Literal["bilinear", "bicubic", "lanczos3"] = "bilinear"
+    antialias: bool = True
+    mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    std: tuple[float, float, float] = (127.5, 127.5, 127.5)
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"`size` must be at least 1 pixel. Received: size={self.size}")
+        if not 0 < self.crop <= 1:
+            raise ValueError(f"`crop` must be above 0 and at most 1. Received: crop={self.crop}")
+        if self.resize not in ("shorter_side", "stretch"):
+            raise ValueError(
+                "`resize` must be one of 'shorter_side', 'stretch'."
+                f" Received: resize={self.resize!r}"
+            )
+        if self.interpolation not in _KERNELS:
+            raise ValueError(
+                f"`interpolation` must be one of {', '.join(map(repr, _KERNELS))}."
+                f" Received: interpolation={self.interpolation!r}"
+            )
+
+
+def decode(encoded: Tensor) -> Tensor:
+    """Decode one image: string [] to uint8 [height, width, 3].
+
+    Raises:
+        tf.errors.InvalidArgumentError: the bytes are no image that TensorFlow can decode.
+    """
+    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    image.set_shape([None, None, 3])
+    return image
+
+
+def decoder_message(error: tf.errors.OpError) -> str:
+    """The decoder's own words, without the names of TensorFlow's operations around them."""
+    message = str(error.message).split("Detected at node")[0]
+    said = [line for line in message.split("\n") if line.strip() and "Graph execution" not in line]
+    line = said[-1].strip() if said else "it could not be decoded"
+    return line.rpartition("}} ")[2].split(" [Op:")[0].split(" [[")[0].strip()
+
+
+def resize(images: Tensor, how: Preprocessing) -> Tensor:
+    """Resize and crop: [batch, height, width, 3] of any one size to [batch, size, size, 3].
+
+    One operation samples the centre crop out of the resized image without making the rest of it,
+    so a panorama costs no more memory than a square.
+
+    Returns:
+        float32, in the range of the input.
+    """
+    sides = tf.cast(tf.shape(images)[1:3], tf.float32)
+    resized = how.size / how.crop
+    scale = resized / (tf.reduce_min(sides) * [1.0, 1.0] if how.resize == "shorter_side" else sides)
+    return sample(images, scale, (how.size - scale * sides) / 2, how)
+
+
+def sample(images: Tensor, scale: Tensor, translation: Tensor, how: Preprocessing) -> Tensor:
+    """[batch, height, width, 3] scaled about the top left corner, moved, and cut to the input size.
+
+    Args:
+        images: uint8 or float32.
+        scale: float32 [2], of height and width; 2.0 makes the image twice as large.
+        translation: float32 [2], in pixels of the result; positive moves down and right.
+        how: gives the size, interpolation and antialias.
+
+    Returns:
+        float32 [batch, size, size, 3], in the range of the input.
+    """
+    images = tf.raw_ops.ScaleAndTranslate(
+        images=images,
+        size=[how.size, how.size],
+        scale=scale,
+        translation=translation,
+        kernel_type=_KERNELS[how.interpolation],
+        antialias=how.antialias,
+    )
+    images.set_shape([None, how.size, how.size, 3])
+    return images
+
+
+def scale(images: Tensor, how: Preprocessing) -> Tensor:
+    """Pixels in [0, 255] to the network's range: float32, (pixel - mean) / std per channel."""
+    return (tf.cast(images, tf.float32) - how.mean) / how.std
+
+
+def preprocess(images: Tensor, how: Preprocessing) -> Tensor:
+    """Decoded images of one size to the network's input.
+
+    Args:
+        images: uint8 [batch, height, width, 3].
+
+    Returns:
+        float32 [batch, size, size, 3].
+    """
+    return scale(resize(images, how), how)
+
+
+def preprocess_encoded(encoded: Tensor, how: Preprocessing) -> Tensor:
+    """Encoded images, of any sizes and formats, to the network's input.
+
+    Args:
+        encoded: string [batch].
+
+    Returns:
+        float32 [batch, size, size, 3].
+
+    Raises:
+        tf.errors.InvalidArgumentError: one of them is no image that TensorFlow can decode.
+    """
+    resized = tf.map_fn(
+        lambda one: resize(decode(one)[tf.newaxis], how)[0],
+        encoded,
+        fn_output_signature=tf.TensorSpec([how.size, how.size, 3], tf.float32),
+    )
+    return scale(resized, how)

@@ -1,0 +1,1 @@
+"""Training: the recipe, the run, ``model.fit`` and its evaluation."""

@@ -1,0 +1,136 @@
+"""A run: the folder that training writes and everything after it reads.
+
+RUN/
+  recipe.yaml     every setting
+  labels.txt      the class names, one a line, in the order of the network's outputs
+  run.json        the input protocol, the data, the results and the libraries' versions
+  model.keras     the network: stock Keras layers, uncompiled, opens anywhere
+  history.csv     loss and metrics of every epoch
+  curves.png      the same as a picture
+  checkpoints/    the last epoch's complete state and the best epoch's weights
+  logs/           for TensorBoard
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keras_inception.data.preprocessing import Preprocessing
+from keras_inception.training.recipe import Recipe, load_recipe
+
+
+class RunError(ValueError):
+    """A folder is no run, or not one that can do what is asked of it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder; see :func:`open_run` and :func:`create_run`."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Recipe:
+        return load_recipe(str(self.path / "recipe.yaml"))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(read_labels(self.path / "labels.txt"))
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What run.json holds."""
+        record: dict[str, Any] = json.loads((self.path / "run.json").read_text("utf-8"))
+        return record
+
+    def update_record(self, **entries: Any) -> None:
+        """Add to run.json, whole or not at all."""
+        beside = self.path / "run.json.tmp"
+        beside.write_text(json.dumps(self.record | entries, indent=1, ensure_ascii=False), "utf-8")
+        beside.replace(self.path / "run.json")
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return read_preprocessing(self.record["preprocessing"])
+
+    @property
+    def model_path(self) -> Path:
+        return self.path / "model.keras"
+
+    @property
+    def finished(self) -> bool:
+        return self.model_path.exists()
+
+    def load_model(self) -> Any:
+        """The trained network, a ``keras.Model``.
+
+        Raises:
+            RunError: the training has not come to its end.
+        """
+        if not self.finished:
+            raise RunError(
+                f"The run {self.path} has not finished. Go on with it:"
+                f" keras-inception train FOLDER --output {self.path} --resume"
+            )
+        import keras
+
+        return keras.models.load_model(self.model_path)
+
+
+def open_run(path: str | Path) -> Run:
+    """The run in a folder.
+
+    Raises:
+        RunError: the folder does not exist or holds no run.
+    """
+    run = Run(Path(path))
+    if not (run.path / "run.json").is_file():
+        raise RunError(
+            f"{path} is no run: it has no run.json."
+            " A run is the folder that `keras-inception train --output` made."
+        )
+    return run
+
+
+def create_run(
+    path: str | Path, recipe: Recipe, labels: tuple[str, ...], how: Preprocessing, data: Any
+) -> Run:
+    """Make the folder of a new run.
+
+    Raises:
+        RunError: there is something at ``path`` already.
+    """
+    run = Run(Path(path))
+    if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+        raise RunError(
+            f"{path} exists already, and a run is never overwritten. Choose another folder, remove"
+            " this one, or go on with the run in it: --resume"
+        )
+    (run.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+    recipe.save(run.path / "recipe.yaml")
+    (run.path / "labels.txt").write_text("".join(f"{label}\n" for label in labels), "utf-8")
+    record = {"preprocessing": dataclasses.asdict(how), "data": data, "versions": versions()}
+    (run.path / "run.json").write_text(json.dumps(record, indent=1, ensure_ascii=False), "utf-8")
+    return run
+
+
+def read_labels(path: str | Path) -> list[str]:
+    """The class names of a labels.txt, one a line."""
+    return Path(path).read_text("utf-8").split("\n")[:-1]
+
+
+def read_preprocessing(settings: dict[str, Any]) -> Preprocessing:
+    """The input protocol from what JSON made of it."""
+    lists = {name: tuple(settings[name]) for name in ("mean", "std")}
+    return Preprocessing(**(settings | lists))
+
+
+def versions() -> dict[str, str]:
+    """The versions of this package and of the libraries beneath it."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("keras-inception", "keras", "tensorflow", "numpy")}
