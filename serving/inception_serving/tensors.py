@@ -97,7 +97,7 @@ def as_tensor(value: ArrayLike) -> Tensor:
         strings = np.empty(len(flat), dtype=object)
         strings[:] = flat
         return strings.reshape(tensor.shape)
-    return tensor
+    return tensor.astype(tensor.dtype.newbyteorder("="), copy=False)
 
 
 def to_proto(value: ArrayLike, *, typed: bool = False) -> Any:

@@ -1,0 +1,172 @@
+"""The SavedModels that the tests serve: tiny, and of every kind."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+
+class Arithmetic(tf.Module):
+    """Signatures of every shape that the conformance tests need."""
+
+    def __init__(self, add: float = 2.0) -> None:
+        super().__init__()
+        self.add = tf.Variable(add)
+        self.calls = tf.Variable(0)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def half_plus(self, x: Any) -> dict[str, Any]:
+        return {"y": x * 0.5 + self.add}
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.float32, name="a"),
+            tf.TensorSpec([None], tf.float32, name="b"),
+        ]
+    )
+    def two_in_two_out(self, a: Any, b: Any) -> dict[str, Any]:
+        return {"sum": a + b, "product": a * b}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    def echo(self, text: Any) -> dict[str, Any]:
+        return {"plain": text, "raw_bytes": text}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def reshape(self, x: Any) -> dict[str, Any]:
+        return {"y": tf.reshape(x, [2, 2])}
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.float32, name="seconds")])
+    def slow(self, seconds: Any) -> dict[str, Any]:
+        end = tf.timestamp() + tf.cast(seconds, tf.float64)
+        (turns,) = tf.while_loop(lambda n: tf.timestamp() < end, lambda n: [n + 1], [0])
+        return {"turns": turns}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def count(self, x: Any) -> dict[str, Any]:
+        return {"calls": self.calls.assign_add(1), "x": x}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, name="x")])
+    def scalar_out(self, x: Any) -> dict[str, Any]:
+        return {"total": tf.reduce_sum(x)}
+
+    @tf.function(input_signature=[])
+    def no_inputs(self) -> dict[str, Any]:
+        return {"y": self.add}
+
+
+DTYPES = [
+    "float32",
+    "float64",
+    "float16",
+    "bfloat16",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "bool",
+    "complex64",
+    "complex128",
+]
+
+
+def _identity(dtype: str) -> Any:
+    @tf.function(input_signature=[tf.TensorSpec([None], dtype, name="x")])
+    def identity(x: Any) -> dict[str, Any]:
+        return {"y": tf.identity(x)}
+
+    return identity
+
+
+class Colours(tf.Module):
+    """Labels images by their brightest channels; the signatures are those our exports have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.labels = tf.constant(["red", "green", "blue"])
+
+    def scores(self, images: Any) -> Any:
+        return tf.nn.softmax(tf.reduce_mean(tf.cast(images, tf.float32), [1, 2]) / 25.5)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def classify(self, image_bytes: Any) -> dict[str, Any]:
+        def decode(data: Any) -> Any:
+            pixels = tf.io.decode_image(data, channels=3, expand_animations=False)
+            return tf.image.resize(pixels, [8, 8])
+
+        pixels = tf.map_fn(decode, image_bytes, fn_output_signature=tf.float32)
+        scores, indices = tf.math.top_k(self.scores(pixels), k=2)
+        return {"classes": tf.gather(self.labels, indices), "scores": scores}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])
+    def probabilities(self, images: Any) -> dict[str, Any]:
+        return {"probabilities": self.scores(images)}
+
+
+def save_arithmetic(path: Path, add: float = 2.0) -> None:
+    module = Arithmetic(add)
+    identities = {f"identity_{dtype}": _identity(dtype) for dtype in DTYPES}
+    signatures = {
+        "serving_default": module.half_plus,
+        "two_in_two_out": module.two_in_two_out,
+        "echo": module.echo,
+        "reshape": module.reshape,
+        "slow": module.slow,
+        "count": module.count,
+        "scalar_out": module.scalar_out,
+        "no_inputs": module.no_inputs,
+        **identities,
+    }
+    tf.saved_model.save(module, str(path), signatures=signatures)
+
+
+def save_colours(path: Path) -> None:
+    module = Colours()
+    tf.saved_model.save(
+        module,
+        str(path),
+        signatures={"serving_default": module.classify, "predict_images": module.probabilities},
+    )
+
+
+def save_keras(path: Path) -> None:
+    import keras
+
+    inputs = keras.Input([4], name="features")
+    model = keras.Model(inputs, keras.layers.Dense(3, kernel_initializer="ones")(inputs))
+    model.export(str(path), format="tf_saved_model", verbose=False)
+
+
+def save_tf1_with_table(path: Path) -> None:
+    """A TensorFlow 1 model: a session's graph, with a lookup table that needs its init op."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        words = v1.placeholder(tf.string, [None], name="words")
+        keys, values = tf.constant(["cat", "dog"]), tf.constant([10, 20], tf.int64)
+        initializer = tf.lookup.KeyValueTensorInitializer(keys, values)
+        table = tf.lookup.StaticHashTable(initializer, default_value=-1)
+        numbers = table.lookup(words)
+        session.run(v1.tables_initializer())
+        builder = v1.saved_model.Builder(str(path))
+        signature = v1.saved_model.predict_signature_def({"words": words}, {"numbers": numbers})
+        builder.add_meta_graph_and_variables(
+            session,
+            ["serve"],
+            {"serving_default": signature},
+            main_op=v1.tables_initializer(),
+        )
+        builder.save()
+
+
+def publish(saved_model: Path, version: Path) -> None:
+    """Put a SavedModel in place under a version's name, in one step."""
+    version.parent.mkdir(exist_ok=True)
+    staging = version.parent / f".tmp-{version.name}"
+    shutil.copytree(saved_model, staging)
+    staging.rename(version)

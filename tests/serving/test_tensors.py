@@ -1,0 +1,160 @@
+"""ndarray <-> TensorProto, checked against TensorFlow's own converters."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as st_numpy
+from inception_serving import tensors
+from inception_serving.messages import TensorProto
+
+ARRAYS = [
+    np.array([[1.5, -2.25, np.inf]], np.float32),
+    np.array([1e300, -0.0], np.float64),
+    np.array([1.5, 65504, np.nan], np.float16),
+    np.array([1.5, 3e38], ml_dtypes.bfloat16),
+    np.array([-128, 127], np.int8),
+    np.array([-32768, 32767], np.int16),
+    np.array([-(2**31), 2**31 - 1], np.int32),
+    np.array([-(2**63), 2**63 - 1], np.int64),
+    np.array([0, 255], np.uint8),
+    np.array([0, 65535], np.uint16),
+    np.array([0, 2**32 - 1], np.uint32),
+    np.array([0, 2**64 - 1], np.uint64),
+    np.array([True, False]),
+    np.array([1 + 2j, -3.5j], np.complex64),
+    np.array([1 + 2j, -3.5j], np.complex128),
+    np.array([b"\x00\xff", b""], object),
+    np.array(3.5, np.float32),
+    np.zeros([0, 3], np.float32),
+    np.array(b"scalar", object),
+]
+
+
+@pytest.mark.parametrize("typed", [False, True])
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda a: f"{a.dtype}{list(a.shape)}")
+def test_tensorflow_reads_what_is_written(array: np.ndarray, typed: bool) -> None:
+    proto = tensors.to_proto(array, typed=typed)
+
+    assert proto.dtype == tf.constant(array).dtype.as_datatype_enum
+    np.testing.assert_array_equal(tf.make_ndarray(proto), array)
+    assert bool(proto.tensor_content) == (not typed and array.dtype != object and array.size > 0)
+
+
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda a: f"{a.dtype}{list(a.shape)}")
+def test_what_tensorflow_writes_is_read(array: np.ndarray) -> None:
+    for proto in (tf.make_tensor_proto(array), _written_by_cpp(array)):
+        read = tensors.from_proto(proto)
+
+        assert read.dtype == array.dtype
+        assert read.shape == array.shape
+        np.testing.assert_array_equal(read, array)
+
+
+def _written_by_cpp(array: np.ndarray) -> TensorProto:
+    proto = TensorProto()
+    proto.ParseFromString(tf.io.serialize_tensor(tf.constant(array)).numpy())
+    return proto
+
+
+@given(
+    st_numpy.arrays(
+        st.sampled_from(["float32", "int64", "uint8", "bool"]),
+        st_numpy.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5),
+    ),
+    st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_round_trip(array: np.ndarray, typed: bool) -> None:
+    read = tensors.from_proto(tensors.to_proto(array, typed=typed))
+
+    assert read.dtype == array.dtype
+    np.testing.assert_array_equal(read, array)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("dtype: DT_FLOAT float_val: 2.5", np.full([2, 2], 2.5, np.float32)),
+        ("dtype: DT_FLOAT float_val: 1 float_val: 2", np.array([[1, 2], [2, 2]], np.float32)),
+        ("dtype: DT_FLOAT", np.zeros([2, 2], np.float32)),
+        ("dtype: DT_INT64 int64_val: -3", np.full([2, 2], -3, np.int64)),
+        ("dtype: DT_HALF half_val: 15360", np.ones([2, 2], np.float16)),
+        ("dtype: DT_BFLOAT16 half_val: 16256", np.ones([2, 2], ml_dtypes.bfloat16)),
+        ("dtype: DT_BOOL bool_val: true", np.ones([2, 2], bool)),
+        ('dtype: DT_STRING string_val: "a"', np.full([2, 2], b"a", object)),
+        ("dtype: DT_STRING", np.full([2, 2], b"", object)),
+        ("dtype: DT_COMPLEX64 scomplex_val: 1 scomplex_val: 2", np.full([2, 2], 1 + 2j, "c8")),
+        (
+            "dtype: DT_INT32 int_val: 1 int_val: 2 int_val: 3 int_val: 4 int_val: 5",
+            np.array([[1, 2], [3, 4]], np.int32),
+        ),
+    ],
+)
+def test_values_that_are_too_few_repeat_the_last(text: str, expected: np.ndarray) -> None:
+    """Row 66; tensorflow/core/framework/tensor.cc, FromProtoField."""
+    proto = _proto(text + " tensor_shape { dim { size: 2 } dim { size: 2 } }")
+
+    read = tensors.from_proto(proto)
+
+    assert read.dtype == expected.dtype
+    np.testing.assert_array_equal(read, expected)
+
+
+def test_strings_in_tensor_content() -> None:
+    """TF Serving with --enable_serialization_as_tensor_content writes strings like this."""
+    long = b"x" * 200
+    proto = _proto("dtype: DT_STRING tensor_shape { dim { size: 3 } }")
+    proto.tensor_content = bytes([1, 0, 200, 1]) + b"a" + long
+
+    assert tensors.from_proto(proto).tolist() == [b"a", b"", long]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("dtype: DT_FLOAT tensor_shape { dim { size: -1 } }", "known shape: received [-1]"),
+        ("dtype: DT_FLOAT tensor_shape { unknown_rank: true }", "unknown rank"),
+        ('dtype: DT_FLOAT tensor_shape { dim { size: 1 } } tensor_content: "abc"', "3 bytes"),
+        ("tensor_shape { dim { size: 1 } }", "invalid are not supported"),
+        ("dtype: DT_RESOURCE", "resource are not supported"),
+        ("dtype: DT_FLOAT tensor_shape { dim { size: 1000000000000 } }", "end at 2 GiB"),
+        ("dtype: DT_STRING tensor_shape { dim { size: 1000000000000 } }", "end at 2 GiB"),
+        (
+            'dtype: DT_STRING tensor_shape { dim { size: 2 } } tensor_content: "\\001"',
+            "within the lengths",
+        ),
+        (
+            'dtype: DT_STRING tensor_shape { dim { size: 1 } } tensor_content: "\\002a"',
+            "not as long",
+        ),
+    ],
+)
+def test_what_is_no_tensor(text: str, message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        tensors.from_proto(_proto(text))
+
+    assert message in str(caught.value)
+
+
+def test_an_array_of_a_dtype_that_tensorflow_lacks() -> None:
+    with pytest.raises(ValueError, match="dtype datetime64"):
+        tensors.to_proto(np.array(["2020-01-01"], "datetime64[D]"))
+
+
+def test_big_endian_and_strided_arrays() -> None:
+    strided = np.arange(12, dtype=np.float32).reshape(3, 4)[:, ::2]
+    swapped = np.array([1.5, 2.5], ">f4")
+
+    np.testing.assert_array_equal(tensors.from_proto(tensors.to_proto(strided)), strided)
+    np.testing.assert_array_equal(tensors.from_proto(tensors.to_proto(swapped)), swapped)
+
+
+def _proto(text: str) -> TensorProto:
+    from google.protobuf import text_format
+
+    return text_format.Parse(text, TensorProto())
