@@ -196,11 +196,12 @@ def application(network: Network, doc: str | None) -> Builder:
 
         image = _input(network, input_tensor, input_shape, stem)
         _check_size(network, image.shape[1:3], stem, aux)
-        inputs = image if input_tensor is None else keras.utils.get_source_inputs(image)
+        inputs = keras.utils.get_source_inputs(image)
+        inputs = inputs[0] if len(inputs) == 1 else inputs
         with conventions(
             width=width,
-            momentum=momentum,
-            epsilon=epsilon,
+            momentum=float(momentum),
+            epsilon=float(epsilon),
             small=stem == "small",
             **network.variants[variant],
         ):
@@ -284,7 +285,7 @@ def _input(
         " height and width may be None",
         input_shape=shape,
     )
-    return keras.Input(tuple(shape), name="image")
+    return keras.Input([side if side is None else int(side) for side in shape], name="image")
 
 
 def _check_size(network: Network, sides: tuple[int | None, ...], stem: str, aux: bool) -> None:
@@ -336,7 +337,7 @@ def _classifier(
     predictions: str,
 ) -> Tensor:
     # In float32 whatever the policy: a softmax over many classes needs the digits.
-    x = layers.Dense(classes, dtype="float32", name=logits)(x)
+    x = layers.Dense(int(classes), dtype="float32", name=logits)(x)
     if activation is None:
         return x
     return layers.Activation(activation, dtype="float32", name=predictions)(x)

@@ -109,9 +109,10 @@ def features(model: keras.Model, at: str | Sequence[str]) -> keras.Model:
         ValueError: the model has no such end point; the message lists those that it has.
     """
     named = endpoints(model)
-    wanted = [at] if isinstance(at, str) else list(at)
-    choices = {*named, *slim_names(named)}
-    check(bool(wanted), "`at` must be an end point's name, or several", at=at)
+    several = isinstance(at, list | tuple)
+    wanted: list[Any] = [*at] if several else [at]
+    choices = [*named, *slim_names(named)]
+    check(len(wanted) > 0, "`at` must be an end point's name, or several", at=at)
     for name in wanted:
         check(
             name in choices,
@@ -119,8 +120,8 @@ def features(model: keras.Model, at: str | Sequence[str]) -> keras.Model:
             " (or TF-Slim's name of one)",
             at=name,
         )
-    outputs: Any = named[at] if isinstance(at, str) else {name: named[name] for name in wanted}
-    return keras.Model(model.inputs, outputs, name=f"{model.name}_features")
+    outputs = {name: named[name] for name in wanted} if several else named[wanted[0]]
+    return keras.Model(model.input, outputs, name=f"{model.name}_features")
 
 
 def slim_names(ours: Iterable[str]) -> dict[str, str]:
