@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import grpc
 import numpy as np
@@ -29,6 +29,8 @@ _OPTIONS = (
 )
 
 DEFAULT_SIGNATURE = "serving_default"
+
+_Checked = TypeVar("_Checked")
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,7 @@ class Client:
         self, chunk: Sequence[_Named], signature: str, timeout_s: float | None
     ) -> list[Classification]:
         deadline = self._deadline(timeout_s)
-        name = self._image_input(signature, deadline)
+        name = self._check(deadline, lambda known: self._image_input(known, signature))
         encoded = [image.encode() for image in chunk]
         try:
             outputs = self._predict_images(name, encoded, signature, deadline)
@@ -246,8 +248,8 @@ class Client:
         batch[:] = encoded
         return self._predict({name: batch}, signature, ["classes", "scores"], deadline)
 
-    def _image_input(self, signature_name: str, deadline: float) -> str:
-        signature = self._cached_metadata(deadline).signature(signature_name)
+    def _image_input(self, metadata: ModelMetadata, signature_name: str) -> str:
+        signature = metadata.signature(signature_name)
         inputs, outputs = signature.inputs, signature.outputs
         takes_images = len(inputs) == 1 and all(
             spec.dtype == "string" and (spec.shape is None or len(spec.shape) == 1)
@@ -287,11 +289,13 @@ class Client:
             errors.StatusError: the server's answer, or that there is none.
         """
         deadline = self._deadline(timeout_s)
-        known = self._cached_metadata(deadline).signature(signature)
         where = f"Signature {signature!r} of model {self.model!r}"
-        checked = signatures.check_inputs(where, known, inputs)
-        signatures.check_outputs(where, known, list(outputs))
-        return self._predict(checked, signature, outputs, deadline)
+
+        def check(known: ModelMetadata) -> dict[str, Tensor]:
+            signatures.check_outputs(where, known.signature(signature), list(outputs))
+            return signatures.check_inputs(where, known.signature(signature), inputs)
+
+        return self._predict(self._check(deadline, check), signature, outputs, deadline)
 
     def _predict(
         self,
@@ -303,10 +307,11 @@ class Client:
         request = messages.PredictRequest(model_spec=self._spec(signature), output_filter=outputs)
         for name, tensor in inputs.items():
             request.inputs[name].CopyFrom(tensors.to_proto(tensor))
-        response = self._call(self._prediction_service.Predict, request, deadline)
-        known = self._metadata
-        if known is not None and known.version != response.model_spec.version.value:
-            self._metadata = None  # a new version answers, so ask anew what it takes
+        try:
+            response = self._call(self._prediction_service.Predict, request, deadline)
+        except errors.StatusError:
+            self._metadata = None  # it may be that another version answers by now
+            raise
         return {name: tensors.from_proto(proto) for name, proto in response.outputs.items()}
 
     # ---- the model ----
@@ -400,9 +405,19 @@ class Client:
             spec.version_label = self._version_label
         return spec
 
-    def _cached_metadata(self, deadline: float) -> ModelMetadata:
+    def _check(self, deadline: float, check: Callable[[ModelMetadata], _Checked]) -> _Checked:
+        """Check a request against the metadata known, which may be that of an older version."""
+        known = self._metadata
+        if known is not None:
+            try:
+                return check(known)
+            except errors.SignatureError:
+                pass
         with self._metadata_lock:  # so that many threads ask once
-            return self._metadata or self.metadata(timeout_s=deadline - time.monotonic())
+            latest = self._metadata
+            if latest is None or latest is known:
+                latest = self.metadata(timeout_s=deadline - time.monotonic())
+        return check(latest)
 
     def _deadline(self, timeout_s: float | None) -> float:
         return time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)

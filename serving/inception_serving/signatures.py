@@ -135,19 +135,19 @@ def _check_input(where: str, spec: TensorSpec, value: Any) -> Tensor:
         raise SignatureError(f"{where}: {error}") from error
     is_string = expected == np.dtype(object)
     try:
-        if is_string or isinstance(value, np.ndarray | np.generic):
-            tensor = tensors.as_tensor(value)
+        if is_string:
+            tensor = tensors.string_tensor(value)
+        elif isinstance(value, np.ndarray | np.generic):
+            tensor = np.asarray(value)
         else:
             tensor = np.asarray(value, dtype=expected)
     except (ValueError, TypeError, OverflowError) as error:
         raise SignatureError(f"{where} takes {spec}: {error}.") from error
     if tensor.dtype != expected:
-        hint = "" if is_string else f" (convert it with .astype({str(expected)!r}))"
         raise SignatureError(
-            f"{where} takes {spec}: received {tensor.dtype} {list(tensor.shape)}{hint}."
+            f"{where} takes {spec}: received {tensor.dtype} {list(tensor.shape)} (convert it with "
+            f".astype({str(expected)!r}))."
         )
-    if is_string and not all(isinstance(item, bytes) for item in tensor.ravel()):
-        raise SignatureError(f"{where} takes {spec}: expected bytes or str in every place.")
     if spec.shape is not None:
         fits = len(spec.shape) == tensor.ndim and all(
             size in (None, given) for size, given in zip(spec.shape, tensor.shape, strict=True)

@@ -87,34 +87,39 @@ def data_type(tensor: Tensor) -> int:
     return _DTYPES[tensor.dtype]
 
 
-def as_tensor(value: ArrayLike) -> Tensor:
-    """An array, with text and bytes of any kind turned into an object array of `bytes`."""
-    tensor = np.asarray(value)
-    if tensor.dtype.kind == "S":
-        return tensor.astype(object)
-    if tensor.dtype.kind in "UO":
-        flat = [item.encode() if isinstance(item, str) else item for item in tensor.ravel()]
-        strings = np.empty(len(flat), dtype=object)
-        strings[:] = flat
-        return strings.reshape(tensor.shape)
-    return tensor.astype(tensor.dtype.newbyteorder("="), copy=False)
+def string_tensor(value: ArrayLike) -> Tensor:
+    """Text and bytes, in lists or arrays, as an object array of `bytes`; text becomes UTF-8.
+
+    Raises:
+        TypeError: something in it is neither.
+    """
+    # Straight to `object`: a NumPy string would lose the zero bytes at its end.
+    given = np.asarray(value, dtype=object)
+    strings = np.empty(given.size, dtype=object)
+    for place, item in enumerate(given.ravel()):
+        if not isinstance(item, str | bytes):
+            raise TypeError(f"expected bytes or str, received {type(item).__name__}")
+        strings[place] = item.encode() if isinstance(item, str) else item
+    return strings.reshape(given.shape)
 
 
-def to_proto(value: ArrayLike, *, typed: bool = False) -> Any:
+def to_proto(tensor: Tensor, *, typed: bool = False) -> Any:
     """An array as a TensorProto.
 
     The values go out as `tensor_content` in one copy; strings as `string_val`, since that is
     where every reader looks for them.
 
     Args:
-        value: of any shape and one of TensorFlow's dtypes; `bytes` or `str` for a string tensor.
+        tensor: of any shape and one of TensorFlow's dtypes; `bytes` or `str` in a string tensor.
         typed: fill `float_val`, `int_val` and the like instead, as TF Serving answers.
 
     Raises:
         ValueError: the dtype is none of TensorFlow's.
         TypeError: an object array holds something other than `bytes` and `str`.
     """
-    tensor = as_tensor(value)
+    if tensor.dtype.kind in "OSU":
+        tensor = string_tensor(tensor)
+    tensor = tensor.astype(tensor.dtype.newbyteorder("="), copy=False)
     number = data_type(tensor)
     proto = messages.TensorProto(dtype=number)
     for size in tensor.shape:

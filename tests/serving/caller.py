@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import grpc
@@ -73,3 +74,9 @@ def png(red: int, green: int, blue: int, size: int = 8) -> bytes:
     """An image of one colour."""
     pixels = np.full([size, size, 3], [red, green, blue], np.uint8)
     return bytes(tf.io.encode_png(pixels).numpy())
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from inception_serving import errors
-from inception_serving.server.run import log_to_stderr, quiet_import, run
+from inception_serving.server.run import load_tensorflow_quietly, log_to_stderr, run
 
 _RETRIED = "a version that failed is loaded again as soon as its files change"
 
@@ -64,12 +64,13 @@ def main(arguments: Sequence[str]) -> int:
         parser.error(_refusal(unknown[0]))
     if not options.model_base_path:
         parser.error("--model_base_path is required: the folder that holds the versions.")
-    if options.rest_api_port == options.port:
+    if options.rest_api_port == options.port != 0:
         # TF Serving logs an error and serves no REST; then nobody reads the log.
         parser.error(f"--rest_api_port and --port are both {options.port}: they must differ.")
     log_to_stderr()
-    with quiet_import():
-        from inception_serving.server.model_server import ModelServer
+    load_tensorflow_quietly()
+    from inception_serving.server.model_server import ModelServer
+
     server = ModelServer(
         options.model_base_path,
         model_name=options.model_name,

@@ -211,20 +211,21 @@ class ModelServer:
 
 
 def _bind(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65535:
+        raise errors.ServerStartError(_cannot_listen(host, port, "a port is 0 to 65535"))
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-    except (socket.gaierror, UnicodeError, OverflowError) as error:
+    except (socket.gaierror, UnicodeError) as error:
         raise errors.ServerStartError(_cannot_listen(host, port, str(error))) from error
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         listener.close()
-        in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        reason = "the port is in use" if in_use else str(error)
+        reason = "the port is in use" if error.errno == errno.EADDRINUSE else str(error)
         raise errors.ServerStartError(_cannot_listen(host, port, reason)) from error
     return listener
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,8 +38,9 @@ def serve(
         errors.ServerStartError: no model, a model that does not load, a port in use.
     """
     log_to_stderr()
-    with quiet_import():
-        from inception_serving.server.model_server import ModelServer
+    load_tensorflow_quietly()
+    from inception_serving.server.model_server import ModelServer
+
     run(ModelServer(base_path, host=host, port=port, rest_port=rest_port, **options))
 
 
@@ -90,11 +89,11 @@ def log_to_stderr() -> None:
         logger.propagate = False
 
 
-@contextlib.contextmanager
-def quiet_import() -> Iterator[None]:
-    """Keep what TensorFlow says while it is imported off stderr, unless the import fails.
+def load_tensorflow_quietly() -> None:
+    """Import TensorFlow and let it find its devices, without what it says meanwhile on stderr.
 
-    It says it before it reads any log level, so the file descriptor itself is turned away.
+    It says it before it reads any log level, so the file descriptor itself is turned away; if it
+    fails, everything is shown.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     sys.stderr.flush()
@@ -102,13 +101,13 @@ def quiet_import() -> Iterator[None]:
     with tempfile.TemporaryFile() as said:
         os.dup2(said.fileno(), 2)
         try:
-            yield
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
         except BaseException:
-            sys.stderr.flush()
             said.seek(0)
             os.write(saved, said.read())
             raise
         finally:
-            sys.stderr.flush()
             os.dup2(saved, 2)
             os.close(saved)

@@ -219,8 +219,8 @@ class Servables:
             self._move(version, State.END, error=errors.InternalError(text))
         else:
             version.failed_files = None
-            _log.info("%s loaded in %.1f s", version, time.monotonic() - started)
-            self._move(version, State.AVAILABLE, model=model)
+            took = f", loaded in {time.monotonic() - started:.1f} s"
+            self._move(version, State.AVAILABLE, model=model, note=took)
 
     def _unload_unwanted(self, versions: list[Version], wanted: set[int]) -> None:
         ready = [version for version in versions if version.state == State.AVAILABLE]
@@ -252,6 +252,7 @@ class Servables:
         *,
         model: SavedModel | None = None,
         error: errors.StatusError | None = None,
+        note: str = "",
     ) -> None:
         with self._lock:
             version.state = state
@@ -259,7 +260,7 @@ class Servables:
             if model is not None:
                 version.model = model
         if error is None:
-            _log.info("%s: %s", version, state.name)
+            _log.info("%s: %s%s", version, state.name, note)
         else:
             _log.error("%s: %s, it did not load: %s", version, state.name, error)
 

@@ -1,0 +1,190 @@
+"""The server as a process: flags, signals, exit codes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import httpx
+import numpy as np
+import pytest
+from inception_serving.server.flags import main
+
+from tests.serving.caller import Caller, free_port
+
+SOURCES = Path(__file__).parents[2] / "serving"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(SOURCES)}
+
+
+@contextmanager
+def running(*command: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server process, once it has printed its first address, and that address."""
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    try:
+        assert process.stdout
+        line = process.stdout.readline()
+        address = re.fullmatch(r"gRPC on (127\.0\.0\.1:\d+)\n", line)
+        assert address, line + (process.communicate(timeout=30)[1] if not line else "")
+        yield process, address[1]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_sigterm_lets_requests_finish(base: Path) -> None:
+    """Row 54; and the flags are tensorflow_model_server's."""
+    rest_port = free_port()
+    with running(
+        "-m",
+        "inception_serving.server",
+        "--port=0",
+        f"--rest_api_port={rest_port}",
+        "--model_name=sums",
+        f"--model_base_path={base / 'arithmetic'}",
+        "--enable_grpc_healthcheck_service",
+        "--enable_model_warmup=false",
+    ) as (process, address):
+        caller = Caller(address)
+        assert process.stdout
+        rest_line = process.stdout.readline()
+        status = httpx.get(f"http://127.0.0.1:{rest_port}/v1/models/sums", timeout=20).json()
+        with ThreadPoolExecutor(1) as pool:
+            slow = pool.submit(
+                caller.predict, {"seconds": np.float32(1.5)}, name="sums", signature="slow"
+            )
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            with pytest.raises(grpc.RpcError) as refused:
+                other = Caller(address)
+                other.predict({"x": np.array([0], np.float32)}, name="sums", timeout_s=5)
+            assert not slow.done()
+            assert slow.result(20).outputs["turns"].int_val[0] > 0
+        other.channel.close()
+        caller.channel.close()
+        _, log = process.communicate(timeout=30)
+
+    assert rest_line == f"REST on http://127.0.0.1:{rest_port}/v1/models/NAME\n"
+    assert [entry["version"] for entry in status["model_version_status"]] == ["7"]
+    assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
+    assert process.returncode == 0
+    assert re.sub(r"^\S+ \S+ | in \d+\.\d s$", "", log, flags=re.M) == (
+        "INFO sums version 7: LOADING\n"
+        "INFO sums version 7: AVAILABLE, loaded\n"
+        "INFO Stopping: requests in flight may finish.\n"
+        "INFO sums version 7: UNLOADING\n"
+        "INFO sums version 7: END\n"
+    )
+
+
+def test_ctrl_c_stops_serve(base: Path) -> None:
+    """`serve()`: every model below BASE; nothing of TensorFlow's on stderr, no stack trace."""
+    code = f"from inception_serving import serve; serve({str(base)!r}, port=0, rest_port=0)"
+    with running("-c", code) as (process, address):
+        caller = Caller(address)
+        answer = caller.predict({"x": np.array([0], np.float32)})
+        caller.channel.close()
+        process.send_signal(signal.SIGINT)
+        _, log = process.communicate(timeout=30)
+
+    assert answer.outputs["y"].float_val[0] == 2
+    assert process.returncode == 0
+    assert "colours version 1: AVAILABLE" in log
+    assert all(re.match(r"\d{4}-\d\d-\d\d \S+ INFO ", line) for line in log.splitlines()), log
+
+
+def test_a_model_that_does_not_load(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    command = [sys.executable, "-m", "inception_serving.server", "--port=0"]
+
+    done = subprocess.run(
+        [*command, f"--model_base_path={tmp_path}"],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=60,
+    )
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(
+        "Failed to start server. Error: 1 servable(s) did not become available: default version 1 "
+    )
+
+
+def test_help_loads_neither_tensorflow_nor_grpc() -> None:
+    code = (
+        "import sys, inception_serving, inception_serving.server.flags as flags\n"
+        "try:\n"
+        "    flags.main(['--help'])\n"
+        "except SystemExit as done:\n"
+        "    print({'tensorflow', 'grpc', 'numpy'} & set(sys.modules), done.code)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, timeout=60
+    )
+
+    assert done.stdout.splitlines()[-1] == "set() 0"
+    assert "--rest_api_port" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--prot=8500"], "unknown argument: --prot=8500. --help lists the flags."),
+        (["8500"], "unknown argument: 8500. --help lists the flags."),
+        (
+            ["--enable_batching"],
+            "--enable_batching is a flag of tensorflow_model_server that this server does not "
+            "support yet.",
+        ),
+        (
+            ["--model_config_file=models.config"],
+            "--model_config_file is a flag of tensorflow_model_server that this server does not "
+            "support: name one model with --model_name and --model_base_path.",
+        ),
+        ([], "--model_base_path is required: the folder that holds the versions."),
+        (
+            ["--model_base_path=/m", "--port=1", "--rest_api_port=1"],
+            "--rest_api_port and --port are both 1: they must differ.",
+        ),
+        (["--port=http"], "argument --port: expected a port, 0 to 65535: received 'http'"),
+        (["--port=70000"], "argument --port: expected a port, 0 to 65535: received '70000'"),
+        (
+            ["--enable_model_warmup=maybe"],
+            "argument --enable_model_warmup: expected true or false: received 'maybe'",
+        ),
+        (
+            ["--grpc_max_threads=0"],
+            "argument --grpc_max_threads: expected a whole number, 1 or more: received '0'",
+        ),
+        (
+            ["--file_system_poll_wait_seconds=-1"],
+            "expected whole seconds, 0 or more: received '-1'",
+        ),
+    ],
+)
+def test_wrong_flags(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Row 68."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.rstrip().endswith(text)
