@@ -28,6 +28,9 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", 5 * 60 * 1000),  # below what routers forget a connection after
 )
 
+# What gRPC itself says where it found no server, as against a server's own UNAVAILABLE.
+_UNREACHED = ("failed to connect", "resolution failed", "errors resolving", "lookup failed")
+
 DEFAULT_SIGNATURE = "serving_default"
 
 _Checked = TypeVar("_Checked")
@@ -306,7 +309,7 @@ class Client:
     ) -> dict[str, Tensor]:
         request = messages.PredictRequest(model_spec=self._spec(signature), output_filter=outputs)
         for name, tensor in inputs.items():
-            request.inputs[name].CopyFrom(tensors.to_proto(tensor))
+            tensors.fill_proto(request.inputs[name], tensor)
         try:
             response = self._call(self._prediction_service.Predict, request, deadline)
         except errors.StatusError:
@@ -438,7 +441,8 @@ class Client:
 
     def _failure(self, error: Any) -> errors.StatusError:
         code, text = error.code(), error.details() or ""
-        if code == grpc.StatusCode.UNAVAILABLE and "connect" in text.lower():
+        unreached = any(words in text for words in _UNREACHED)
+        if code == grpc.StatusCode.UNAVAILABLE and unreached:
             text = f"No server answers on {self.address}: is it running? ({text})"
         elif code == grpc.StatusCode.DEADLINE_EXCEEDED and not text.strip():
             text = "Deadline exceeded"

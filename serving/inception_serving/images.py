@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ def is_one(images: Any) -> bool:
     """Whether this is one image rather than several."""
     if isinstance(images, np.ndarray):
         return images.ndim != 4
-    return not isinstance(images, Sequence) or isinstance(images, str | bytes)
+    one_anyway = isinstance(images, str | bytes | bytearray | memoryview)
+    return one_anyway or not isinstance(images, Iterable)
 
 
 def encode(image: Image) -> bytes:

@@ -104,12 +104,20 @@ def string_tensor(value: ArrayLike) -> Tensor:
 
 
 def to_proto(tensor: Tensor, *, typed: bool = False) -> Any:
-    """An array as a TensorProto.
+    """An array as a new TensorProto; see `fill_proto`."""
+    proto = messages.TensorProto()
+    fill_proto(proto, tensor, typed=typed)
+    return proto
+
+
+def fill_proto(proto: Any, tensor: Tensor, *, typed: bool = False) -> None:
+    """Write an array into an empty TensorProto, such as a place in a request.
 
     The values go out as `tensor_content` in one copy; strings as `string_val`, since that is
     where every reader looks for them.
 
     Args:
+        proto: the message to fill.
         tensor: of any shape and one of TensorFlow's dtypes; `bytes` or `str` in a string tensor.
         typed: fill `float_val`, `int_val` and the like instead, as TF Serving answers.
 
@@ -121,7 +129,8 @@ def to_proto(tensor: Tensor, *, typed: bool = False) -> Any:
         tensor = string_tensor(tensor)
     tensor = tensor.astype(tensor.dtype.newbyteorder("="), copy=False)
     number = data_type(tensor)
-    proto = messages.TensorProto(dtype=number)
+    proto.dtype = number
+    proto.tensor_shape.SetInParent()  # a scalar has a shape too, of no dimensions
     for size in tensor.shape:
         proto.tensor_shape.dim.add(size=size)
     if tensor.dtype == _STRING:
@@ -130,7 +139,6 @@ def to_proto(tensor: Tensor, *, typed: bool = False) -> Any:
         _fill_typed(proto, np.ascontiguousarray(tensor).ravel(), _TYPES[number])
     else:
         proto.tensor_content = _little_endian(tensor).tobytes()
-    return proto
 
 
 def from_proto(proto: Any) -> Tensor:

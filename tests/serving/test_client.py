@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -93,6 +95,12 @@ class TestPredict:
         batch = np.stack([pixels(RED), pixels(BLUE)])
 
         assert [result.label for result in colours.predict(batch)] == ["red", "blue"]
+
+    def test_images_from_a_generator(self, colours: Client) -> None:
+        assert [result.label for result in colours.predict(x for x in (RED, BLUE))] == [
+            "red",
+            "blue",
+        ]
 
     def test_no_images(self, colours: Client) -> None:
         assert colours.predict([]) == []
@@ -303,14 +311,15 @@ class TestServerErrors:
         with pytest.raises(errors.InvalidArgumentError, match="Input to reshape is a tensor"):
             arithmetic.predict_tensors({"x": [1.0]}, signature="reshape")
 
-    def test_no_server(self) -> None:
+    @pytest.mark.parametrize("address", ["localhost:1", "no.such.host.invalid:8500"])
+    def test_no_server(self, address: str) -> None:
         with (
-            Client("localhost:1", "flowers") as client,
+            Client(address, "flowers") as client,
             pytest.raises(errors.UnavailableError) as c,
         ):
             client.predict(RED)
 
-        assert str(c.value).startswith("No server answers on localhost:1: is it running? (")
+        assert str(c.value).startswith(f"No server answers on {address}: is it running? (")
         assert "\n" not in str(c.value)
 
     def test_a_deadline(self, server: ModelServer) -> None:
@@ -356,6 +365,28 @@ class TestServerErrors:
         assert flaky.calls > 1
         assert took < 0.6
 
+    def test_tls(self, tmp_path: Path) -> None:
+        """A server with a certificate, and one that asks for the client's as well."""
+        key, certificate = make_certificate(tmp_path)
+        for mutual in (False, True):
+            credentials = grpc.ssl_server_credentials(
+                [(key.read_bytes(), certificate.read_bytes())],
+                root_certificates=certificate.read_bytes() if mutual else None,
+                require_client_auth=mutual,
+            )
+            server = FlakyServer([], credentials)
+            address = server.address.replace("127.0.0.1", "localhost")
+            own = {"client_key": key, "client_certificate": certificate} if mutual else {}
+            with server:
+                with Client(address, "m", root_certificates=certificate, **own) as client:
+                    client.metadata()
+                with (
+                    Client(address, "m", tls=True, retries=0, timeout_s=5) as client,
+                    pytest.raises(errors.UnavailableError),
+                ):
+                    client.metadata()  # the system's authorities do not know the certificate
+            assert server.calls == 1
+
     @pytest.mark.parametrize(
         ("options", "text"),
         [
@@ -372,12 +403,16 @@ class TestServerErrors:
 class FlakyServer:
     """Answers GetModelMetadata with each of some statuses, and then with an empty response."""
 
-    def __init__(self, statuses: list[grpc.StatusCode]) -> None:
+    def __init__(self, statuses: list[grpc.StatusCode], credentials: Any = None) -> None:
         self.calls = 0
         self._statuses = list(statuses)
         self._server = grpc.server(ThreadPoolExecutor(2))
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self, self._server)
-        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        if credentials is None:
+            port = self._server.add_insecure_port("127.0.0.1:0")
+        else:
+            port = self._server.add_secure_port("127.0.0.1:0", credentials)
+        self.address = f"127.0.0.1:{port}"
 
     def GetModelMetadata(self, request: Any, context: Any) -> Any:
         self.calls += 1
@@ -395,6 +430,17 @@ class FlakyServer:
 
     def __exit__(self, *_: object) -> None:
         self._server.stop(None).wait()
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """A key, and a certificate of localhost signed with it."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificate, and is not installed")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    command += f" -addext subjectAltName=DNS:localhost -keyout {key} -out {certificate}"
+    subprocess.run(command.split(), check=True, capture_output=True)
+    return key, certificate
 
 
 class TestModel:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -422,7 +424,7 @@ def test_metadata(http: httpx.Client) -> None:
     }
 
 
-def test_a_request_that_takes_too_long(server: ModelServer, base: Any) -> None:
+def test_a_request_that_takes_too_long(base: Path) -> None:
     """--rest_api_timeout_in_ms."""
     with ModelServer(base / "arithmetic", rest_port=0, rest_timeout_s=0.2) as other:
         response = httpx.post(
@@ -433,6 +435,23 @@ def test_a_request_that_takes_too_long(server: ModelServer, base: Any) -> None:
 
     assert response.status_code == 504
     assert response.json() == {"error": "The request did not finish within 0.2 s"}
+
+
+def test_a_request_under_way_when_the_server_stops(base: Path) -> None:
+    """Row 54, over REST."""
+    server = ModelServer(base / "arithmetic", rest_port=0)
+    server.start()
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(
+            httpx.post,
+            f"{server.rest_address}{PREDICT}",
+            content='{"signature_name": "slow", "inputs": 1}',
+            timeout=20,
+        )
+        time.sleep(0.4)
+        server.stop()
+
+    assert slow.result().status_code == 200
 
 
 def test_bytes_that_are_no_http(server: ModelServer, http: httpx.Client) -> None:

@@ -109,7 +109,7 @@ class _PredictionService:
         response.model_spec.signature_name = prediction.signature_name
         response.model_spec.version.value = prediction.version
         for name, tensor in prediction.outputs.items():
-            response.outputs[name].CopyFrom(tensors.to_proto(tensor, typed=self._typed))
+            tensors.fill_proto(response.outputs[name], tensor, typed=self._typed)
         return response
 
 

@@ -37,7 +37,7 @@ class SavedModel:
             self._loaded = tf.saved_model.load(str(path), tags=[SERVING_TAG])
         except tf.errors.OpError as error:
             raise from_tensorflow(error) from error
-        except (OSError, ValueError, RuntimeError, KeyError, AttributeError, TypeError) as error:
+        except Exception as error:
             # A damaged or foreign file surfaces anywhere in the loader, as whatever was hit first.
             raise errors.UnknownError(f"{path} does not load: {error}") from error
 
@@ -97,6 +97,8 @@ def _read_signatures(path: Path) -> dict[str, Any]:
             )
     except (DecodeError, text_format.ParseError) as error:
         raise errors.DataLossError(f"{path} holds a damaged saved_model file: {error}") from error
+    except OSError as error:
+        raise errors.InternalError(f"{path} cannot be read: {error}") from error
     for meta_graph in message.meta_graphs:
         if set(meta_graph.meta_info_def.tags) == {SERVING_TAG}:
             return dict(meta_graph.signature_def)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from dataclasses import dataclass
@@ -58,14 +59,22 @@ def find_models(base: Path, *, num_versions: int = 1) -> list[ModelConfig]:
     return [
         ModelConfig(child.name, child, num_versions)
         for child in sorted(base.iterdir())
-        if child.is_dir() and not child.name.startswith(".") and find_versions(child)
+        if child.is_dir() and not child.name.startswith(".") and _may_hold_versions(child)
     ]
+
+
+def _may_hold_versions(folder: Path) -> bool:
+    try:
+        return bool(find_versions(folder))
+    except OSError:
+        return True  # it is for whoever loads the model to say that it cannot be read
 
 
 def fingerprint(path: Path) -> tuple[tuple[str, int, int], ...]:
     """The name, size and time of change of every file of a version, to see that it has changed."""
-    if path.is_dir():
-        files = sorted(child for child in path.rglob("*") if child.is_file())
-    else:
-        files = [path] if path.exists() else []
-    return tuple((str(file), (s := file.stat()).st_size, s.st_mtime_ns) for file in files)
+    files = []
+    for file in sorted([path, *path.rglob("*")]):
+        with contextlib.suppress(FileNotFoundError):  # it has gone since
+            state = file.stat()
+            files.append((str(file), state.st_size, state.st_mtime_ns))
+    return tuple(files)
