@@ -74,11 +74,13 @@ class VersionStatus:
 
 
 class Client:
-    """Calls one model of one server. Safe to share between threads.
+    """Calls one model of one server.
 
-    with Client("localhost:8500", model="flowers") as client:
-        result = client.predict("photo.jpg")
-        print(result.label, result.score)
+        with Client("localhost:8500", model="flowers") as client:
+            result = client.predict("photo.jpg")
+            print(result.label, result.score)
+
+    It keeps one connection, and is safe to share between threads.
     """
 
     def __init__(
@@ -227,14 +229,16 @@ class Client:
         encoded = [image.encode() for image in chunk]
         try:
             outputs = self._predict_images(name, encoded, signature, deadline)
-        except errors.InvalidArgumentError:
+        except errors.InvalidArgumentError as refusal:
             # The server says what is wrong with a batch and not with which image, so each one is
             # asked about by itself.
             for image, data in zip(chunk, encoded, strict=True):
                 try:
                     self._predict_images(name, [data], signature, deadline)
                 except errors.InvalidArgumentError as error:
-                    raise errors.InvalidArgumentError(f"{image.name}: {error}") from error
+                    raise errors.InvalidArgumentError(f"{image.name}: {error}") from refusal
+                except errors.StatusError:
+                    break  # the deadline, most likely: then the batch's own error must do
             raise
         classes, scores = outputs["classes"], outputs["scores"]
         return [

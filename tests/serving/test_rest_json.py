@@ -25,9 +25,8 @@ VALUES = st.recursive(
     ),
     max_leaves=8,
 )
-BODIES = st.dictionaries(st.sampled_from(["instances", "inputs"]), VALUES, min_size=1, max_size=1)
-    lambda key, value: {key: value}, st.sampled_from(["instances", "inputs"]), VALUES
-)
+KEYS = st.sampled_from(["instances", "inputs"])
+BODIES = st.dictionaries(KEYS, VALUES, min_size=1, max_size=1)
 DATA_TYPES = sorted(messages.types_pb2.DataType.values())[1:23]
 
 
