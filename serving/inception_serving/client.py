@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,23 +12,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
-import grpc
 import numpy as np
 from numpy.typing import ArrayLike
 
 from inception_serving import errors, messages, signatures, tensors
-from inception_serving.images import Image, encode, is_one
+from inception_serving.connection import Connection, Pem
+from inception_serving.images import Image, NamedImage, is_one, name_images
 from inception_serving.signatures import ModelMetadata
 from inception_serving.tensors import Tensor
-
-_OPTIONS = (
-    ("grpc.max_receive_message_length", -1),  # gRPC's own default is 4 MiB
-    ("grpc.max_send_message_length", -1),
-    ("grpc.keepalive_time_ms", 5 * 60 * 1000),  # below what routers forget a connection after
-)
-
-# What gRPC itself says where it found no server, as against a server's own UNAVAILABLE.
-_UNREACHED = ("failed to connect", "resolution failed", "errors resolving", "lookup failed")
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -95,9 +85,9 @@ class Client:
         batch_size: int = 16,
         in_flight: int = 4,
         tls: bool = False,
-        root_certificates: bytes | str | Path | None = None,
-        client_key: bytes | str | Path | None = None,
-        client_certificate: bytes | str | Path | None = None,
+        root_certificates: Pem | None = None,
+        client_key: Pem | None = None,
+        client_certificate: Pem | None = None,
     ) -> None:
         """Nothing is sent before the first call.
 
@@ -127,23 +117,23 @@ class Client:
             raise ValueError(
                 f"batch_size and in_flight are at least 1: received {batch_size} and {in_flight}."
             )
+        if retries < 0:
+            raise ValueError(f"retries is 0 or more: received {retries}.")
         self.address = address
         self.model = model
         self._version = version
         self._version_label = version_label
         self._timeout_s = timeout_s
-        self._retries = retries
         self._batch_size = batch_size
         self._pool = ThreadPoolExecutor(in_flight, thread_name_prefix="client")
-        if tls or root_certificates or client_key or client_certificate:
-            credentials = grpc.ssl_channel_credentials(
-                _pem(root_certificates), _pem(client_key), _pem(client_certificate)
-            )
-            self._channel = grpc.secure_channel(address, credentials, _OPTIONS)
-        else:
-            self._channel = grpc.insecure_channel(address, _OPTIONS)
-        self._prediction_service = messages.PredictionServiceStub(self._channel)
-        self._model_service = messages.ModelServiceStub(self._channel)
+        self._connection = Connection(
+            address,
+            retries=retries,
+            tls=tls,
+            root_certificates=root_certificates,
+            client_key=client_key,
+            client_certificate=client_certificate,
+        )
         self._metadata: ModelMetadata | None = None
         self._metadata_lock = threading.Lock()
 
@@ -207,10 +197,7 @@ class Client:
         timeout_s: float | None = None,
     ) -> Future[Any]:
         """As `predict`, but returns at once: the future has the result, or the error."""
-        batch = [images] if is_one(images) else list(images)
-        named = [
-            _Named(_name(image, place, len(batch)), image) for place, image in enumerate(batch)
-        ]
+        named = name_images([images] if is_one(images) else list(images))
         futures = [
             self._pool.submit(
                 self._classify, named[start : start + self._batch_size], signature, timeout_s
@@ -222,7 +209,7 @@ class Client:
         return _gather(futures, lambda parts: list(itertools.chain.from_iterable(parts)))
 
     def _classify(
-        self, chunk: Sequence[_Named], signature: str, timeout_s: float | None
+        self, chunk: Sequence[NamedImage], signature: str, timeout_s: float | None
     ) -> list[Classification]:
         deadline = self._deadline(timeout_s)
         name = self._check(deadline, lambda known: self._image_input(known, signature))
@@ -315,7 +302,9 @@ class Client:
         for name, tensor in inputs.items():
             tensors.fill_proto(request.inputs[name], tensor)
         try:
-            response = self._call(self._prediction_service.Predict, request, deadline)
+            response = self._connection.call(
+                self._connection.predictions.Predict, request, deadline
+            )
         except errors.StatusError:
             self._metadata = None  # it may be that another version answers by now
             raise
@@ -332,10 +321,9 @@ class Client:
         request = messages.GetModelMetadataRequest(
             model_spec=self._spec(), metadata_field=["signature_def"]
         )
-        call = self._prediction_service.GetModelMetadata
-        self._metadata = signatures.from_response(
-            self._call(call, request, self._deadline(timeout_s))
-        )
+        method = self._connection.predictions.GetModelMetadata
+        response = self._connection.call(method, request, self._deadline(timeout_s))
+        self._metadata = signatures.from_response(response)
         return self._metadata
 
     def status(self, *, timeout_s: float | None = None) -> list[VersionStatus]:
@@ -345,8 +333,8 @@ class Client:
             errors.StatusError: the server's answer, or that there is none.
         """
         request = messages.GetModelStatusRequest(model_spec=self._spec())
-        call = self._model_service.GetModelStatus
-        response = self._call(call, request, self._deadline(timeout_s))
+        method = self._connection.models.GetModelStatus
+        response = self._connection.call(method, request, self._deadline(timeout_s))
         state_name = messages.ModelVersionStatus.State.Name
         return [
             VersionStatus(entry.version, state_name(entry.state), entry.status.error_message)
@@ -389,7 +377,7 @@ class Client:
     def close(self) -> None:
         """Let the requests under way finish, and hang up."""
         self._pool.shutdown(wait=True)
-        self._channel.close()
+        self._connection.close()
 
     def __enter__(self) -> Client:
         return self
@@ -402,7 +390,7 @@ class Client:
     ) -> None:
         self.close()
 
-    # ---- calls ----
+    # ---- parts of the above ----
 
     def _spec(self, signature: str = "") -> Any:
         spec = messages.ModelSpec(name=self.model, signature_name=signature)
@@ -428,51 +416,6 @@ class Client:
 
     def _deadline(self, timeout_s: float | None) -> float:
         return time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
-
-    def _call(self, method: Callable[..., Any], request: Any, deadline: float) -> Any:
-        for attempt in range(self._retries + 1):
-            try:
-                return method(request, timeout=max(0.0, deadline - time.monotonic()))
-            except grpc.RpcError as error:
-                failure = self._failure(error)
-                pause = 0.1 * 2**attempt * random.uniform(0.5, 1.0)
-                out_of_time = time.monotonic() + pause >= deadline
-                if not isinstance(failure, errors.UnavailableError) or out_of_time:
-                    raise failure from None
-            if attempt < self._retries:
-                time.sleep(pause)
-        raise failure from None
-
-    def _failure(self, error: Any) -> errors.StatusError:
-        code, text = error.code(), error.details() or ""
-        unreached = any(words in text for words in _UNREACHED)
-        if code == grpc.StatusCode.UNAVAILABLE and unreached:
-            text = f"No server answers on {self.address}: is it running? ({text})"
-        elif code == grpc.StatusCode.DEADLINE_EXCEEDED and not text.strip():
-            text = "Deadline exceeded"
-        return errors.from_code(code.value[0], text)
-
-
-@dataclass(frozen=True)
-class _Named:
-    """An image, with what a message calls it: its path, or its place in the list."""
-
-    name: str
-    image: Image
-
-    def encode(self) -> bytes:
-        try:
-            return encode(self.image)
-        except errors.ImageError as error:
-            if self.name == str(self.image):
-                raise  # the message names the path already
-            raise errors.ImageError(f"{self.name}: {error}") from error
-
-
-def _name(image: Image, place: int, count: int) -> str:
-    if isinstance(image, str | Path):
-        return str(image)
-    return "The image" if count == 1 else f"images[{place}]"
 
 
 def _gather(
@@ -506,9 +449,3 @@ def _gather(
     for future in futures:
         future.add_done_callback(on_done)
     return whole
-
-
-def _pem(given: bytes | str | Path | None) -> bytes | None:
-    if given is None or isinstance(given, bytes):
-        return given
-    return Path(given).read_bytes()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,35 @@ def encode(image: Image) -> bytes:
         "Expected a path, bytes, a PIL image or a uint8 array: "
         f"received {type(image).__module__}.{type(image).__qualname__}."
     )
+
+
+@dataclass(frozen=True)
+class NamedImage:
+    """An image, with what a message calls it: its path, or its place in the list."""
+
+    name: str
+    image: Image
+
+    def encode(self) -> bytes:
+        try:
+            return encode(self.image)
+        except ImageError as error:
+            if self.name == str(self.image):
+                raise  # the message names the path already
+            raise ImageError(f"{self.name}: {error}") from error
+
+
+def name_images(images: Sequence[Image]) -> list[NamedImage]:
+    """Each image with its name."""
+    return [
+        NamedImage(_name(image, place, len(images)), image) for place, image in enumerate(images)
+    ]
+
+
+def _name(image: Image, place: int, count: int) -> str:
+    if isinstance(image, str | Path):
+        return str(image)
+    return "The image" if count == 1 else f"images[{place}]"
 
 
 def _read(path: Path) -> bytes:

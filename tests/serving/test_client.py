@@ -392,6 +392,7 @@ class TestServerErrors:
         [
             ({"address": "localhost"}, "address is host:port"),
             ({"version": 1, "version_label": "stable"}, "not both"),
+            ({"retries": -1}, "retries is 0 or more: received -1."),
             ({"batch_size": 0}, "batch_size and in_flight are at least 1: received 0 and 4."),
         ],
     )
