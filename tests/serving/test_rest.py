@@ -277,6 +277,7 @@ BAD_BODIES = [
         "Type: Number is not of expected type: int32",
     ),
     ('{"signature_name": "identity_bool", "inputs": [1]}', "is not of expected type: bool"),
+    ('{"signature_name": "identity_uint8", "inputs": [256]}', "is not of expected type: uint8"),
     (
         '{"signature_name": "scalar_out", "instances": [1]}',
         "Tensor name: total has no shape information ",
