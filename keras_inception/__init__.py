@@ -12,7 +12,9 @@ from keras_inception.version import __version__
 
 if TYPE_CHECKING:
     from keras_inception.models.application import loss_weights
+    from keras_inception.models.describe import describe
     from keras_inception.models.endpoints import endpoints, features
+    from keras_inception.models.figure import draw
     from keras_inception.models.inception_resnet import InceptionResNetV1, InceptionResNetV2
     from keras_inception.models.inception_v1 import InceptionV1
     from keras_inception.models.inception_v2 import InceptionV2
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from keras_inception.models.inception_v4 import InceptionV4
 
 _HOMES = {
+    "describe": "keras_inception.models.describe",
+    "draw": "keras_inception.models.figure",
     "endpoints": "keras_inception.models.endpoints",
     "features": "keras_inception.models.endpoints",
     "loss_weights": "keras_inception.models.application",
@@ -39,6 +43,8 @@ __all__ = [
     "InceptionV3",
     "InceptionV4",
     "__version__",
+    "describe",
+    "draw",
     "endpoints",
     "features",
     "loss_weights",
