@@ -59,13 +59,13 @@ CATALOGUE = (
     Entry("InceptionV2", f"{_HERE}.inception_v2", 224, 11_204_936, 2.019, 73.9, 91.8, _SLIM,
           ("TF-Slim",)),
     Entry("InceptionV3", f"{_HERE}.inception_v3", 299, 23_851_784, 5.713, 78.0, 93.9, _SLIM,
-          ("TF-Slim", "keras.applications", "torchvision", "timm")),
+          ("TF-Slim", "Keras", "torchvision", "timm")),
     Entry("InceptionV4", f"{_HERE}.inception_v4", 299, 42_711_400, 12.254, 80.2, 95.2, _SLIM,
           ("TF-Slim", "timm")),
     Entry("InceptionResNetV1", f"{_HERE}.inception_resnet", 299, 24_371_384, 6.309, None, None,
           "", ()),
     Entry("InceptionResNetV2", f"{_HERE}.inception_resnet", 299, 55_873_736, 13.156, 80.4, 95.3,
-          _SLIM, ("TF-Slim", "keras.applications", "timm")),
+          _SLIM, ("TF-Slim", "Keras", "timm")),
 )
 # fmt: on
 

@@ -128,9 +128,15 @@ def outline(model: keras.Model) -> tuple[Module, ...]:
 
 
 def runs(modules: Iterable[Module]) -> Iterator[tuple[Module, ...]]:
-    """Modules that look alike and follow one another, together."""
-    for _, alike in groupby(modules, key=lambda module: module.looks):
+    """Modules that look alike and follow one another, together; the stem's words one by one."""
+    for _, alike in groupby(
+        modules, key=lambda module: module.name if _in_stem(module) else module.looks
+    ):
         yield tuple(alike)
+
+
+def _in_stem(module: Module) -> bool:
+    return module.name.startswith("stem_")
 
 
 def name_run(run: tuple[Module, ...]) -> str:

@@ -11,6 +11,7 @@ import keras
 import pytest
 
 from keras_inception import describe, draw
+from keras_inception.cli import main
 from keras_inception.models.catalogue import CATALOGUE, find
 from keras_inception.models.figure import figure
 from keras_inception.models.outline import Columns, outline, runs, total_macs
@@ -90,6 +91,7 @@ def test_the_table_changes_with_width_stem_and_size(build):
     published = describe(build("InceptionV3"))
     half = describe(build("InceptionV3", width=0.5))
     small = describe(build("InceptionV3", stem="small"))
+    assert [row.module for row in small.rows[:2]] == ["stem_a_3x3", "stem_b_3x3"]
     large = describe(build("InceptionV3", input_shape=(598, 598, 3)))
     assert half.parameters == build("InceptionV3", width=0.5).count_params()
     assert 0.2 < half.macs / published.macs < 0.3
@@ -155,3 +157,33 @@ def test_the_figure_is_written_and_changes_with_the_model(build, tmp_path):
     narrow = figure(build("InceptionV3", width=0.5))
     assert "3x3/2V conv 192" in narrow and ">aux<" not in narrow
     assert "3x3/2 conv 384" in figure(build("InceptionV3", stem="small"))
+
+
+def test_the_command_lists_the_family(capsys):
+    assert main(["models"]) == 0
+    output = capsys.readouterr().out
+    for entry in CATALOGUE:
+        assert entry.title in output and f"{entry.parameters:,}" in output
+
+
+def test_the_command_describes_and_draws(capsys, tmp_path):
+    path = tmp_path / "v1.svg"
+    arguments = ["--width", "0.5", "--stem", "small", "--input-shape", "?x?x1", "--variant", "slim"]
+    assert main(["describe", "inception_v1", *arguments, "--figure", str(path)]) == 0
+    table = capsys.readouterr().out
+    assert table.startswith("inception_v1: ? x ? x 1\n") and "1x1-3x3" in table
+    assert path.read_text("utf-8").startswith("<svg")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["inception_v9"], "InceptionResNetV2. Received: name='inception_v9'"),
+        (["InceptionV3", "--variant", "paper"], "'slim', 'torchvision'. Received: variant='paper'"),
+        (["InceptionV3", "--input-shape", "70x80x3"], "at least 75 x 75 pixels"),
+    ],
+)
+def test_the_command_answers_a_mistake_in_a_line(capsys, arguments, message):
+    assert main(["describe", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
