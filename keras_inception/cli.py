@@ -12,12 +12,12 @@ import dataclasses
 import json
 import os
 import sys
-import tempfile
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from inception_serving.startup import load_tensorflow_quietly
 from keras_inception.training.recipe import RECIPES, Recipe, load_recipe
 from keras_inception.version import __version__
 
@@ -192,7 +192,7 @@ def _describe(options: argparse.Namespace) -> int:
     from keras_inception.models.catalogue import find
 
     build = find(options.name).builder
-    _import_tensorflow()
+    load_tensorflow_quietly()
     import keras
 
     from keras_inception.models.describe import describe
@@ -223,7 +223,7 @@ def _train(options: argparse.Namespace) -> int:
     recipe = None
     if options.recipe or given or not options.resume:
         recipe = load_recipe(options.recipe or "default").with_changes(given)
-    _import_tensorflow()
+    load_tensorflow_quietly()
     from keras_inception.training.train import train
 
     try:
@@ -243,7 +243,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    _import_tensorflow()
+    load_tensorflow_quietly()
     from keras_inception.data.sources import describe_bad, find_bad_images, read_folder, without
     from keras_inception.prediction import find_saved_model, open_predictor
     from keras_inception.training.evaluate import evaluate
@@ -270,7 +270,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    _import_tensorflow()
+    load_tensorflow_quietly()
     from inception_export.publish import export_run
 
     export_run(options.run, options.base, options.name, version=options.version, top=options.top)
@@ -278,7 +278,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    _import_tensorflow()
+    load_tensorflow_quietly()
     from inception_serving.server import serve
 
     serve(options.base, host=options.host, port=options.port, rest_port=options.rest_port)
@@ -286,7 +286,7 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    _import_tensorflow()
+    load_tensorflow_quietly()
     from keras_inception.prediction import draw_predictions, list_images, predict
 
     images = list_images(options.images)
@@ -409,30 +409,6 @@ def _progress(images: int) -> Iterator[Callable[[int], None]]:
     ) as progress:
         task = progress.add_task("images", total=images)
         yield lambda done: progress.advance(task, done)
-
-
-def _import_tensorflow() -> None:
-    """Import TensorFlow without its start-up lines.
-
-    It writes them to standard error from C++, before any log level is read, and the search for
-    GPUs adds its own. If the import fails, they are shown after all.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            import tensorflow
-
-            tensorflow.config.list_physical_devices()
-        except BaseException:
-            held.seek(0)
-            os.write(saved, held.read())
-            raise
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
 
 
 def _is_users(error: Exception) -> bool:

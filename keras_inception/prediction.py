@@ -172,7 +172,8 @@ def draw_predictions(predictions: Sequence[Prediction], output: str | Path) -> N
     for axes, each in zip(grid.flat, shown, strict=False):
         truth = Path(each.image).parent.name
         color = "black" if truth not in known else "green" if truth == each.labels[0] else "red"
-        axes.imshow(Image.open(each.image).convert("RGB"), interpolation="nearest")
+        with Image.open(each.image) as image:
+            axes.imshow(image.convert("RGB"), interpolation="nearest")
         axes.set_title(f"{each.labels[0]}  {each.scores[0]:.0%}", fontsize=9, color=color)
     figure.savefig(output, dpi=110)
 

@@ -39,12 +39,12 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
         return inputs[0] if layer.name in norms else layer(*inputs, **options)
 
     result = keras.models.clone_model(model, clone_function=clone, call_function=call)
-    for layer in result.layers:
-        original = model.get_layer(layer.name)
+    for layer in model.layers:
         if layer.name in convolutions:
-            layer.set_weights(_fold(original, convolutions[layer.name]))
-        else:
-            layer.set_weights(original.get_weights())
+            folded_weights = _fold(layer, convolutions[layer.name])
+            result.get_layer(layer.name).set_weights(folded_weights)
+        elif layer.weights and layer.name not in norms:
+            result.get_layer(layer.name).set_weights(layer.get_weights())
     return result
 
 

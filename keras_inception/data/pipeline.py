@@ -35,19 +35,31 @@ def training_batches(
     per_epoch = count // batch_size * batch_size
     paths, targets = tf.constant(examples.paths), tf.constant(examples.targets)
 
-    def example(position: Tensor) -> tuple[Tensor, Tensor]:
-        epoch, place = position // per_epoch, position % per_epoch
-        index = tf.random.experimental.index_shuffle(place, [seed, epoch], count - 1)
+    def order(epoch: Tensor) -> tf.data.Dataset:
+        indices = tf.data.Dataset.from_tensor_slices(shuffled(count, seed, epoch)[:per_epoch])
+        return indices.map(lambda index: (epoch, index))
+
+    def example(epoch: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         image = decode(tf.io.read_file(paths[index]))
-        image = resize_at_random(image, [seed, epoch * count + index], how, vary)
+        variation = epoch * count + tf.cast(index, tf.int64)
+        image = resize_at_random(image, [seed, variation], how, vary)
         return scale(image, how), tf.one_hot(targets[index], len(examples.labels))
 
-    positions = tf.data.Dataset.range(first_epoch * per_epoch, epochs * per_epoch)
     return (
-        positions.map(example, num_parallel_calls=tf.data.AUTOTUNE)
+        tf.data.Dataset.range(first_epoch, epochs)
+        .flat_map(order)
+        .map(example, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(batch_size, drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
     )
+
+
+def shuffled(count: int, seed: Tensor, epoch: Tensor) -> Tensor:
+    """The order of an epoch's examples: int32 [count], a permutation.
+
+    Not by ``index_shuffle``, which needs no memory but leaves some epochs nearly in order.
+    """
+    return tf.random.experimental.stateless_shuffle(tf.range(count), [seed, epoch])
 
 
 def evaluation_batches(examples: Examples, how: Preprocessing, batch_size: int) -> tf.data.Dataset:

@@ -36,7 +36,10 @@ class Checkpoints(keras.callbacks.Callback):
         self.history = list(history)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
+        row = {
+            "epoch": float(epoch + 1),
+            **{name: float(value) for name, value in (logs or {}).items()},
+        }
         best = (
             min((past[self.monitor] for past in self.history), default=np.inf)
             if self.monitor

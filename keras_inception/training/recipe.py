@@ -174,9 +174,8 @@ RECIPES: dict[str, Recipe] = {
         crop=1.0,
         epochs=20,
         batch_size=64,
-        learning_rate=0.1,
+        learning_rate=0.05,
         weight_decay=5e-4,
-        label_smoothing=0.0,
     ),
 }
 

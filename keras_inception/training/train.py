@@ -26,10 +26,11 @@ from keras_inception.data.sources import (
     split,
     without,
 )
-from keras_inception.models.application import Builder, loss_weights
+from keras_inception.models.application import loss_weights
+from keras_inception.models.catalogue import find
 from keras_inception.training.checkpoint import Checkpoints, restore_best, restore_last
 from keras_inception.training.optimizers import make_optimizer
-from keras_inception.training.recipe import Recipe, RecipeError
+from keras_inception.training.recipe import Recipe
 from keras_inception.training.report import draw_curves
 from keras_inception.training.run import Run, RunError, create_run, open_run
 
@@ -62,7 +63,7 @@ def train(
 
     Raises:
         DataError: the images can't be used.
-        RecipeError: the recipe has no such model, or breaks a rule of it.
+        ValueError: there is no such network, or it refuses a setting of the recipe.
         RunError: ``output`` exists, or can't be resumed.
     """
     run = open_run(output) if resume else None
@@ -131,10 +132,9 @@ def build(recipe: Recipe, classes: int) -> keras.Model:
     """The recipe's network, with random weights.
 
     Raises:
-        RecipeError: there is no such model.
-        ValueError: the network refuses a setting.
+        ValueError: there is no such network, or it refuses a setting.
     """
-    builder = find_builder(recipe.model)
+    builder = find(recipe.model).builder()
     shape = None if recipe.image_size is None else (recipe.image_size, recipe.image_size, 3)
     return builder(
         classes=classes,
@@ -146,22 +146,6 @@ def build(recipe: Recipe, classes: int) -> keras.Model:
         variant=recipe.variant,
         momentum=recipe.batch_norm_momentum,
     )
-
-
-def find_builder(name: str) -> Builder:
-    """The builder by its name or its model's: InceptionV3, inception_v3.
-
-    Raises:
-        RecipeError: there is no such model.
-    """
-    import keras_inception
-
-    builders = [each for each in keras_inception.__all__ if each.startswith("Inception")]
-    for each in builders:
-        if each.lower() == name.lower().replace("_", "").replace("-", ""):
-            builder: Builder = getattr(keras_inception, each)
-            return builder
-    raise RecipeError(f"There is no model {name!r}. The models are: {', '.join(builders)}.")
 
 
 def _read(
@@ -234,17 +218,26 @@ def _fit(
         keras.callbacks.TensorBoard(run.path / "logs", write_graph=False),
         Checkpoints(run.path, monitor, history),
     ]
-    model.fit(
-        batches,
-        epochs=recipe.epochs,
-        initial_epoch=len(history),
-        steps_per_epoch=len(training) // batch_size,
-        validation_data=held_out,
-        shuffle=False,  # the stream is in random order already
-        callbacks=callbacks,
-        # Keras's bar with rate and time left for people, a line an epoch for log files.
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
+    try:
+        model.fit(
+            batches,
+            epochs=recipe.epochs,
+            initial_epoch=len(history),
+            steps_per_epoch=len(training) // batch_size,
+            validation_data=held_out,
+            shuffle=False,  # the stream is in random order already
+            callbacks=callbacks,
+            # Keras's bar with rate and time left for people, a line an epoch for log files.
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+    except RuntimeError as error:
+        if "NaN or Inf loss" not in str(error):
+            raise
+        raise RunError(
+            f"The loss is no longer a number, in epoch {len(callbacks[-1].history) + 1}. Try a"
+            f" lower learning_rate (it is {recipe.learning_rate:g}) or a longer warm-up"
+            f" (warmup_epochs is {recipe.warmup_epochs:g}), in a new run."
+        ) from error
 
 
 def _inference(model: keras.Model) -> keras.Model:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from inception_serving import ModelServer
 
+from inception_serving import ModelServer
 from tests.serving.caller import Caller
 from tests.serving.saved_models import (
     publish,

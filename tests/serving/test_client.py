@@ -14,6 +14,9 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from PIL import Image
+from tensorflow_serving.apis import get_model_metadata_pb2, prediction_service_pb2_grpc
+
 from inception_serving import (
     Classification,
     Client,
@@ -22,9 +25,6 @@ from inception_serving import (
     SignatureError,
     errors,
 )
-from PIL import Image
-from tensorflow_serving.apis import get_model_metadata_pb2, prediction_service_pb2_grpc
-
 from tests.serving.caller import free_port, png
 from tests.serving.saved_models import publish
 

@@ -17,8 +17,8 @@ import grpc
 import httpx
 import numpy as np
 import pytest
-from inception_serving.server.flags import main
 
+from inception_serving.server.flags import main
 from tests.serving.caller import Caller, free_port
 
 SOURCES = Path(__file__).parents[2] / "serving"

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from inception_serving import ModelServer
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -21,6 +20,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from inception_serving import ModelServer
 from tests.serving.caller import Caller, png
 from tests.serving.saved_models import DTYPES
 

@@ -18,10 +18,10 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from inception_serving import ModelServer, ServerStartError
-from inception_serving.server.versions import find_versions
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from inception_serving import ModelServer, ServerStartError
+from inception_serving.server.versions import find_versions
 from tests.serving.caller import Caller, free_port
 from tests.serving.saved_models import publish
 

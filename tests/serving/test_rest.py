@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from inception_serving import ModelServer
 
+from inception_serving import ModelServer
 from tests.serving.caller import png
 
 PREDICT = "/v1/models/arithmetic:predict"

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
+
 from inception_serving import errors, messages, tensors
 from inception_serving.server import rest_json
 

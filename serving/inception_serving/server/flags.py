@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from inception_serving import errors
-from inception_serving.server.run import load_tensorflow_quietly, log_to_stderr, run
+from inception_serving.server.run import log_to_stderr, run
+from inception_serving.startup import load_tensorflow_quietly
 
 _RETRIED = "a version that failed is loaded again as soon as its files change"
 

@@ -1,0 +1,46 @@
+# make demo    the whole job on real images: train, evaluate, export, serve, predict
+# make test    the tests (those marked slow apart) and the checks
+# make check   format, lint, types, imports
+# Each sets up .venv first, once; nothing here needs root.
+
+PYTHON ?= $(firstword $(foreach each,python3.11 python3.12 python3.13 python3,$(shell command -v $(each))))
+BIN := .venv/bin
+NEEDED_KB := 4000000
+
+.PHONY: setup demo test test-slow check format clean
+
+setup: .venv/.installed
+
+.venv/.installed: setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+		|| { echo "Python 3.11, 3.12 or 3.13 is needed; found $(or $(shell $(PYTHON) --version 2>&1),none). Name one: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@free=$$(df -Pk . | awk 'NR==2 {print $$4}'); test -d .venv || test "$$free" -ge $(NEEDED_KB) \
+		|| { echo "The set-up needs 4 GB of disk; $$((free / 1024)) MB are free here." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv \
+		|| { echo "The virtual environment could not be made: is the disk full, or Python's venv module missing (Debian: apt-get install python3-venv)?" >&2; exit 1; }
+	@echo "Installing into .venv, about 600 MB to download ..."
+	@$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[test,dev]' \
+		|| { echo "The packages could not be installed: see the line above (no network, or a full disk?), then make again." >&2; exit 1; }
+	@touch $@
+
+demo: setup
+	@$(BIN)/python examples/demo.py
+
+test: setup check
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_imports.py
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

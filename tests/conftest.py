@@ -1,0 +1,65 @@
+"""A folder of photos, a run trained on it and its export, each made once a session."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes a network tells apart at once, in the formats that people's folders hold.
+
+    ``dawn`` is bright above and dark below, ``dusk`` the other way round; JPEG, PNG with alpha,
+    grey JPEG, GIF and BMP, from 40 x 30 to 120 x 160 pixels.
+    """
+    folder = tmp_path_factory.mktemp("photos")
+    random = np.random.default_rng(0)
+    kinds = [("RGB", "jpg"), ("RGBA", "png"), ("L", "jpg"), ("RGB", "gif"), ("RGB", "bmp")]
+    for label in ("dawn", "dusk"):
+        (folder / label).mkdir()
+        for number in range(20):
+            mode, suffix = kinds[number % len(kinds)]
+            width, height = int(random.integers(40, 161)), int(random.integers(30, 121))
+            slope = (
+                np.linspace(220, 30, height) if label == "dawn" else np.linspace(30, 220, height)
+            )
+            pixels = slope[:, None, None] + random.normal(0, 12, (height, width, 3))
+            image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).convert(mode)
+            image.save(folder / label / f"{number:02d}.{suffix}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run(photos: Path, tmp_path_factory: pytest.TempPathFactory):
+    """A small Inception v1 trained on the photos, finished."""
+    from keras_inception.training.recipe import RECIPES
+    from keras_inception.training.train import train
+
+    recipe = RECIPES["small"].with_changes(
+        {
+            "width": 0.125,
+            "epochs": 12,
+            "batch_size": 8,
+            "learning_rate": 0.05,
+            "crop": 0.875,
+            "label_smoothing": 0.0,
+        }
+    )
+    output = tmp_path_factory.mktemp("runs") / "photos"
+    return train(photos, output, recipe, say=lambda line: None)
+
+
+@pytest.fixture(scope="session")
+def models(run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run exported as BASE/photos/1; BASE."""
+    from inception_export.publish import export_run
+
+    base = tmp_path_factory.mktemp("models")
+    export_run(run.path, base, "photos", say=lambda line: None)
+    return base

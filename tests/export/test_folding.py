@@ -1,0 +1,73 @@
+"""Batch norm folded into the convolution before it computes the same."""
+
+import keras
+import numpy as np
+import pytest
+
+from inception_export.folding import fold_batch_norm
+from keras_inception import InceptionV1, InceptionV3
+
+
+def with_random_statistics(model: keras.Model) -> keras.Model:
+    random = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights(
+                [
+                    random.uniform(0.5, 2.0, each.shape)
+                    if each.name in ("gamma", "moving_variance")
+                    else random.normal(0, 0.5, each.shape)
+                    for each in layer.weights
+                ]
+            )
+    return model
+
+
+def largest_difference(model: keras.Model, folded: keras.Model) -> float:
+    """Of the outputs, in their standard deviations."""
+    images = np.random.default_rng(1).uniform(-1, 1, (4, *model.input_shape[1:]))
+    expected, result = model.predict(images, verbose=0), folded.predict(images, verbose=0)
+    return float(np.abs(result - expected).max() / expected.std())
+
+
+@pytest.mark.parametrize("builder", [InceptionV1, InceptionV3])
+def test_a_network_folds_to_the_same_logits_without_batch_norm(builder) -> None:
+    model = builder(stem="small", width=0.125, classes=7, classifier_activation=None)
+    model = with_random_statistics(model)
+    before = [weight.copy() for weight in model.get_weights()]
+    folded = fold_batch_norm(model)
+    kinds = [type(layer) for layer in folded.layers]
+    assert keras.layers.BatchNormalization not in kinds
+    assert kinds.count(keras.layers.Conv2D) == sum(
+        isinstance(layer, keras.layers.Conv2D) for layer in model.layers
+    )
+    assert largest_difference(model, folded) < 1e-4
+    for weight, untouched in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, untouched)
+
+
+def test_gamma_and_a_bias_are_folded_too() -> None:
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(5, 3, use_bias=True, bias_initializer="normal")(image)
+    x = keras.layers.BatchNormalization(gamma_initializer="normal")(x)
+    model = with_random_statistics(keras.Model(image, x))
+    folded = fold_batch_norm(model)
+    assert len(folded.layers) == 2
+    assert largest_difference(model, folded) < 1e-5
+
+
+def test_a_batch_norm_that_does_not_alone_follow_a_convolution_stays() -> None:
+    image = keras.Input((8, 8, 3))
+    shared = keras.layers.Conv2D(4, 3, name="shared")(image)
+    active = keras.layers.Conv2D(4, 3, activation="relu", name="active")(image)
+    after_shared = keras.layers.BatchNormalization(name="after_shared")(shared)
+    after_active = keras.layers.BatchNormalization(name="after_active")(active)
+    joined = keras.layers.Concatenate()([shared, after_shared, after_active])
+    after_join = keras.layers.BatchNormalization(name="after_join")(joined)
+    model = with_random_statistics(keras.Model(image, after_join))
+    folded = fold_batch_norm(model)
+    stayed = {
+        layer.name for layer in folded.layers if isinstance(layer, keras.layers.BatchNormalization)
+    }
+    assert stayed == {"after_shared", "after_active", "after_join"}
+    assert largest_difference(model, folded) < 1e-5

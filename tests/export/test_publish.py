@@ -1,0 +1,192 @@
+"""The folder that a server loads."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+from inception_export import publish
+from inception_export.parity import sample_images
+from inception_export.publish import ExportError, export_run, export_saved_model, next_version
+from keras_inception.data.preprocessing import Preprocessing, preprocess_encoded
+from keras_inception.training.run import Run, RunError
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+def expected(run: Run, images: list[bytes]) -> np.ndarray:
+    return run.load_model().predict(
+        preprocess_encoded(tf.constant(images), run.preprocessing), verbose=0
+    )
+
+
+def test_the_signatures_are_named_as_documented(models: Path) -> None:
+    signatures = tf.saved_model.load(str(models / "photos" / "1")).signatures
+    assert set(signatures) == {"serving_default", "predict_images"}
+    default, images = signatures["serving_default"], signatures["predict_images"]
+    assert default.structured_input_signature[1]["image_bytes"].dtype == tf.string
+    assert default.structured_input_signature[1]["image_bytes"].shape.as_list() == [None]
+    assert {name: spec.dtype for name, spec in default.structured_outputs.items()} == {
+        "classes": tf.string,
+        "scores": tf.float32,
+    }
+    spec = images.structured_input_signature[1]["images"]
+    assert (spec.dtype, spec.shape.as_list()) == (tf.uint8, [None, None, None, 3])
+    assert images.structured_outputs["probabilities"].shape.as_list() == [None, 2]
+
+
+def test_answers_are_the_keras_models_labels_and_scores_best_first(models: Path, run: Run) -> None:
+    images = sample_images()
+    loaded = tf.saved_model.load(str(models / "photos" / "1"))
+    answer = loaded.signatures["serving_default"](image_bytes=tf.constant(images))
+    scores = answer["scores"].numpy()
+    assert (np.diff(scores, axis=1) <= 0).all()
+    for row, labels, best in zip(
+        expected(run, images), answer["classes"].numpy(), scores, strict=True
+    ):
+        by_label = dict(zip(run.labels, row, strict=True))
+        for label, score in zip(labels, best, strict=True):
+            assert score == pytest.approx(by_label[label.decode()], abs=1e-4)
+
+
+def test_the_session_loader_gives_the_same_answers(models: Path, run: Run) -> None:
+    """TF Serving's way: tensors by the names in the signature, in a TensorFlow 1 session."""
+    images = sample_images()
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], str(models / "photos" / "1"))
+        signature = meta_graph.signature_def["serving_default"]
+        assert signature.method_name == "tensorflow/serving/predict"
+        scores, classes = session.run(
+            [signature.outputs["scores"].name, signature.outputs["classes"].name],
+            {signature.inputs["image_bytes"].name: images},
+        )
+    for row, labels, best in zip(expected(run, images), classes, scores, strict=True):
+        order = np.argsort(-row, kind="stable")
+        np.testing.assert_allclose(best, row[order], atol=1e-4)
+        assert [label.decode() for label in labels] == [run.labels[index] for index in order]
+
+
+def test_weights_are_stored_once(models: Path, run: Run) -> None:
+    stored = sum(path.stat().st_size for path in (models / "photos" / "1").rglob("variables.data*"))
+    weights = sum(weight.nbytes for weight in run.load_model().get_weights())
+    assert stored < 1.1 * weights
+
+
+def test_graph_holds_neither_batch_norm_nor_compiled_parts(models: Path) -> None:
+    proto = tf.compat.v1.saved_model.loader.maybe_saved_model_directory(
+        str(models / "photos" / "1")
+    )
+    assert proto
+    text = (models / "photos" / "1" / "saved_model.pb").read_bytes()
+    assert b"_XlaMustCompile" not in text
+    assert b"Rsqrt" not in text
+
+
+def test_what_goes_with_it(models: Path, run: Run) -> None:
+    folder = models / "photos" / "1"
+    assert (folder / "assets" / "labels.txt").read_text() == "dawn\ndusk\n"
+    manifest = json.loads((folder / "assets.extra" / "keras_inception.json").read_text())
+    assert manifest["recipe"]["model"] == "InceptionV1"
+    assert manifest["metrics"]["accuracy"] == 1.0
+    assert manifest["preprocessing"]["size"] == 32
+    assert manifest["parity"]["probabilities"] <= 1e-4
+    path = str(folder / "assets.extra" / "tf_serving_warmup_requests")
+    sizes = []
+    for record in tf.data.TFRecordDataset(path):
+        log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        request = log.predict_log.request
+        assert request.model_spec.name == "photos"
+        sizes.append(tf.make_ndarray(request.inputs["image_bytes"]).size)
+    assert sizes == [1, 8]
+
+
+def test_versions_count_up_and_are_never_overwritten(
+    run: Run, models: Path, tmp_path: Path
+) -> None:
+    assert next_version(models / "photos") == 2
+    with pytest.raises(ExportError, match=r"never overwritten.*next free one is 2"):
+        export_run(run.path, models, "photos", version=1, say=quiet)
+    (tmp_path / "m" / "9").mkdir(parents=True)
+    (tmp_path / "m" / "notes").mkdir()
+    assert next_version(tmp_path / "m") == 10
+
+
+class Wrong(keras.layers.Layer):
+    """Answers otherwise once it is built a second time, as a layer with a bug may."""
+
+    built_before = 0
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        type(self).built_before += 1
+        self.factor = 1.0 if type(self).built_before == 1 else 0.5
+
+    def call(self, x):
+        return x * self.factor
+
+
+def test_a_model_that_answers_otherwise_when_written_is_not_published(tmp_path: Path) -> None:
+    image = keras.Input((32, 32, 3))
+    x = keras.layers.GlobalAveragePooling2D()(image)
+    x = keras.layers.Softmax()(Wrong()(keras.layers.Dense(3)(x)))
+    with pytest.raises(ExportError, match=r"differ from the Keras model's by up to 0\.\d+"):
+        export_saved_model(
+            keras.Model(image, x),
+            tmp_path / "base",
+            "wrong",
+            labels=("a", "b", "c"),
+            preprocessing=Preprocessing(size=32),
+            say=quiet,
+        )
+    assert not (tmp_path / "base").exists()
+
+
+def test_a_failure_leaves_nothing_and_an_earlier_version_alone(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_run(run.path, tmp_path, "photos", say=quiet)
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(publish, "write_warmup_requests", full)
+    with pytest.raises(ExportError, match="can't be written: No space left on device"):
+        export_run(run.path, tmp_path, "photos", say=quiet)
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "a/b"}, "letters, digits"),
+        ({"name": ""}, "letters, digits"),
+        ({"name": ".hidden"}, "letters, digits"),
+        ({"name": "m", "version": 0}, "at least 1. Received: version=0"),
+        ({"name": "m", "top": 0}, "at least 1. Received: top=0"),
+        ({"name": "m", "labels": ("a",)}, "each of the model's 2 classes. Received: 1 labels"),
+    ],
+)
+def test_arguments_that_break_their_rule_are_refused_first(
+    run: Run, tmp_path: Path, options: dict, message: str
+) -> None:
+    settings = {"labels": run.labels, "preprocessing": run.preprocessing} | options
+    with pytest.raises(ExportError, match=message):
+        export_saved_model(run.load_model(), tmp_path / "base", say=quiet, **settings)
+    assert not (tmp_path / "base").exists()
+
+
+def test_a_base_that_can_not_be_made_is_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ExportError, match="can't be made: Not a directory"):
+        export_run(run.path, tmp_path / "file", "photos", say=quiet)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="is no run"):
+        export_run(tmp_path, tmp_path / "base", "photos", say=quiet)

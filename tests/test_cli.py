@@ -1,0 +1,199 @@
+"""The commands as a person types them, good input and bad."""
+
+import csv
+import io
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from keras_inception.cli import main
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def server(models: Path) -> Iterator[str]:
+    """``keras-inception serve`` in a process of its own; HOST:PORT."""
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "keras_inception",
+            "serve",
+            models,
+            "--port",
+            "0",
+            "--rest-port",
+            "0",
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line.startswith("gRPC on "), process.communicate()
+    yield line.split()[-1]
+    process.send_signal(signal.SIGTERM)
+    log = process.communicate(timeout=30)[1]
+    assert process.returncode == 0
+    assert "Traceback" not in log
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run a command that must fail; its one line."""
+    assert main([str(argument) for argument in arguments]) == 1
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    assert captured.err.startswith(f"keras-inception {arguments[0]}: ")
+    return captured.err.removeprefix(f"keras-inception {arguments[0]}: ")
+
+
+def test_a_run_is_trained_from_the_command_line(photos: Path, tmp_path: Path) -> None:
+    """As a process, since this is what a newcomer does first: its output is looked at whole."""
+    answer = subprocess.run(
+        [sys.executable, "-m", "keras_inception", "train", photos, "--output", tmp_path / "run",
+         "--recipe", "small", "--width", "0.125", "--epochs", "1", "--batch-size", "12"],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    assert "36 training and 4 validation images of 2 classes" in answer.stdout
+    assert re.search(r"3/3 - .* - val_accuracy: ", answer.stdout)
+    assert f"The run is in {tmp_path / 'run'}" in answer.stdout
+    assert answer.stderr == ""
+    recipe = (tmp_path / "run" / "recipe.yaml").read_text()
+    assert "batch_size: 12\n" in recipe and "width: 0.125\n" in recipe
+
+
+def test_evaluate_prints_a_table_and_writes_json(
+    run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(run.path), str(photos), "--json", str(tmp_path / "e.json")]) == 0
+    assert "of 40 images" in capsys.readouterr().out
+    result = json.loads((tmp_path / "e.json").read_text())
+    assert result["images"] == 40
+    assert sum(map(sum, result["confusion"])) == 40
+    assert result["accuracy"] > 0.9
+    assert result["classes"]["dawn"]["recall"] > 0.9
+
+
+def test_run_export_and_server_answer_alike(
+    run, models: Path, server: str, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = []
+    for using in (run.path, models / "photos" / "1", models / "photos", f"{server}/photos"):
+        assert main(["predict", str(photos), "--with", str(using), "--format", "json"]) == 0
+        answers.append(json.loads(capsys.readouterr().out))
+        assert main(["evaluate", str(using), str(photos)]) == 0
+        assert "of 40 images" in capsys.readouterr().out
+    for answer in answers[1:]:
+        for one, other in zip(answers[0], answer, strict=True):
+            assert one["image"] == other["image"]
+            scores = dict(zip(other["labels"], other["scores"], strict=True))
+            for label, score in zip(one["labels"], one["scores"], strict=True):
+                assert scores[label] == pytest.approx(score, abs=1e-4)
+
+
+def test_predict_writes_csv_a_table_and_a_picture(
+    run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = photos / "dawn" / "00.jpg"
+    assert main(["predict", str(image), "--with", str(run.path), "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["rank"] for row in rows] == ["1", "2"]
+    assert {row["label"] for row in rows} == {"dawn", "dusk"}
+    figure = tmp_path / "figure.png"
+    assert main(["predict", str(photos), "--with", str(run.path), "--figure", str(figure)]) == 0
+    assert re.search(r"dawn +[01]\.\d{3}", capsys.readouterr().out)
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_image_the_decoder_refuses_is_named_and_the_others_predicted(
+    run, models: Path, server: str, photos: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    shutil.copy(photos / "dawn" / "00.jpg", tmp_path / "a.jpg")
+    (tmp_path / "b.jpg").write_bytes(b"\xff\xd8\xff broken")
+    (tmp_path / "c.jpg").write_text("I am text.")
+    shutil.copy(photos / "dusk" / "01.png", tmp_path / "d.png")
+    for using in (run.path, models / "photos", f"{server}/photos"):
+        code = main(["predict", str(tmp_path), "--with", str(using), "--format", "json"])
+        captured = capsys.readouterr()
+        assert code == 1
+        errors = captured.err.strip().splitlines()
+        assert len(errors) == 2
+        assert "b.jpg" in errors[0] and "c.jpg" in errors[1]
+        answered = [bool(each["labels"]) for each in json.loads(captured.out)]
+        assert answered == [True, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "{tmp}", "--output", "{tmp}/run"], "{tmp} holds no images"),
+        (["train", "{tmp}/nowhere", "--output", "{tmp}/run"], "nowhere does not exist"),
+        (["train", "{photos}", "--output", "{tmp}/run", "--model", "ResNet"], "'ResNet'"),
+        (["train", "{photos}", "--output", "{tmp}/run", "--recipe", "x"], "recipes are: default"),
+        (["train", "{photos}", "--output", "{tmp}/run", "--epochs", "x"], "`epochs` must be a"),
+        (["train", "{photos}", "--output", "{run}"], "exists already"),
+        (["evaluate", "{tmp}", "{photos}"], "{tmp} is neither a run, nor a SavedModel"),
+        (["evaluate", "{run}", "{tmp}"], "{tmp} holds no images"),
+        (["export", "{tmp}", "{tmp}/models", "--name", "m"], "{tmp} is no run"),
+        (["export", "{run}", "{tmp}/models", "--name", "a/b"], "name='a/b'"),
+        (["serve", "{tmp}", "--port", "0"], "No model to serve in {tmp}"),
+        (["predict", "{photos}", "--with", "{tmp}"], "{tmp} is neither a run"),
+        (["predict", "{tmp}/no.jpg", "--with", "{run}"], "no image or folder {tmp}/no.jpg"),
+        (["predict", "{photos}", "--with", "localhost:1/m"], "No server answers on localhost:1"),
+        (["describe", "ResNet50"], "'ResNet50'"),
+    ],
+)
+def test_bad_input_is_answered_in_a_line_and_leaves_nothing(
+    arguments: list[str], message: str, run, photos: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    places = {"tmp": tmp_path, "photos": photos, "run": run.path}
+    said = fails(capsys, *(argument.format(**places) for argument in arguments))
+    assert message.format(**places) in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_class_is_refused(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(photos / "dawn", tmp_path / "data" / "dawn")
+    said = fails(capsys, "train", tmp_path / "data", "--output", tmp_path / "run")
+    assert "at least two classes" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_port_in_use_is_named(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = fails(capsys, "serve", models, "--port", port, "--rest-port", "0")
+    assert f"127.0.0.1:{port}" in said and "in use" in said
+
+
+def test_a_model_the_server_does_not_have_is_named(
+    server: str, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = fails(capsys, "predict", photos, "--with", f"{server}/flowers")
+    assert "Servable not found for request: Latest(flowers)" in said
+
+
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["export", "run", "base"], ["train", "x"]])
+def test_a_command_half_typed_shows_its_usage(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert "usage: keras-inception" in capsys.readouterr().err

@@ -1,0 +1,44 @@
+"""What is installed: three packages, typed, with the licence and without the tests."""
+
+import configparser
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_package_is_listed() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    listed = set(setup["options"]["packages"].split())
+    found = set()
+    for root, top in (
+        (ROOT, "keras_inception"),
+        (ROOT / "export", "inception_export"),
+        (ROOT / "serving", "inception_serving"),
+    ):
+        for init in (root / top).rglob("__init__.py"):
+            found.add(".".join(init.parent.relative_to(root).parts))
+    assert listed == found
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_what_it_should(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, ROOT],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
+    assert tops == {"keras_inception", "inception_export", "inception_serving"}
+    for package in tops:
+        assert f"{package}/py.typed" in names
+    assert any(name.endswith("/licenses/LICENSE") for name in names)
+    modules = {path.relative_to(ROOT) for path in (ROOT / "keras_inception").rglob("*.py")}
+    assert {str(path) for path in modules} <= set(names)

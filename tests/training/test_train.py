@@ -1,0 +1,234 @@
+"""From a folder to a run."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_inception.data.sources import DataError
+from keras_inception.training.recipe import RECIPES, Recipe
+from keras_inception.training.run import Run, RunError, open_run
+from keras_inception.training.train import train
+
+TINY = RECIPES["small"].with_changes(
+    {"width": 0.125, "epochs": 3, "batch_size": 8, "learning_rate": 0.05, "image_size": 28}
+)
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+def one_convolution(recipe: Recipe, classes: int) -> keras.Model:
+    """What a recipe's network has, dropout's random state included, but traced in no time."""
+    image = keras.Input((28, 28, 3))
+    x = keras.layers.Conv2D(8, 5, strides=4, use_bias=False)(image)
+    x = keras.layers.BatchNormalization(momentum=0.9, scale=False)(x)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Activation("relu")(x))
+    x = keras.layers.Dropout(0.2)(x)
+    x = keras.layers.Dense(classes, dtype="float32", name="logits")(x)
+    x = keras.layers.Activation("softmax", dtype="float32", name="predictions")(x)
+    return keras.Model(image, x, name="one_convolution")
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what does not depend on the network."""
+    monkeypatch.setattr("keras_inception.training.train.build", one_convolution)
+
+
+def test_a_run_holds_what_it_should(run: Run) -> None:
+    found = {path.name for path in run.path.iterdir()}
+    assert found == {
+        "recipe.yaml",
+        "labels.txt",
+        "run.json",
+        "model.keras",
+        "history.csv",
+        "curves.png",
+        "checkpoints",
+        "logs",
+    }
+    assert open_run(run.path) == run
+    assert run.labels == ("dawn", "dusk")
+    assert run.preprocessing.size == 32
+    assert run.record["data"]["training_images"] == 36
+    assert run.record["data"]["validation_images"] == 4
+    assert set(run.record["versions"]) == {"keras-inception", "keras", "tensorflow", "numpy"}
+    assert list(run.path.glob("logs/train/events*")), "TensorBoard has something to show"
+    rows = list(csv.DictReader((run.path / "history.csv").read_text().splitlines()))
+    assert [float(row["epoch"]) for row in rows] == list(range(1, 13))
+
+
+def test_it_has_learned(run: Run) -> None:
+    assert run.record["validation"]["accuracy"] == 1.0
+
+
+def test_the_saved_network_holds_stock_layers_and_is_uncompiled(run: Run) -> None:
+    model = run.load_model()
+    assert {type(layer).__module__.split(".")[0] for layer in model.layers} == {"keras"}
+    assert not model.compiled
+    assert model.output_shape == (None, 2)
+
+
+def test_weights_of_the_best_epoch_are_kept(run: Run) -> None:
+    rows = list(csv.DictReader((run.path / "history.csv").read_text().splitlines()))
+    best = min(float(row["val_loss"]) for row in rows)
+    assert run.record["validation"]["loss"] == pytest.approx(best, rel=1e-3, abs=1e-5)
+
+
+def test_training_is_the_same_every_time_and_a_killed_run_ends_the_same(
+    photos: Path, tmp_path: Path
+) -> None:
+    """Killed after its first epoch and resumed, a run ends with the uninterrupted one's weights."""
+    script = (
+        "import sys, os, keras\n"
+        "keras.utils.set_random_seed(0)\n"
+        "import tensorflow as tf\n"
+        "tf.config.experimental.enable_op_determinism()\n"
+        "from tests.training.test_train import TINY, one_convolution, quiet\n"
+        "from keras_inception.training import checkpoint, train\n"
+        "train.build = one_convolution\n"
+        "photos, output, kill, resume = sys.argv[1:]\n"
+        "ended = checkpoint.Checkpoints.on_epoch_end\n"
+        "def on_epoch_end(self, epoch, logs=None):\n"
+        "    ended(self, epoch, logs)\n"
+        "    if kill == 'yes': os._exit(9)\n"
+        "checkpoint.Checkpoints.on_epoch_end = on_epoch_end\n"
+        "recipe = TINY.with_changes({'augment_crop_area': 0.5, 'augment_flip': True})\n"
+        "train.train(photos, output, recipe, resume=resume == 'yes', say=quiet)\n"
+    )
+
+    def go(output: str, kill: str, resume: str) -> int:
+        arguments = [sys.executable, "-c", script, photos, tmp_path / output, kill, resume]
+        root = Path(__file__).parents[2]
+        return subprocess.run(arguments, cwd=root, capture_output=True).returncode
+
+    assert go("whole", "no", "no") == 0
+    assert go("killed", "yes", "no") == 9
+    with pytest.raises(RunError, match="has not finished"):
+        open_run(tmp_path / "killed").load_model()
+    assert go("killed", "no", "yes") == 0
+    whole = open_run(tmp_path / "whole").load_model().get_weights()
+    resumed = open_run(tmp_path / "killed").load_model().get_weights()
+    for one, other in zip(whole, resumed, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert (tmp_path / "whole" / "history.csv").read_text() == (
+        tmp_path / "killed" / "history.csv"
+    ).read_text()
+
+
+@pytest.mark.slow
+def test_auxiliary_heads_train_and_are_left_out(photos: Path, tmp_path: Path) -> None:
+    recipe = TINY.with_changes({"aux": True, "epochs": 1})
+    finished = train(photos, tmp_path / "run", recipe, say=quiet)
+    model = finished.load_model()
+    assert not [layer.name for layer in model.layers if layer.name.startswith("aux")]
+    header = (finished.path / "history.csv").read_text().splitlines()[0]
+    assert "aux_4a_loss" in header and "val_predictions_loss" in header
+
+
+def test_bad_images_are_left_out_and_named(fast: None, photos: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(photos, tmp_path / "photos")
+    (folder / "dawn" / "text.jpg").write_text("I am text.")
+    said: list[str] = []
+    recipe = TINY.with_changes({"epochs": 1})
+    finished = train(folder, tmp_path / "run", recipe, say=said.append)
+    assert any("text.jpg" in line for line in said)
+    assert [Path(path).name for path in finished.record["data"]["left_out"]] == ["text.jpg"]
+    with pytest.raises(DataError, match=r"text\.jpg"):
+        train(folder, tmp_path / "other", recipe, on_bad_image="refuse", say=quiet)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_validation_folder_is_used(fast: None, photos: Path, tmp_path: Path) -> None:
+    recipe = TINY.with_changes({"epochs": 1})
+    finished = train(photos, tmp_path / "run", recipe, validation_folder=photos, say=quiet)
+    assert finished.record["data"]["validation_images"] == 40
+
+
+def test_without_validation_the_last_epoch_is_kept(
+    fast: None, photos: Path, tmp_path: Path
+) -> None:
+    recipe = TINY.with_changes({"epochs": 1, "validation_fraction": 0})
+    finished = train(photos, tmp_path / "run", recipe, say=quiet)
+    assert finished.record["validation"] == {}
+    assert finished.load_model().output_shape == (None, 2)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_says_what_to_try(
+    fast: None, photos: Path, tmp_path: Path
+) -> None:
+    recipe = TINY.with_changes({"learning_rate": 1e30, "warmup_epochs": 0})
+    with pytest.raises(RunError, match="learning_rate"):
+        train(photos, tmp_path / "run", recipe, say=quiet)
+    assert not open_run(tmp_path / "run").finished
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "ResNet50"}, "a network of the family: InceptionV1.*'ResNet50'"),
+        ({"image_size": 20}, "at least 28 x 28"),
+        ({"variant": "caffe"}, "`variant` must be one of"),
+    ],
+)
+def test_what_a_network_refuses_leaves_no_run(
+    photos: Path, tmp_path: Path, changes: dict, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        train(photos, tmp_path / "run", TINY.with_changes(changes), say=quiet)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_never_overwritten(run: Run, photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="exists already"):
+        train(photos, run.path, TINY, say=quiet)
+    with pytest.raises(RunError, match="has finished"):
+        train(photos, run.path, resume=True, say=quiet)
+    with pytest.raises(RunError, match="is no run"):
+        train(photos, tmp_path, resume=True, say=quiet)
+
+
+def test_the_policy_is_put_back(fast: None, photos: Path, tmp_path: Path) -> None:
+    recipe = TINY.with_changes({"epochs": 1, "precision": "mixed_bfloat16"})
+    finished = train(photos, tmp_path / "run", recipe, say=quiet)
+    assert keras.config.dtype_policy().name == "float32"
+    assert finished.load_model().output.dtype == "float32"
+
+
+def test_only_kernels_decay() -> None:
+    from keras_inception.training.optimizers import make_optimizer
+    from keras_inception.training.train import build
+
+    model = build(TINY, 2)
+    optimizer = make_optimizer(Recipe(weight_decay=0.1), model, 10)
+    optimizer.build(model.trainable_variables)
+    decayed = [each.path for each in model.trainable_variables if optimizer._use_weight_decay(each)]
+    assert decayed
+    assert all(path.endswith("/kernel") for path in decayed)
+    assert len(decayed) == len([w for w in model.trainable_variables if w.name == "kernel"])
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    from keras_inception.training.optimizers import make_optimizer
+    from keras_inception.training.train import build
+
+    recipe = Recipe(epochs=10, learning_rate=0.4, warmup_epochs=2)
+    schedule = make_optimizer(recipe, build(TINY, 2), 5)._learning_rate
+    rates = [float(schedule(step)) for step in range(51)]
+    assert rates[0] == 0
+    assert rates[10] == pytest.approx(0.4)
+    assert np.argmax(rates) == 10
+    assert rates[30] == pytest.approx(0.2)
+    assert rates[50] == pytest.approx(0, abs=1e-7)
+
+
+def test_run_json_is_json(run: Run) -> None:
+    assert json.loads((run.path / "run.json").read_text())["preprocessing"]["crop"] == 0.875
