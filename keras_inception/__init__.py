@@ -20,8 +20,23 @@ if TYPE_CHECKING:
     from keras_inception.models.inception_v2 import InceptionV2
     from keras_inception.models.inception_v3 import InceptionV3
     from keras_inception.models.inception_v4 import InceptionV4
+    from keras_inception.prediction import Prediction, predict
+    from keras_inception.training.evaluate import Evaluation, evaluate
+    from keras_inception.training.recipe import RECIPES, Recipe, load_recipe
+    from keras_inception.training.run import Run, open_run
+    from keras_inception.training.train import train
 
 _HOMES = {
+    "Prediction": "keras_inception.prediction",
+    "predict": "keras_inception.prediction",
+    "Evaluation": "keras_inception.training.evaluate",
+    "evaluate": "keras_inception.training.evaluate",
+    "RECIPES": "keras_inception.training.recipe",
+    "Recipe": "keras_inception.training.recipe",
+    "load_recipe": "keras_inception.training.recipe",
+    "Run": "keras_inception.training.run",
+    "open_run": "keras_inception.training.run",
+    "train": "keras_inception.training.train",
     "describe": "keras_inception.models.describe",
     "draw": "keras_inception.models.figure",
     "endpoints": "keras_inception.models.endpoints",
@@ -36,18 +51,28 @@ _HOMES = {
 }
 
 __all__ = [
+    "RECIPES",
+    "Evaluation",
     "InceptionResNetV1",
     "InceptionResNetV2",
     "InceptionV1",
     "InceptionV2",
     "InceptionV3",
     "InceptionV4",
+    "Prediction",
+    "Recipe",
+    "Run",
     "__version__",
     "describe",
     "draw",
     "endpoints",
+    "evaluate",
     "features",
+    "load_recipe",
     "loss_weights",
+    "open_run",
+    "predict",
+    "train",
 ]
 
 

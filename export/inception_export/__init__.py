@@ -9,14 +9,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from inception_export.publish import ExportError, export_saved_model
+    from inception_export.publish import ExportError, export_run, export_saved_model
 
 _HOMES = {
     "ExportError": "inception_export.publish",
+    "export_run": "inception_export.publish",
     "export_saved_model": "inception_export.publish",
 }
 
-__all__ = ["ExportError", "export_saved_model"]
+__all__ = ["ExportError", "export_run", "export_saved_model"]
 
 
 def __getattr__(name: str) -> Any:

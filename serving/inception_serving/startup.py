@@ -13,7 +13,7 @@ def load_tensorflow_quietly() -> None:
     It says it before it reads any log level, so the file descriptor itself is turned away; if it
     fails, everything is shown.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as said:

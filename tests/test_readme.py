@@ -1,0 +1,69 @@
+"""What the README says to type works as it says."""
+
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from keras_inception.cli import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+COMMANDS = [
+    shlex.split(line)[1:]
+    for line in re.findall(r"^    (keras-inception .*)$", README, re.MULTILINE)
+]
+
+
+def test_links_lead_somewhere() -> None:
+    for readme in (ROOT / "README.md", ROOT / "export/README.md", ROOT / "serving/README.md"):
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", readme.read_text("utf-8")):
+            assert (readme.parent / target).exists(), f"{readme}: {target}"
+
+
+def test_every_command_is_in_the_help() -> None:
+    known = {"models", "describe", "train", "evaluate", "export", "serve", "predict"}
+    assert {command[0] for command in COMMANDS} == known
+
+
+@pytest.mark.slow
+def test_the_commands_work_in_their_order(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder with PHOTOS, TEST_PHOTOS and ANOTHER.jpg; two epochs are enough here."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(photos, "PHOTOS")
+    shutil.copytree(photos, "TEST_PHOTOS")
+    shutil.copy(photos / "dawn" / "00.jpg", "ANOTHER.jpg")
+    server = None
+    for command in COMMANDS:
+        if command[0] == "serve":
+            server = subprocess.Popen(
+                [sys.executable, "-m", "keras_inception", *command], stdout=subprocess.PIPE
+            )
+            assert server.stdout is not None
+            assert b"gRPC on 127.0.0.1:8500" in server.stdout.readline()
+        else:
+            assert main(command + ["--epochs", "2"] * (command[0] == "train")) == 0
+    assert server is not None
+    server.send_signal(signal.SIGTERM)
+    server.communicate(timeout=30)
+    assert server.returncode == 0
+    assert Path("inception_v3.svg").read_text().startswith("<")
+
+
+def test_the_python_works(
+    models: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(models, "models")
+    shutil.copy(photos / "dawn" / "00.jpg", "ANOTHER.jpg")
+    for block in re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL):
+        exec(block, {})
+    assert "labels=('dawn', 'dusk')" in capsys.readouterr().out
