@@ -1,13 +1,14 @@
 # make demo    the whole job on real images: train, evaluate, export, serve, predict
 # make test    the tests (those marked slow apart) and the checks
 # make check   format, lint, types, imports
+# make parity  the networks against other people's, in an environment of its own (.venv-parity)
 # Each sets up .venv first, once; nothing here needs root.
 
 PYTHON ?= $(firstword $(foreach each,python3.11 python3.12 python3.13 python3,$(shell command -v $(each))))
 BIN := .venv/bin
 NEEDED_KB := 4000000
 
-.PHONY: setup demo test test-slow check format clean
+.PHONY: setup demo test test-slow parity parity-setup check format clean
 
 setup: .venv/.installed
 
@@ -31,6 +32,16 @@ test: setup check
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+parity: parity-setup
+	.venv-parity/bin/python -m pytest -s tests/parity
+
+parity-setup: .venv-parity/.installed
+
+.venv-parity/.installed: tests/parity/requirements.txt
+	@test -x .venv-parity/bin/python || $(PYTHON) -m venv .venv-parity
+	@.venv-parity/bin/pip install --disable-pip-version-check -q --no-deps -r $<
+	@touch $@
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -196,8 +196,6 @@ LOAD = """
 """
 
 
-# Keras saving a TensorFlow variable, under NumPy 2.
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_saved_models_open_where_this_package_is_not(tmp_path):
     small = {"width": 0.125, "classes": 5, "input_shape": (75, 75, 3)}
     # One network for every kind of layer: separable, padded pools, residual, auxiliary heads.

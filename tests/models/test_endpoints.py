@@ -76,8 +76,6 @@ def test_another_model_is_refused():
         endpoints(other)
 
 
-# Keras saving a TensorFlow variable, under NumPy 2.
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_a_loaded_model_has_the_same_end_points(tmp_path):
     model = InceptionV3(stem="small", width=0.125, classes=4, aux=True)
     model.save(tmp_path / "model.keras")
