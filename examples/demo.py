@@ -7,7 +7,6 @@ and the server is called from here. Everything made is in the folder ``demo``.
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import signal
@@ -119,9 +118,11 @@ Done in {time.monotonic() - start:.0f} s. Next, with your own images in PHOTOS/C
 
 def ask(address: str, local: dict[str, dict[str, object]]) -> float:
     """Send every held-out image, show some, draw them; the largest difference from ``local``."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from inception_serving.startup import load_tensorflow_quietly
+
+    load_tensorflow_quietly()
     from inception_serving import Client
-    from keras_inception.cli import print_predictions
+    from keras_inception.commands.predict import print_predictions
     from keras_inception.prediction import Prediction, draw_predictions
 
     with Client(address, model=NAME) as client:

@@ -86,6 +86,13 @@ def test_evaluate_prints_a_table_and_writes_json(
     assert result["classes"]["dawn"]["recall"] > 0.9
 
 
+def test_evaluate_takes_the_runs_own_validation_images(
+    run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(run.path)]) == 0
+    assert "Accuracy 1.0000 (4 of 4 images)" in capsys.readouterr().out
+
+
 def test_run_export_and_server_answer_alike(
     run, models: Path, server: str, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -146,6 +153,7 @@ def test_an_image_the_decoder_refuses_is_named_and_the_others_predicted(
         (["train", "{photos}", "--output", "{tmp}/run", "--epochs", "x"], "`epochs` must be a"),
         (["train", "{photos}", "--output", "{run}"], "exists already"),
         (["evaluate", "{tmp}", "{photos}"], "{tmp} is neither a run, nor a SavedModel"),
+        (["evaluate", "localhost:1/m"], "Name a folder to evaluate localhost:1/m on"),
         (["evaluate", "{run}", "{tmp}"], "{tmp} holds no images"),
         (["export", "{tmp}", "{tmp}/models", "--name", "m"], "{tmp} is no run"),
         (["export", "{run}", "{tmp}/models", "--name", "a/b"], "name='a/b'"),

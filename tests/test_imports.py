@@ -19,12 +19,26 @@ MAY_IMPORT = {
     "keras_inception.training": {"keras_inception.data", "keras_inception.models"},
     "inception_serving": set(),
     "inception_export": {"keras_inception.data", "keras_inception.training"},
-    # The top floor: the command, and what asks runs, exports and servers alike.
-    "keras_inception": {
+    "keras_inception.commands": {
         "keras_inception.data",
         "keras_inception.models",
         "keras_inception.training",
+        "keras_inception.prediction",
         "inception_export",
+        "inception_serving",
+    },
+    # What asks runs, exports and servers alike.
+    "keras_inception.prediction": {
+        "keras_inception.data",
+        "keras_inception.training",
+        "inception_serving",
+    },
+    # The top: public names, loaded on first use, and the command.
+    "keras_inception": {
+        "keras_inception.commands",
+        "keras_inception.prediction",
+        "keras_inception.models",
+        "keras_inception.training",
         "inception_serving",
     },
 }

@@ -5,7 +5,7 @@ What stands here is found, checked and split before anything is trained or writt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -118,8 +118,14 @@ def read_folder(root: str | Path, labels: Sequence[str] | None = None) -> Exampl
     return Examples(tuple(labels), tuple(paths), np.array(targets, np.int64))
 
 
-def find_bad_images(paths: Sequence[str]) -> list[BadImage]:
-    """Decode every file and return those that fail, in order."""
+def find_bad_images(
+    paths: Sequence[str], advance: Callable[[int], None] = lambda images: None
+) -> list[BadImage]:
+    """Decode every file and return those that fail, in order.
+
+    Args:
+        advance: is told, as files turn out good, how many; for a progress bar.
+    """
     if not paths:
         return []
     good = (
@@ -134,11 +140,12 @@ def find_bad_images(paths: Sequence[str]) -> list[BadImage]:
         )
         .ignore_errors()
         .map(lambda index, size: index)
-        .batch(1024)
+        .batch(64)
     )
     decoded = np.zeros(len(paths), bool)
     for indices in good:
         decoded[indices.numpy()] = True
+        advance(len(indices))
     return [
         BadImage(paths[index], _reason(paths[index])) for index in np.flatnonzero(~decoded).tolist()
     ]

@@ -13,13 +13,17 @@ RUN/
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from keras_inception.data.preprocessing import Preprocessing
+from keras_inception.data.sources import Examples
 from keras_inception.training.recipe import Recipe, load_recipe
 
 
@@ -56,6 +60,18 @@ class Run:
     @property
     def preprocessing(self) -> Preprocessing:
         return read_preprocessing(self.record["preprocessing"])
+
+    @property
+    def validation(self) -> Examples:
+        """The images that the run was validated on; none if nothing was set apart."""
+        with (self.path / "validation.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        index = {label: target for target, label in enumerate(self.labels)}
+        return Examples(
+            self.labels,
+            tuple(row["image"] for row in rows),
+            np.array([index[row["label"]] for row in rows], np.int64),
+        )
 
     @property
     def model_path(self) -> Path:
@@ -97,9 +113,13 @@ def open_run(path: str | Path) -> Run:
 
 
 def create_run(
-    path: str | Path, recipe: Recipe, labels: tuple[str, ...], how: Preprocessing, data: Any
+    path: str | Path, recipe: Recipe, validation: Examples, how: Preprocessing, data: Any
 ) -> Run:
     """Make the folder of a new run.
+
+    Args:
+        validation: the images set apart, with the labels of all.
+        data: what run.json says of the images.
 
     Raises:
         RunError: there is something at ``path`` already.
@@ -112,7 +132,14 @@ def create_run(
         )
     (run.path / "checkpoints").mkdir(parents=True, exist_ok=True)
     recipe.save(run.path / "recipe.yaml")
-    (run.path / "labels.txt").write_text("".join(f"{label}\n" for label in labels), "utf-8")
+    (run.path / "labels.txt").write_text(
+        "".join(f"{label}\n" for label in validation.labels), "utf-8"
+    )
+    with (run.path / "validation.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "label"])
+        for image, target in zip(validation.paths, validation.targets, strict=True):
+            writer.writerow([Path(image).resolve(), validation.labels[target]])
     record = {"preprocessing": dataclasses.asdict(how), "data": data, "versions": versions()}
     (run.path / "run.json").write_text(json.dumps(record, indent=1, ensure_ascii=False), "utf-8")
     return run

@@ -19,6 +19,7 @@ from keras_inception.data.pipeline import (
 )
 from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.data.sources import (
+    BadImage,
     Examples,
     describe_bad,
     find_bad_images,
@@ -104,7 +105,7 @@ def train(
                 "validation_images": len(validation),
                 "left_out": [image.path for image in bad],
             }
-            run = create_run(output, recipe, training.labels, how, data)
+            run = create_run(output, recipe, validation, how, data)
             history: list[dict[str, float]] = []
         else:
             history = restore_last(run.path, model)
@@ -153,15 +154,24 @@ def _read(
     validation_folder: str | Path | None,
     recipe: Recipe,
     on_bad_image: Literal["skip", "refuse"],
-) -> tuple[Examples, Examples, list[Any]]:
+) -> tuple[Examples, Examples, list[BadImage]]:
     training = read_folder(folder)
-    bad = find_bad_images(training.paths)
+    bad = _find_bad_images(training)
     training = without(training, bad, on_bad_image)
     if validation_folder is None:
         return *split(training, recipe.validation_fraction, recipe.seed), bad
     validation = read_folder(validation_folder, training.labels)
-    bad_validation = find_bad_images(validation.paths)
+    bad_validation = _find_bad_images(validation)
     return training, without(validation, bad_validation, on_bad_image), bad + bad_validation
+
+
+def _find_bad_images(examples: Examples) -> list[BadImage]:
+    """Every image decoded once, with a bar on a terminal: it may take minutes."""
+    if not sys.stdout.isatty():
+        return find_bad_images(examples.paths)
+    print("Looking at every image")
+    bar = keras.utils.Progbar(len(examples), unit_name="image")
+    return find_bad_images(examples.paths, bar.add)
 
 
 def _compile(model: keras.Model, recipe: Recipe, steps: int) -> None:

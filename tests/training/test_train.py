@@ -49,6 +49,7 @@ def test_a_run_holds_what_it_should(run: Run) -> None:
         "recipe.yaml",
         "labels.txt",
         "run.json",
+        "validation.csv",
         "model.keras",
         "history.csv",
         "curves.png",
@@ -60,6 +61,8 @@ def test_a_run_holds_what_it_should(run: Run) -> None:
     assert run.preprocessing.size == 32
     assert run.record["data"]["training_images"] == 36
     assert run.record["data"]["validation_images"] == 4
+    assert run.validation.counts().tolist() == [2, 2]
+    assert all(Path(path).is_file() for path in run.validation.paths)
     assert set(run.record["versions"]) == {"keras-inception", "keras", "tensorflow", "numpy"}
     assert list(run.path.glob("logs/train/events*")), "TensorBoard has something to show"
     rows = list(csv.DictReader((run.path / "history.csv").read_text().splitlines()))

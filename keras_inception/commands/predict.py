@@ -1,0 +1,98 @@
+"""``keras-inception predict``."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from inception_serving.startup import load_tensorflow_quietly
+from keras_inception.commands.arguments import USING, add_command, positive
+from keras_inception.commands.console import progress
+
+if TYPE_CHECKING:
+    from keras_inception.prediction import Prediction
+
+
+def add(commands: Any) -> None:
+    """Declare it."""
+    predict = add_command(
+        commands, "predict", run, "classify images by a run, an export or a server"
+    )
+    predict.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER")
+    predict.add_argument("--with", dest="using", required=True, metavar=USING)
+    predict.add_argument(
+        "--top", type=positive, default=3, help="classes for each image (%(default)s)"
+    )
+    predict.add_argument(
+        "--batch-size", type=positive, default=16, help="images a call (%(default)s)"
+    )
+    predict.add_argument("--format", choices=["table", "json", "csv"], default="table")
+    predict.add_argument("--figure", metavar="PNG", help="draw the images with their best classes")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Predict, print, and name the images that could not be decoded."""
+    load_tensorflow_quietly()
+    from keras_inception.prediction import draw_predictions, list_images, predict
+
+    images = list_images(options.images)
+    with progress(len(images)) as advance:
+        predictions = predict(
+            images,
+            options.using,
+            top=options.top,
+            batch_size=options.batch_size,
+            advance=advance,
+        )
+    if options.format == "json":
+        rows = [dataclasses.asdict(each) for each in predictions]
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+    elif options.format == "csv":
+        writer = csv.writer(sys.stdout)
+        writer.writerow(["image", "rank", "label", "score"])
+        for each in predictions:
+            for rank, (label, score) in enumerate(zip(each.labels, each.scores, strict=True), 1):
+                writer.writerow([each.image, rank, label, f"{score:.6f}"])
+    else:
+        print_predictions(predictions)
+    if options.figure:
+        draw_predictions(predictions, options.figure)
+        print(f"Drawn: {options.figure}", file=sys.stderr)
+    failed = [each for each in predictions if each.error]
+    for each in failed:
+        print(f"keras-inception predict: {each.image}: {each.error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def print_predictions(
+    predictions: Sequence[Prediction], truths: Sequence[str] | None = None
+) -> None:
+    """A table: image, true label if known, best classes with scores, milliseconds."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table()
+    table.add_column("image", overflow="fold")
+    if truths:
+        table.add_column("true")
+    best = max((len(each.labels) for each in predictions), default=0) or 1
+    for rank in range(1, best + 1):
+        table.add_column(f"top {rank}")
+    table.add_column("ms", justify="right")
+    for index, each in enumerate(predictions):
+        cells = [
+            f"{escape(label)}  {score:.3f}"
+            for label, score in zip(each.labels, each.scores, strict=True)
+        ]
+        if each.error:
+            cells = ["[red]no image[/red]"]
+        cells += [""] * (best - len(cells))
+        truth = [escape(truths[index])] if truths else []
+        table.add_row(escape(each.image), *truth, *cells, f"{each.milliseconds:.1f}")
+    Console().print(table)
