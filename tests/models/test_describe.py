@@ -6,6 +6,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from pathlib import Path
 
 import keras
 import pytest
@@ -187,3 +188,10 @@ def test_the_command_answers_a_mistake_in_a_line(capsys, arguments, message):
     assert main(["describe", *arguments]) == 1
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.title)
+def test_the_drawings_in_the_documentation_are_these(build, entry):
+    """To draw them anew: keras-inception describe NAME --figure docs/figures/NAME.svg"""
+    drawn = Path(__file__).parents[2] / "docs" / "figures" / f"{entry.name}.svg"
+    assert drawn.read_text("utf-8") == figure(build(entry.title))
