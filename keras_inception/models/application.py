@@ -15,7 +15,8 @@ import keras
 from keras import layers
 
 from keras_inception.models.checks import check, check_choice, is_number, is_whole
-from keras_inception.models.layers import CHANNELS_LAST, Tensor, conventions
+from keras_inception.models.conventions import conventions
+from keras_inception.models.layers import CHANNELS_LAST, Tensor
 
 STEMS = ("imagenet", "small")
 _LOSS_WEIGHTS = {"predictions": 1.0, "aux_4a": 0.3, "aux_4d": 0.3, "aux": 0.4}

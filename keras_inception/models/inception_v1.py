@@ -23,16 +23,15 @@ from functools import partial
 from keras import layers
 
 from keras_inception.models.application import AuxiliaryHead, Network, application
+from keras_inception.models.conventions import Padding, scaled
 from keras_inception.models.layers import (
     CHANNELS_LAST,
-    Padding,
     Tensor,
     avg_pool,
     chain,
     concat,
     conv,
     max_pool,
-    scaled,
     stem,
 )
 

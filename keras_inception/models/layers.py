@@ -22,67 +22,18 @@ name, ``mixed_5b``.
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Iterator, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from string import ascii_lowercase
 from typing import Any, Literal
 
 from keras import layers
 
-Padding = Literal["same", "valid"] | int
+from keras_inception.models.conventions import Padding, current, scaled
+
 CHANNELS_LAST = "channels_last"  # whatever the user's keras.json says
 Tensor = Any  # a symbolic keras.KerasTensor; Keras publishes no types
-
-
-@dataclass(frozen=True)
-class Conventions:
-    """What holds for every word of the network being built.
-
-    Args:
-        width: factor on every filter count, the result kept divisible by 8.
-        momentum: of batch norm's moving statistics.
-        epsilon: of batch norm, added to the variance.
-        small: build for small images: the stem loses halvings (see :func:`stem`), and what the
-            papers pad ``valid`` is padded ``same``, since it would eat up a small grid.
-        average_counts_padding: whether a ``same`` average pool divides by the whole window at the
-            border (torchvision, Caffe) or by the part of it inside the image (TensorFlow, Keras).
-    """
-
-    width: float = 1.0
-    momentum: float = 0.99
-    epsilon: float = 1e-3
-    small: bool = False
-    average_counts_padding: bool = False
-
-    def padding(self, published: Padding) -> Padding:
-        """The published padding, or ``"same"`` throughout for small images."""
-        return "same" if self.small else published
-
-
-_PUBLISHED = Conventions()
-_conventions: ContextVar[Conventions] = ContextVar("conventions", default=_PUBLISHED)
-
-
-@contextlib.contextmanager
-def conventions(**changes: Any) -> Iterator[None]:
-    """Build networks under other conventions: ``with conventions(width=0.5): ...``"""
-    token = _conventions.set(replace(_conventions.get(), **changes))
-    try:
-        yield
-    finally:
-        _conventions.reset(token)
-
-
-def scaled(filters: int) -> int:
-    """A published filter count times the width, to the nearest multiple of 8 from 8 up.
-
-    At width 1 it is the published count, whatever that divides by.
-    """
-    width = _conventions.get().width
-    return filters if width == 1.0 else max(8, 8 * round(filters * width / 8))
 
 
 @dataclass(frozen=True)
@@ -95,9 +46,9 @@ class Conv:
     padding: Padding
 
     def __call__(self, x: Tensor, name: str) -> Tensor:
-        current = _conventions.get()
+        now = current()
         name = f"{name}_{self.kernel_size[0]}x{self.kernel_size[1]}"
-        padding = current.padding(self.padding)
+        padding = now.padding(self.padding)
         if isinstance(padding, int):
             x = layers.ZeroPadding2D(padding, CHANNELS_LAST, name=f"{name}_pad")(x)
             padding = "valid"
@@ -167,14 +118,14 @@ class Pool:
     padding: Padding
 
     def __call__(self, x: Tensor, name: str) -> Tensor:
-        current = _conventions.get()
+        now = current()
         name = f"{name}_{self.kind}_pool"
-        padding = current.padding(self.padding)
+        padding = now.padding(self.padding)
         if self.kind == "max":
             return layers.MaxPooling2D(
                 self.pool_size, self.strides, padding, CHANNELS_LAST, name=name
             )(x)
-        if padding == "same" and current.average_counts_padding:
+        if padding == "same" and now.average_counts_padding:
             # Zeros made explicit are part of the image to the pool, so they count in its mean.
             x = layers.ZeroPadding2D(self.pool_size // 2, CHANNELS_LAST, name=f"{name}_pad")(x)
             padding = "valid"
@@ -290,7 +241,7 @@ def stem(x: Tensor, *words: Word) -> Tensor:
     A size of ``None`` counts as 32. A 7x7 convolution, made for the stride that is gone, becomes
     3x3. The words that stay keep their names.
     """
-    if not _conventions.get().small:
+    if not current().small:
         return chain(x, *words, name="stem")
     shorter_side = min(side or 32 for side in x.shape[1:3])
     halvings = max(0, math.floor(math.log2(shorter_side / 14)))
@@ -322,8 +273,8 @@ def _without_stride(word: Word) -> Word:
 
 
 def _batch_norm_relu(x: Tensor, name: str) -> Tensor:
-    current = _conventions.get()
+    now = current()
     x = layers.BatchNormalization(
-        momentum=current.momentum, epsilon=current.epsilon, scale=False, name=f"{name}_bn"
+        momentum=now.momentum, epsilon=now.epsilon, scale=False, name=f"{name}_bn"
     )(x)
     return layers.Activation("relu", name=f"{name}_relu")(x)

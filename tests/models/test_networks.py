@@ -11,7 +11,8 @@ from keras import layers
 
 import keras_inception
 from keras_inception import endpoints
-from keras_inception.models.layers import avg_pool, conv, conventions, max_pool, stem
+from keras_inception.models.conventions import conventions
+from keras_inception.models.layers import avg_pool, conv, max_pool, stem
 
 FAMILY = [
     "InceptionV1",
