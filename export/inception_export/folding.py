@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 
-def fold_batch_norm(model: keras.Model) -> keras.Model:
+def fold_batch_norm(model: keras.Model, dtype: str | None = None) -> keras.Model:
     """The same network with every batch norm that directly follows a convolution folded into it.
 
     A batch norm after anything else, or after a convolution that something else reads as well,
@@ -21,6 +21,8 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
 
     Args:
         model: a functional model of Keras layers.
+        dtype: of the new model's weights and arithmetic, such as ``"bfloat16"``; each layer's own
+            by default.
 
     Returns:
         A new model; ``model`` is left as it is.
@@ -33,6 +35,8 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
         config = layer.get_config()
         if layer.name in convolutions:
             config["use_bias"] = True
+        if dtype is not None:
+            config["dtype"] = dtype
         return layer.__class__.from_config(config)
 
     def call(layer: Any, *inputs: Any, **options: Any) -> Any:

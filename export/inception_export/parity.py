@@ -1,17 +1,32 @@
-"""Whether what was written answers as the Keras model does."""
+"""Whether what was written answers as the Keras model does.
+
+The written SavedModel is loaded in a process of its own, once as TensorFlow 2 loads it and once as
+TF Serving does, in a session; every signature is run on sample images.
+"""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_inception.data.preprocessing import Preprocessing, preprocess_encoded
+from inception_export.network import split
+from keras_inception.data.preprocessing import Preprocessing, decode, preprocess_encoded
 
-TOLERANCE = 1e-4  # of probabilities
+# Of a probability, by the precision of the export. bfloat16 has 8 bits of mantissa, float16 11.
+TOLERANCES = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
+
+
+class ParityError(ValueError):
+    """The written model can't be loaded or run."""
 
 
 def sample_images() -> list[bytes]:
@@ -30,26 +45,135 @@ def sample_images() -> list[bytes]:
     return encoded
 
 
-def largest_difference(
+def compare(
     saved_model: Path,
-    network: keras.Model,
+    model: keras.Model,
     how: Preprocessing,
     labels: tuple[str, ...],
     images: Sequence[bytes],
-) -> float:
-    """The largest difference of a probability between the written model and the Keras model.
+) -> dict[str, float]:
+    """The largest differences between the written model and the Keras model, over both loaders.
 
-    Both signatures are run: ``serving_default`` on all of the images at once, ``predict_images``
-    on each decoded image.
+    Returns:
+        ``probabilities``: of a probability, over ``serving_default``, ``classify`` and
+        ``predict_images``; ``logits`` and ``features``: in standard deviations of the Keras
+        model's; ``top1``: the share of images with the same best class.
+
+    Raises:
+        ParityError: the written model can't be loaded or run.
     """
-    signatures = tf.saved_model.load(str(saved_model)).signatures
-    expected = network.predict(preprocess_encoded(tf.constant(images), how), verbose=0)
-    index = {label: column for column, label in enumerate(labels)}
-    answer = signatures["serving_default"](image_bytes=tf.constant(images))
-    columns = np.vectorize(lambda label: index[label.decode()])(answer["classes"].numpy())
-    differences = [np.take_along_axis(expected, columns, axis=1) - answer["scores"].numpy()]
-    for image, row in zip(images, expected, strict=True):
-        decoded = tf.io.decode_image(image, channels=3, expand_animations=False)
-        served = signatures["predict_images"](images=decoded[tf.newaxis])["probabilities"]
-        differences.append(served.numpy()[0] - row)
-    return max(float(np.abs(difference).max()) for difference in differences)
+    body, dense, activation = split(model)
+    inputs = preprocess_encoded(tf.constant(images), how)
+    features = body.predict(inputs, verbose=0).astype(np.float32)
+    logits = features @ keras.ops.convert_to_numpy(dense.kernel)
+    if dense.use_bias:
+        logits = logits + keras.ops.convert_to_numpy(dense.bias)
+    probabilities = keras.ops.convert_to_numpy(activation(keras.ops.convert_to_tensor(logits)))
+
+    index = {label.encode(): column for column, label in enumerate(labels)}
+    worst = {"probabilities": 0.0, "logits": 0.0, "features": 0.0, "top1": 1.0}
+    for answers in _run_in_a_process(saved_model, images):
+        for signature in ("serving_default", "classify"):
+            classes = answers[f"{signature}_classes"]
+            columns = np.vectorize(index.__getitem__)(classes)
+            expected = np.take_along_axis(probabilities, columns, axis=1)
+            _note(worst, "probabilities", answers[f"{signature}_scores"] - expected)
+            same = float(np.mean(columns[:, 0] == probabilities.argmax(axis=1)))
+            worst["top1"] = min(worst["top1"], same)
+        _note(worst, "probabilities", answers["predict_images_probabilities"] - probabilities)
+        _note(worst, "logits", (answers["logits_logits"] - logits) / logits.std())
+        _note(worst, "features", (answers["features_features"] - features) / features.std())
+    return worst
+
+
+def _note(worst: dict[str, float], name: str, difference: np.ndarray) -> None:
+    largest = float(np.abs(difference).max())
+    worst[name] = max(worst[name], largest) if np.isfinite(largest) else float("inf")
+
+
+def _run_in_a_process(saved_model: Path, images: Sequence[bytes]) -> list[dict[str, np.ndarray]]:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        for number, image in enumerate(images):
+            (folder / f"{number:04d}").write_bytes(image)
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "inception_export.parity", saved_model, folder],
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["it was killed"])[-1]
+            raise ParityError(f"The written model can't be loaded and run: {reason}")
+        answers = []
+        for loader in ("tensorflow2", "session"):
+            with np.load(folder / f"{loader}.npz", allow_pickle=True) as arrays:
+                answers.append(dict(arrays))
+        return answers
+
+
+def _examples(images: Sequence[bytes]) -> list[bytes]:
+    """Serialized tf.Examples as the Classify call has them."""
+    return [
+        tf.train.Example(
+            features=tf.train.Features(
+                feature={
+                    "image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image]))
+                }
+            )
+        ).SerializeToString()
+        for image in images
+    ]
+
+
+def _requests(images: Sequence[bytes]) -> list[tuple[str, str, Any]]:
+    """(signature, input, value): one request each, but one an image for decoded ones."""
+    requests: list[tuple[str, str, Any]] = [
+        (signature, "image_bytes", list(images))
+        for signature in ("serving_default", "logits", "features")
+    ]
+    requests.append(("classify", "inputs", _examples(images)))
+    requests += [
+        ("predict_images", "images", decode(image).numpy()[np.newaxis]) for image in images
+    ]
+    return requests
+
+
+def _main(saved_model: str, folder: str) -> None:
+    """In the process of its own: run every signature with both loaders, and write the answers."""
+    images = [path.read_bytes() for path in sorted(Path(folder).iterdir())]
+
+    requests = _requests(images)
+    signatures = tf.saved_model.load(saved_model).signatures
+    answers: dict[str, list[np.ndarray]] = {}
+    for signature, name, value in requests:
+        for output, tensor in signatures[signature](**{name: tf.constant(value)}).items():
+            answers.setdefault(f"{signature}_{output}", []).append(tensor.numpy())
+    _write(folder, "tensorflow2", answers)
+
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], saved_model)
+        answers = {}
+        for signature, name, value in requests:
+            definition = meta_graph.signature_def[signature]
+            fetches = {output: info.name for output, info in definition.outputs.items()}
+            values = session.run(fetches, {definition.inputs[name].name: value})
+            for output, array in values.items():
+                answers.setdefault(f"{signature}_{output}", []).append(array)
+    _write(folder, "session", answers)
+
+
+def _write(folder: str, loader: str, answers: dict[str, list[np.ndarray]]) -> None:
+    np.savez(
+        Path(folder) / f"{loader}.npz",
+        allow_pickle=True,
+        **{name: np.concatenate(arrays) for name, arrays in answers.items()},
+    )
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import json
 import os
 import re
 import shutil
-import tempfile
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from inception_export.folding import fold_batch_norm
-from inception_export.parity import TOLERANCE, largest_difference, sample_images
-from inception_export.signatures import Servable
+from inception_export.network import PRECISIONS, make_network, split
+from inception_export.parity import TOLERANCES, compare, sample_images
+from inception_export.saved_model import write_saved_model
+from inception_export.versions import next_version
 from inception_export.warmup import write_warmup_requests
 from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.training.run import open_run, versions
 
-WARMUP_BATCH_SIZES = (1, 8)
+MANIFEST = Path("assets.extra", "keras_inception.json")
 
 
 class ExportError(ValueError):
@@ -38,18 +39,16 @@ def export_run(run_path: str | Path, base: str | Path, name: str, **options: Any
         ExportError: see :func:`export_saved_model`.
     """
     run = open_run(run_path)
-    model = run.load_model()
-    record = {
-        "recipe": dataclasses.asdict(run.recipe),
-        "metrics": run.record.get("validation", {}),
-    }
     return export_saved_model(
-        model,
+        run.load_model(),
         base,
         name,
         labels=run.labels,
         preprocessing=run.preprocessing,
-        record=record,
+        record={
+            "recipe": dataclasses.asdict(run.recipe),
+            "metrics": run.record.get("validation", {}),
+        },
         **options,
     )
 
@@ -59,27 +58,35 @@ def export_saved_model(
     base: str | Path,
     name: str,
     *,
-    labels: tuple[str, ...],
+    labels: Sequence[str],
     preprocessing: Preprocessing,
     version: int | None = None,
     top: int = 5,
+    precision: str = "float32",
+    max_batch_size: int = 8,
+    samples: Sequence[bytes] = (),
     record: dict[str, Any] | None = None,
     say: Callable[[str], None] = print,
 ) -> Path:
     """Write ``base/name/version``, a SavedModel with preprocessing and labels inside.
 
-    It is written beside, loaded again and compared with ``model`` on sample images; only then is
-    it renamed into place. A server that watches the folder never sees a part of it.
+    It is written beside, loaded again in a process of its own and compared with ``model`` on
+    sample images; only then is it renamed into place. A server that watches the folder never sees
+    a part of it, and a process killed at any moment leaves nothing that a server would load.
 
     Args:
-        model: from float32 [batch, size, size, 3] to probabilities [batch, classes], without
-            auxiliary heads.
+        model: from float32 [batch, height, width, 3] to [batch, classes], ending in a dense layer
+            and its activation (none is taken for softmax), without auxiliary heads.
         base: the folder of all models.
         name: the model's name in requests, and its folder's.
         labels: the class names, in the order of the outputs.
         preprocessing: the input protocol.
         version: a whole number, at least 1; by default one more than the largest there.
         top: how many classes ``serving_default`` answers; all of them if there are fewer.
+        precision: ``"float32"``, ``"bfloat16"`` or ``"float16"``, of weights and arithmetic;
+            inputs and outputs are float32 all the same.
+        max_batch_size: the largest batch that will be served; a server warms up with it.
+        samples: encoded images to compare on; four made-up ones by default.
         record: what else the manifest says of the model.
         say: takes each line about the export.
 
@@ -87,66 +94,122 @@ def export_saved_model(
         The version's folder.
 
     Raises:
-        ExportError: an argument breaks its rule, the version exists, the folder can't be written,
-            or the written model answers otherwise than ``model``.
+        ExportError: an argument breaks its rule, the version exists, another export of the model
+            is under way, the folder can't be written, or the written model answers otherwise than
+            ``model``.
     """
-    _check(model, name, labels, version, top)
+    labels = tuple(labels)
+    _check(model, name, labels, preprocessing, version, top, precision, max_batch_size)
+    images = list(samples) or sample_images()
     home = Path(base) / name
-    version = version or next_version(home)
-    target = home / str(version)
-    if target.exists():
-        raise ExportError(
-            f"{target} exists already, and a version is never overwritten."
-            f" The next free one is {next_version(home)}."
-        )
-    # A name that is no number: no server takes it for a version.
-    hidden = home / f".tmp-{version}-{uuid.uuid4().hex[:8]}"
     made = _make_folders(home)
+    target = home / str(version or next_version(home))
     try:
-        hidden.mkdir()
-        images = sample_images()
-        folded = fold_batch_norm(model)
-        _write(hidden, folded, preprocessing, labels, min(top, len(labels)))
-        write_warmup_requests(hidden, name, images, WARMUP_BATCH_SIZES)
-        difference = largest_difference(hidden, model, preprocessing, labels, images)
-        say(f"Largest difference of a probability from the Keras model: {difference:.1e}")
-        if not difference <= TOLERANCE:
-            raise ExportError(
-                f"The written model's probabilities differ from the Keras model's by up to"
-                f" {difference:.3g}, more than {TOLERANCE:g}; nothing was published."
-            )
-        manifest = {
-            "model": model.name,
-            "classes": len(labels),
-            "preprocessing": dataclasses.asdict(preprocessing),
-            "parity": {"probabilities": difference, "tolerance": TOLERANCE},
-            "versions": versions(),
-        } | (record or {})
-        (hidden / "assets.extra" / "keras_inception.json").write_text(
-            json.dumps(manifest, indent=1, ensure_ascii=False), "utf-8"
-        )
-        _sync(hidden)
-        hidden.rename(target)
-    except BaseException as error:
-        shutil.rmtree(hidden, ignore_errors=True)
-        for folder in made:
-            folder.rmdir()
-        if isinstance(error, OSError):
-            raise ExportError(f"{target} can't be written: {error.strerror or error}.") from error
-        raise
+        with _lock(home):
+            if target.exists():
+                raise ExportError(
+                    f"{target} exists already, and a version is never overwritten."
+                    f" The next free one is {next_version(home)}."
+                )
+            # A name that is no number: no server takes it for a version.
+            hidden = home / f".tmp-{target.name}"
+            try:
+                hidden.mkdir()
+                manifest = _write(
+                    hidden, name, model, preprocessing, labels, top, precision, max_batch_size,
+                    images, say,
+                )  # fmt: skip
+                manifest |= record or {}
+                (hidden / MANIFEST).write_text(
+                    json.dumps(manifest, indent=1, ensure_ascii=False), "utf-8"
+                )
+                _sync(hidden)
+                hidden.rename(target)
+                _sync_one(home)
+            except BaseException:
+                shutil.rmtree(hidden, ignore_errors=True)
+                raise
+    except OSError as error:
+        raise ExportError(f"{target} can't be written: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise error if isinstance(error, ExportError) else ExportError(str(error)) from error
+    finally:
+        # Only folders that were made here and hold nothing.
+        if not target.exists():
+            for folder in made:
+                with contextlib.suppress(OSError):
+                    (folder / _LOCK).unlink(missing_ok=True)
+                    folder.rmdir()
     say(f"Published {target}")
     return target
 
 
-def next_version(home: str | Path) -> int:
-    """One more than the largest version in a model's folder; 1 if there is none."""
-    home = Path(home)
-    names = [child.name for child in home.iterdir()] if home.is_dir() else []
-    return max((int(each) for each in names if re.fullmatch(r"\d+", each)), default=0) + 1
+def _write(
+    folder: Path,
+    name: str,
+    model: keras.Model,
+    how: Preprocessing,
+    labels: tuple[str, ...],
+    top: int,
+    precision: str,
+    max_batch_size: int,
+    images: Sequence[bytes],
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Write everything but the manifest, compare, and return what the manifest says of it."""
+    network = make_network(model, precision)
+    before, after = network.operations
+    say(f"Graph of the network: {before} operations, {after} with batch norm folded")
+    top = min(top, len(labels))
+    write_saved_model(folder, network, how, labels, top)
+    write_warmup_requests(folder, name, images, sorted({1, max_batch_size}))
+    differences = compare(folder, model, how, labels, images)
+    say(
+        "Largest differences from the Keras model:"
+        f" probabilities {differences['probabilities']:.1e};"
+        f" logits {differences['logits']:.1e} and features {differences['features']:.1e}"
+        f" of their standard deviation; same best class {differences['top1']:.0%}"
+    )
+    tolerance = TOLERANCES[precision]
+    if not differences["probabilities"] <= tolerance:
+        raise ExportError(
+            "The written model's probabilities differ from the Keras model's by up to"
+            f" {differences['probabilities']:.3g}, more than {tolerance:g} ({precision});"
+            " nothing was published."
+        )
+    return {
+        "model": model.name,
+        "classes": len(labels),
+        "top": top,
+        "precision": precision,
+        "parameters": model.count_params(),
+        "operations": {"before_folding": before, "after_folding": after},
+        "preprocessing": dataclasses.asdict(how),
+        "max_batch_size": max_batch_size,
+        "parity": {"images": len(images), "tolerance": tolerance, **differences},
+        "fingerprint": _fingerprint(folder),
+        "versions": versions(),
+    }
+
+
+def _fingerprint(folder: Path) -> dict[str, str]:
+    """What TensorFlow computes of graph and weights, in hexadecimal: the identity of a build."""
+    fingerprint = tf.saved_model.experimental.read_fingerprint(str(folder))
+    return {
+        "graph_def_program_hash": f"{fingerprint.graph_def_program_hash:016x}",
+        "checkpoint_hash": f"{fingerprint.checkpoint_hash:016x}",
+    }
 
 
 def _check(
-    model: keras.Model, name: str, labels: tuple[str, ...], version: int | None, top: int
+    model: keras.Model,
+    name: str,
+    labels: tuple[str, ...],
+    how: Preprocessing,
+    version: int | None,
+    top: int,
+    precision: str,
+    max_batch_size: int,
 ) -> None:
     if keras.config.backend() != "tensorflow":
         raise ExportError(
@@ -158,19 +221,50 @@ def _check(
             "A model's name is made of letters, digits, '_', '-' and '.', and starts with a letter,"
             f" a digit or '_'. Received: name={name!r}"
         )
-    if version is not None and version < 1:
-        raise ExportError(f"A version is a whole number of at least 1. Received: version={version}")
-    if top < 1:
-        raise ExportError(f"`top` must be at least 1. Received: top={top}")
-    if isinstance(model.output, (dict, list, tuple)):
+    for setting, value in (("version", version), ("top", top), ("max_batch_size", max_batch_size)):
+        if value is not None and value < 1:
+            raise ExportError(
+                f"`{setting}` is a whole number of at least 1. Received: {setting}={value}"
+            )
+    if precision not in PRECISIONS:
         raise ExportError(
-            "A model with auxiliary heads is not exported: take its predictions alone."
+            f"`precision` must be one of {', '.join(map(repr, PRECISIONS))}."
+            f" Received: precision={precision!r}"
         )
+    try:
+        split(model)
+    except ValueError as error:
+        raise ExportError(str(error)) from error
     if model.output_shape[-1] != len(labels):
         raise ExportError(
             f"There must be one label for each of the model's {model.output_shape[-1]} classes."
             f" Received: {len(labels)} labels"
         )
+    if len(set(labels)) != len(labels):
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        raise ExportError(f"Every label must be there once. Twice or more: {', '.join(twice[:5])}")
+    size, channels = model.input_shape[1:3], model.input_shape[3]
+    if channels != 3 or any(side not in (None, how.size) for side in size):
+        raise ExportError(
+            f"The model's input is {model.input_shape[1:]}, but the preprocessing makes"
+            f" ({how.size}, {how.size}, 3)."
+        )
+
+
+_LOCK = ".export.lock"
+
+
+@contextlib.contextmanager
+def _lock(home: Path) -> Iterator[None]:
+    """Let one export at a time write a model; clean up what a killed one left."""
+    with (home / _LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ExportError(f"Another export is writing {home}; try again after it.") from None
+        for left in home.glob(".tmp-*"):
+            shutil.rmtree(left)
+        yield
 
 
 def _make_folders(home: Path) -> list[Path]:
@@ -183,21 +277,16 @@ def _make_folders(home: Path) -> list[Path]:
     return missing
 
 
-def _write(
-    folder: Path, network: keras.Model, how: Preprocessing, labels: tuple[str, ...], top: int
-) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
-        labels_file = Path(scratch) / "labels.txt"
-        labels_file.write_text("".join(f"{label}\n" for label in labels), "utf-8")
-        servable = Servable(network, how, labels, top, str(labels_file))
-        tf.saved_model.save(servable, str(folder), signatures=servable.endpoints)
-
-
 def _sync(folder: Path) -> None:
     """Bring every file and folder to disk, so that the rename never outruns them."""
-    for path in [folder, *folder.rglob("*")]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    for path in folder.rglob("*"):
+        _sync_one(path)
+    _sync_one(folder)
+
+
+def _sync_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

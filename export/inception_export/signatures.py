@@ -1,29 +1,38 @@
-"""What an export answers: its signatures, as the README's table has them."""
+"""What an export answers: its signatures, as the README's table has them.
+
+Each is a few words around the same two functions: the preprocessing that training's evaluation
+used, and the network, which the graph holds once.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-import keras
 import tensorflow as tf
 
+from inception_export.network import Network, Tensor
 from keras_inception.data.preprocessing import Preprocessing, preprocess, preprocess_encoded
+
+SIGNATURES = ("serving_default", "predict_images", "logits", "features", "classify")
+
+# The first bytes of the formats read: JPEG, PNG, GIF, BMP.
+_FORMATS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
 
 
 class Servable(tf.Module):
     """A network with its preprocessing and labels inside.
 
     Args:
-        network: from float32 [batch, size, size, 3] to float32 [batch, classes].
+        network: from float32 [batch, size, size, 3].
         how: the input protocol.
         labels: the class names, in the order of the network's outputs.
-        top: classes answered by ``serving_default``, at most all.
+        top: classes answered by ``serving_default`` and ``classify``, at most all.
         labels_file: of the same names, to go with the SavedModel.
     """
 
     def __init__(
         self,
-        network: keras.Model,
+        network: Network,
         how: Preprocessing,
         labels: tuple[str, ...],
         top: int,
@@ -32,20 +41,60 @@ class Servable(tf.Module):
         super().__init__(name="servable")
         # The bare variables: a Keras model as an attribute would be tracked layer by layer, and
         # its weights stored twice.
-        self.weights = [variable.value for variable in network.variables]
+        self.weights = network.variables
         self.labels_file = tf.saved_model.Asset(labels_file)
 
+        def encoded(image_bytes: Tensor, name: str) -> dict[str, Tensor]:
+            # Decoding and resizing run on the CPU only; a GPU then gets one dense batch.
+            with tf.device("/device:CPU:0"), tf.control_dependencies([_check(image_bytes, name)]):
+                images = preprocess_encoded(tf.identity(image_bytes), how)
+            return network.answer(images)
+
+        def best(probabilities: Tensor) -> dict[str, Tensor]:
+            scores, indices = tf.math.top_k(probabilities, top)
+            with tf.device("/device:CPU:0"):
+                return {"classes": tf.gather(tf.constant(labels), indices), "scores": scores}
+
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
-        def serving_default(image_bytes: Any) -> dict[str, Any]:
-            probabilities = network(preprocess_encoded(image_bytes, how), training=False)
-            scores, indices = tf.math.top_k(tf.cast(probabilities, tf.float32), top)
-            return {"classes": tf.gather(tf.constant(labels), indices), "scores": scores}
+        def serving_default(image_bytes: Tensor) -> dict[str, Tensor]:
+            return best(encoded(image_bytes, "image_bytes")["probabilities"])
 
         @tf.function(
             input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")]
         )
-        def predict_images(images: Any) -> dict[str, Any]:
-            probabilities = network(preprocess(images, how), training=False)
-            return {"probabilities": tf.cast(probabilities, tf.float32)}
+        def predict_images(images: Tensor) -> dict[str, Tensor]:
+            with tf.device("/device:CPU:0"):
+                images = preprocess(images, how)
+            return {"probabilities": network.answer(images)["probabilities"]}
 
-        self.endpoints = {"serving_default": serving_default, "predict_images": predict_images}
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+        def logits(image_bytes: Tensor) -> dict[str, Tensor]:
+            return {"logits": encoded(image_bytes, "image_bytes")["logits"]}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+        def features(image_bytes: Tensor) -> dict[str, Tensor]:
+            return {"features": encoded(image_bytes, "image_bytes")["features"]}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
+        def classify(inputs: Tensor) -> dict[str, Tensor]:
+            example = {"image/encoded": tf.io.FixedLenFeature([], tf.string)}
+            image_bytes = tf.io.parse_example(inputs, example)["image/encoded"]
+            return best(encoded(image_bytes, "image/encoded")["probabilities"])
+
+        functions: tuple[Any, ...] = (serving_default, predict_images, logits, features, classify)
+        self.endpoints = dict(zip(SIGNATURES, functions, strict=True))
+
+
+def _check(image_bytes: Tensor, name: str) -> Tensor:
+    """Fail with the index of the first image whose first bytes are no image's.
+
+    A decoder inside ``map_fn`` could only say that one of the batch is bad.
+    """
+    starts = [tf.equal(tf.strings.substr(image_bytes, 0, len(start)), start) for start in _FORMATS]
+    good = tf.reduce_any(tf.stack(starts), axis=0)
+    count = tf.size(good)
+    index = tf.reduce_min(tf.where(good, count, tf.range(count)))
+    message = tf.strings.join(
+        [name, "[", tf.strings.as_string(index), "] is no JPEG, PNG, GIF or BMP image"]
+    )
+    return tf.debugging.Assert(tf.reduce_all(good), [message], summarize=1)

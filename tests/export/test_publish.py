@@ -7,11 +7,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from inception_export import publish
+from inception_export import parity, publish
 from inception_export.parity import sample_images
-from inception_export.publish import ExportError, export_run, export_saved_model, next_version
+from inception_export.publish import ExportError, export_run, export_saved_model
+from inception_export.versions import next_version
 from keras_inception.data.preprocessing import Preprocessing, preprocess_encoded
 from keras_inception.training.run import Run, RunError
 
@@ -28,7 +30,13 @@ def expected(run: Run, images: list[bytes]) -> np.ndarray:
 
 def test_the_signatures_are_named_as_documented(models: Path) -> None:
     signatures = tf.saved_model.load(str(models / "photos" / "1")).signatures
-    assert set(signatures) == {"serving_default", "predict_images"}
+    assert set(signatures) == {
+        "serving_default",
+        "predict_images",
+        "logits",
+        "features",
+        "classify",
+    }
     default, images = signatures["serving_default"], signatures["predict_images"]
     assert default.structured_input_signature[1]["image_bytes"].dtype == tf.string
     assert default.structured_input_signature[1]["image_bytes"].shape.as_list() == [None]
@@ -39,6 +47,45 @@ def test_the_signatures_are_named_as_documented(models: Path) -> None:
     spec = images.structured_input_signature[1]["images"]
     assert (spec.dtype, spec.shape.as_list()) == (tf.uint8, [None, None, None, 3])
     assert images.structured_outputs["probabilities"].shape.as_list() == [None, 2]
+    assert signatures["logits"].structured_outputs["logits"].shape.as_list() == [None, 2]
+    features = signatures["features"].structured_outputs["features"]
+    assert (features.dtype, features.shape.as_list()) == (tf.float32, [None, 128])
+    assert signatures["classify"].structured_input_signature[1]["inputs"].dtype == tf.string
+
+
+def test_classify_is_marked_for_the_classify_call_and_takes_examples(models: Path) -> None:
+    folder = models / "photos" / "1"
+    meta_graph = saved_model_pb2.SavedModel.FromString(
+        (folder / "saved_model.pb").read_bytes()
+    ).meta_graphs[0]
+    signature = meta_graph.signature_def["classify"]
+    assert signature.method_name == "tensorflow/serving/classify"
+    assert (list(signature.inputs), sorted(signature.outputs)) == (
+        ["inputs"],
+        ["classes", "scores"],
+    )
+    images = sample_images()
+    loaded = tf.saved_model.load(str(folder)).signatures
+    answer = loaded["classify"](inputs=tf.constant(parity._examples(images)))
+    expected = loaded["serving_default"](image_bytes=tf.constant(images))
+    np.testing.assert_array_equal(answer["classes"], expected["classes"])
+    np.testing.assert_allclose(answer["scores"], expected["scores"], atol=1e-6)
+
+
+def test_an_image_that_is_none_is_named_by_its_index(models: Path) -> None:
+    images = [*sample_images(), b"RIFFxxxxWEBP", b""]
+    loaded = tf.saved_model.load(str(models / "photos" / "1"))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"image_bytes\[4\] is no JPEG, PNG"):
+        loaded.signatures["serving_default"](image_bytes=tf.constant(images))
+
+
+def test_mixed_sizes_and_formats_in_one_batch_answer_as_one_by_one(models: Path) -> None:
+    images = sample_images()
+    signature = tf.saved_model.load(str(models / "photos" / "1")).signatures["logits"]
+    batch = signature(image_bytes=tf.constant(images))["logits"].numpy()
+    for row, image in zip(batch, images, strict=True):
+        alone = signature(image_bytes=tf.constant([image]))["logits"].numpy()[0]
+        np.testing.assert_allclose(row, alone, rtol=1e-4, atol=1e-5)
 
 
 def test_answers_are_the_keras_models_labels_and_scores_best_first(models: Path, run: Run) -> None:
@@ -79,13 +126,10 @@ def test_weights_are_stored_once(models: Path, run: Run) -> None:
 
 
 def test_graph_holds_neither_batch_norm_nor_compiled_parts(models: Path) -> None:
-    proto = tf.compat.v1.saved_model.loader.maybe_saved_model_directory(
-        str(models / "photos" / "1")
-    )
-    assert proto
     text = (models / "photos" / "1" / "saved_model.pb").read_bytes()
     assert b"_XlaMustCompile" not in text
     assert b"Rsqrt" not in text
+    assert b"aux_" not in text
 
 
 def test_what_goes_with_it(models: Path, run: Run) -> None:
@@ -117,34 +161,45 @@ def test_versions_count_up_and_are_never_overwritten(
     assert next_version(tmp_path / "m") == 10
 
 
-class Wrong(keras.layers.Layer):
-    """Answers otherwise once it is built a second time, as a layer with a bug may."""
-
-    built_before = 0
-
-    def __init__(self, **options):
-        super().__init__(**options)
-        type(self).built_before += 1
-        self.factor = 1.0 if type(self).built_before == 1 else 0.5
-
-    def call(self, x):
-        return x * self.factor
-
-
 def test_a_model_that_answers_otherwise_when_written_is_not_published(tmp_path: Path) -> None:
     image = keras.Input((32, 32, 3))
-    x = keras.layers.GlobalAveragePooling2D()(image)
-    x = keras.layers.Softmax()(Wrong()(keras.layers.Dense(3)(x)))
-    with pytest.raises(ExportError, match=r"differ from the Keras model's by up to 0\.\d+"):
-        export_saved_model(
-            keras.Model(image, x),
-            tmp_path / "base",
-            "wrong",
-            labels=("a", "b", "c"),
-            preprocessing=Preprocessing(size=32),
-            say=quiet,
-        )
+    x = keras.layers.Conv2D(4, 3)(image)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.Softmax()(keras.layers.Dense(3)(x))
+    model = keras.Model(image, x)
+    options = {"labels": ("a", "b", "c"), "preprocessing": Preprocessing(size=32), "say": quiet}
+    export_saved_model(model, tmp_path / "right", "m", **options)
+
+    write = publish.write_saved_model
+
+    def written_otherwise(folder, network, *rest):
+        network.variables[-1].assign_add([0.5, 0.0, 0.0])  # the bias
+        write(folder, network, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(publish, "write_saved_model", written_otherwise)
+        with pytest.raises(ExportError, match=r"differ from the Keras model's by up to 0\.\d+"):
+            export_saved_model(model, tmp_path / "base", "wrong", **options)
     assert not (tmp_path / "base").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_lower_precision_halves_the_weights_and_answers_in_float32(
+    run: Run, models: Path, tmp_path: Path, precision: str
+) -> None:
+    folder = export_run(run.path, tmp_path, "photos", precision=precision, say=quiet)
+
+    def stored(saved_model: Path) -> int:
+        return sum(path.stat().st_size for path in saved_model.rglob("variables.data*"))
+
+    assert stored(folder) < 0.6 * stored(models / "photos" / "1")
+    for signature in tf.saved_model.load(str(folder)).signatures.values():
+        for spec in signature.structured_outputs.values():
+            assert spec.dtype in (tf.float32, tf.string)
+    manifest = json.loads((folder / "assets.extra" / "keras_inception.json").read_text())
+    assert manifest["precision"] == precision
+    assert 0 < manifest["parity"]["probabilities"] <= manifest["parity"]["tolerance"]
 
 
 def test_a_failure_leaves_nothing_and_an_earlier_version_alone(
@@ -158,7 +213,8 @@ def test_a_failure_leaves_nothing_and_an_earlier_version_alone(
     monkeypatch.setattr(publish, "write_warmup_requests", full)
     with pytest.raises(ExportError, match="can't be written: No space left on device"):
         export_run(run.path, tmp_path, "photos", say=quiet)
-    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["1"]
+    left = {path.name for path in (tmp_path / "photos").iterdir()}
+    assert left == {"1", ".export.lock"}
 
 
 @pytest.mark.parametrize(
@@ -168,6 +224,10 @@ def test_a_failure_leaves_nothing_and_an_earlier_version_alone(
         ({"name": ""}, "letters, digits"),
         ({"name": ".hidden"}, "letters, digits"),
         ({"name": "m", "version": 0}, "at least 1. Received: version=0"),
+        ({"name": "m", "precision": "int8"}, "'float32', 'bfloat16', 'float16'. Received"),
+        ({"name": "m", "max_batch_size": 0}, "at least 1. Received: max_batch_size=0"),
+        ({"name": "m", "labels": ("a", "a")}, "must be there once. Twice or more: a"),
+        ({"name": "m", "preprocessing": Preprocessing(size=64)}, "preprocessing makes"),
         ({"name": "m", "top": 0}, "at least 1. Received: top=0"),
         ({"name": "m", "labels": ("a",)}, "each of the model's 2 classes. Received: 1 labels"),
     ],
