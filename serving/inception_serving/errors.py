@@ -19,6 +19,8 @@ of the core in the same process and a caller over the network catch the same cla
 
 from __future__ import annotations
 
+import re
+
 
 class ServingError(Exception):
     """The root of every error this package raises on purpose."""
@@ -147,6 +149,18 @@ HTTP_STATUSES: dict[type[StatusError], int] = {
     DataLossError: 500,
     UnauthenticatedError: 401,
 }
+
+# The names that TF Serving and gRPC write in texts and metrics, such as "NOT_FOUND".
+_NAMES = {
+    error: re.sub(r"(?<!^)(?=[A-Z])", "_", error.__name__.removesuffix("Error")).upper()
+    for error in GRPC_CODES
+}
+
+
+def code_name(error: StatusError | None) -> str:
+    """The name of an error's status code; "OK" where there is no error."""
+    return "OK" if error is None else _NAMES[type(error)]
+
 
 _ERRORS = {code: error for error, code in GRPC_CODES.items()}
 

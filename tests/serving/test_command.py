@@ -65,11 +65,15 @@ def test_sigterm_lets_requests_finish(base: Path) -> None:
         status = httpx.get(f"http://127.0.0.1:{rest_port}/v1/models/sums", timeout=20).json()
         with ThreadPoolExecutor(1) as pool:
             slow = pool.submit(
-                caller.predict, {"seconds": np.float32(1.5)}, name="sums", signature="slow"
+                caller.predict, {"seconds": np.float32(2.5)}, name="sums", signature="slow"
             )
             time.sleep(0.5)
             process.send_signal(signal.SIGTERM)
-            time.sleep(0.3)
+            assert process.stderr
+            log = ""
+            while "Stopping" not in log:
+                log += process.stderr.readline()
+            time.sleep(0.1)  # from the line to the closed door
             with pytest.raises(grpc.RpcError) as refused:
                 other = Caller(address)
                 other.predict({"x": np.array([0], np.float32)}, name="sums", timeout_s=5)
@@ -77,7 +81,7 @@ def test_sigterm_lets_requests_finish(base: Path) -> None:
             assert slow.result(20).outputs["turns"].int_val[0] > 0
         other.channel.close()
         caller.channel.close()
-        _, log = process.communicate(timeout=30)
+        log += process.communicate(timeout=30)[1]
 
     assert rest_line == f"REST on http://127.0.0.1:{rest_port}/v1/models/NAME\n"
     assert [entry["version"] for entry in status["model_version_status"]] == ["7"]
@@ -153,14 +157,18 @@ def test_help_loads_neither_tensorflow_nor_grpc() -> None:
         (
             ["--enable_batching"],
             "--enable_batching is a flag of tensorflow_model_server that this server does not "
-            "support yet.",
+            "support.",
         ),
         (
-            ["--model_config_file=models.config"],
-            "--model_config_file is a flag of tensorflow_model_server that this server does not "
-            "support: name one model with --model_name and --model_base_path.",
+            ["--prefer_tflite_model=true", "--prefer_tflite_model=false"],
+            "--prefer_tflite_model is a flag of tensorflow_model_server that this server does not "
+            "support: no TFLite model is served.",
         ),
-        ([], "--model_base_path is required: the folder that holds the versions."),
+        (
+            ["--xla_cpu_compilation_enabled=false", "--flush_filesystem_caches"],
+            "--model_base_path (the folder that holds the versions) or --model_config_file is "
+            "required.",
+        ),
         (
             ["--model_base_path=/m", "--port=1", "--rest_api_port=1"],
             "--rest_api_port and --port are both 1: they must differ.",
@@ -177,7 +185,7 @@ def test_help_loads_neither_tensorflow_nor_grpc() -> None:
         ),
         (
             ["--file_system_poll_wait_seconds=-1"],
-            "expected whole seconds, 0 or more: received '-1'",
+            "expected a whole number, 0 or more: received '-1'",
         ),
     ],
 )

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from inception_serving import errors, messages
+from inception_serving.server.config_files import model_list
 from inception_serving.server.predict import DEFAULT_SIGNATURE, predict
-from inception_serving.server.saved_model import SavedModel
+from inception_serving.server.saved_model import Model
 from inception_serving.server.servables import Servables
 from inception_serving.tensors import Tensor
 
@@ -37,7 +38,7 @@ class Core:
     def predict(
         self,
         spec: Any,
-        read_inputs: Callable[[SavedModel], Mapping[str, Tensor]],
+        read_inputs: Callable[[Model], Mapping[str, Tensor]],
         output_filter: Sequence[str] = (),
     ) -> Prediction:
         """Run a signature.
@@ -87,16 +88,28 @@ class Core:
             entry.status.error_message = str(error or "")
         return response
 
+    def reload(self, request: Any, is_awaited: Callable[[], bool]) -> Any:
+        """A ReloadConfigResponse (model_servers/model_service_impl.cc).
+
+        Args:
+            is_awaited: whether the caller still waits for models to load.
+        """
+        if request.config.WhichOneof("config") != "model_config_list":
+            raise errors.InvalidArgumentError(
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. Only "
+                "ModelConfigList is currently supported"
+            )
+        self._servables.reload(model_list(request.config.model_config_list), is_awaited)
+        return messages.ReloadConfigResponse(status={})
+
     @contextmanager
-    def _use(self, spec: Any) -> Iterator[tuple[int, SavedModel]]:
+    def _use(self, spec: Any) -> Iterator[tuple[int, Model]]:
         if not spec.name:
             raise errors.InvalidArgumentError("ModelSpec has no name specified.")
         number = None
         choice = spec.WhichOneof("version_choice")
         if choice == "version_label":
-            raise errors.InvalidArgumentError(
-                f"Unrecognized servable version label: {spec.version_label}"
-            )
+            number = self._servables.labelled(spec.name, spec.version_label)
         if choice == "version":  # version 0 is a version like any other
             number = spec.version.value
         with self._servables.use(spec.name, number) as (version, model):

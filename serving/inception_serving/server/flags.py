@@ -9,62 +9,60 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from importlib import metadata
 
 from inception_serving import errors
 from inception_serving.server.run import log_to_stderr, run
 from inception_serving.startup import load_tensorflow_quietly
 
-_RETRIED = "a version that failed is loaded again as soon as its files change"
-
-# What tensorflow_model_server takes and this server does not, and what to do instead.
-_UNSUPPORTED = {
-    "allow_version_labels_for_unavailable_models": "",
-    "batching_parameters_file": "",
-    "enable_batching": "",
-    "enable_per_model_batching_parameters": "",
-    "enable_profiler": "",
-    "enable_signature_method_name_check": "",
-    "flush_filesystem_caches": "",
-    "grpc_channel_arguments": "",
-    "grpc_socket_path": "",
-    "load_retry_interval_micros": _RETRIED,
-    "max_num_load_retries": _RETRIED,
-    "mixed_precision": "",
-    "model_config_file": "name one model with --model_name and --model_base_path",
-    "model_config_file_poll_wait_seconds": "",
-    "monitoring_config_file": "",
-    "num_load_threads": "",
-    "num_request_iterations_for_warmup": "",
-    "num_tflite_interpreters_per_pool": "",
-    "num_tflite_pools": "",
-    "num_unload_threads": "",
-    "per_process_gpu_memory_fraction": "",
-    "platform_config_file": "",
-    "prefer_tflite_model": "",
-    "remove_unused_fields_from_bundle_metagraph": "",
-    "rest_api_enable_cors_support": "",
-    "saved_model_tags": "the meta graph tagged serve is the one that is served",
-    "ssl_config_file": "",
-    "tensorflow_inter_op_parallelism": "",
-    "tensorflow_intra_op_parallelism": "",
-    "tensorflow_session_config_file": "",
-    "tensorflow_session_parallelism": "",
-    "thread_pool_factory_config_file": "",
-    "use_alts_credentials": "",
-    "version": "",
-    "xla_cpu_compilation_enabled": "",
-    "xla_gpu_compilation_enabled": "",
+# What tensorflow_model_server takes and this server does not do: the values that change nothing,
+# and so are accepted, and what to do instead of the others.
+_UNSUPPORTED: dict[str, tuple[tuple[str, ...], str]] = {
+    "batching_parameters_file": ((), ""),
+    "enable_batching": (("false",), ""),
+    "enable_per_model_batching_parameters": (("false",), ""),
+    "enable_profiler": (("false",), ""),
+    "enable_signature_method_name_check": (("false",), ""),
+    # Both keep memory or page caches small in the C++ server, and change no answer.
+    "flush_filesystem_caches": (("true", "false"), ""),
+    "remove_unused_fields_from_bundle_metagraph": (("true", "false"), ""),
+    "grpc_channel_arguments": ((), ""),
+    "grpc_socket_path": ((), ""),
+    "mixed_precision": ((), ""),
+    "monitoring_config_file": ((), ""),
+    "num_tflite_interpreters_per_pool": ((), "no TFLite model is served"),
+    "num_tflite_pools": ((), "no TFLite model is served"),
+    "num_unload_threads": (("0",), "an old version unloads with its last request"),
+    "per_process_gpu_memory_fraction": (
+        ("0", "0.0"),
+        "the environment variable TF_FORCE_GPU_ALLOW_GROWTH=true leaves memory to others",
+    ),
+    "platform_config_file": ((), ""),
+    "prefer_tflite_model": (("false",), "no TFLite model is served"),
+    "rest_api_enable_cors_support": (("false",), ""),
+    "ssl_config_file": ((), ""),
+    "tensorflow_inter_op_parallelism": (("0",), ""),
+    "tensorflow_intra_op_parallelism": (("0",), ""),
+    "tensorflow_session_config_file": ((), ""),
+    "tensorflow_session_parallelism": (("0",), ""),
+    "thread_pool_factory_config_file": ((), ""),
+    "use_alts_credentials": (("false",), ""),
+    "xla_cpu_compilation_enabled": (("false",), ""),
+    "xla_gpu_compilation_enabled": (("false",), ""),
 }
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the server; 0 after a clean stop, 1 if it could not start, 2 for a wrong flag."""
     parser = _parser()
-    options, unknown = parser.parse_known_args(list(arguments))
+    options, unknown = parser.parse_known_args(_without_idle_flags(arguments))
     if unknown:
         parser.error(_refusal(unknown[0]))
-    if not options.model_base_path:
-        parser.error("--model_base_path is required: the folder that holds the versions.")
+    if not options.model_base_path and not options.model_config_file:
+        parser.error(
+            "--model_base_path (the folder that holds the versions) or --model_config_file is "
+            "required."
+        )
     if options.rest_api_port == options.port != 0:
         # TF Serving logs an error and serves no REST; then nobody reads the log.
         parser.error(f"--rest_api_port and --port are both {options.port}: they must differ.")
@@ -73,13 +71,22 @@ def main(arguments: Sequence[str]) -> int:
     from inception_serving.server.model_server import ModelServer
 
     server = ModelServer(
-        options.model_base_path,
+        # TF Serving reads the file and ignores the other two where all are given.
+        None if options.model_config_file else options.model_base_path,
         model_name=options.model_name,
+        model_config_file=options.model_config_file,
+        model_config_poll_s=options.model_config_file_poll_wait_seconds,
         host=options.host,
         port=options.port,
         rest_port=options.rest_api_port or None,
         poll_s=options.file_system_poll_wait_seconds,
         wait_for_versions=True,
+        load_threads=options.num_load_threads,
+        load_retries=options.max_num_load_retries,
+        load_retry_interval_s=options.load_retry_interval_micros / 1e6,
+        labels_ahead=options.allow_version_labels_for_unavailable_models,
+        tags=options.saved_model_tags.split(","),
+        warmup_iterations=options.num_request_iterations_for_warmup,
         warmup=options.enable_model_warmup,
         health_service=options.enable_grpc_healthcheck_service,
         tensor_content=options.enable_serialization_as_tensor_content,
@@ -111,13 +118,46 @@ def _parser() -> argparse.ArgumentParser:
     add("--grpc_max_threads", type=_positive, help="gRPC requests at a time; 4 a processor")
     add("--model_name", default="default", help="what requests call the model")
     add("--model_base_path", help="folder whose children are the model's versions")
+    add("--model_config_file", help="text ModelServerConfig: the models, policies and labels")
+    add(
+        "--model_config_file_poll_wait_seconds",
+        type=_whole,
+        default=0,
+        help="between two looks at that file; 0 looks once only",
+    )
     add(
         "--file_system_poll_wait_seconds",
-        type=_seconds,
+        type=_whole,
         default=1,
         help="between two looks for new versions; 0 looks once only",
     )
+    add("--num_load_threads", type=_whole, default=0, help="models that load at a time; 0 is one")
+    add(
+        "--max_num_load_retries",
+        type=_whole,
+        default=0,
+        help="tries again at once of a version that fails; it is tried when its files change too",
+    )
+    add(
+        "--load_retry_interval_micros",
+        type=_whole,
+        default=60_000_000,
+        help="between two of these tries",
+    )
+    add("--saved_model_tags", default="serve", help="of the meta graph to serve, with commas")
+    add(
+        "--num_request_iterations_for_warmup",
+        type=_positive,
+        default=1,
+        help="how often each warm-up request is run",
+    )
+    add("--version", action="version", version=_version(), help="show the version and exit")
     for name, default, text in (
+        (
+            "allow_version_labels_for_unavailable_models",
+            False,
+            "let a new label name a version that is not loaded yet",
+        ),
         ("enable_model_warmup", True, "run each version's warm-up requests first"),
         ("enable_grpc_healthcheck_service", False, "serve grpc.health.v1.Health"),
         ("enable_serialization_as_tensor_content", False, "answer gRPC with tensor_content"),
@@ -126,15 +166,33 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _without_idle_flags(arguments: Sequence[str]) -> list[str]:
+    """The arguments without those that ask for what is done here anyway."""
+
+    def is_idle(argument: str) -> bool:
+        name, _, value = argument.removeprefix("--").partition("=")
+        values, _ = _UNSUPPORTED.get(name, ((), ""))
+        return argument.startswith("--") and (value.lower() or "true") in values
+
+    return [argument for argument in arguments if not is_idle(argument)]
+
+
 def _refusal(argument: str) -> str:
     name = argument.lstrip("-").partition("=")[0]
     if argument.startswith("--") and name in _UNSUPPORTED:
-        instead = _UNSUPPORTED[name]
+        _, instead = _UNSUPPORTED[name]
         return (
             f"--{name} is a flag of tensorflow_model_server that this server does not support"
-            + (f": {instead}." if instead else " yet.")
+            + (f": {instead}." if instead else ".")
         )
     return f"unknown argument: {argument}. --help lists the flags."
+
+
+def _version() -> str:
+    try:
+        return f"inception_serving {metadata.version('keras-inception')}"
+    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+        return "inception_serving"
 
 
 def _switch(text: str) -> bool:
@@ -159,4 +217,4 @@ def _whole_number(what: str, allowed: range) -> Callable[[str], int]:
 
 _port = _whole_number("a port, 0 to 65535", range(65536))
 _positive = _whole_number("a whole number, 1 or more", range(1, 2**31))
-_seconds = _whole_number("whole seconds, 0 or more", range(2**31))
+_whole = _whole_number("a whole number, 0 or more", range(2**63))

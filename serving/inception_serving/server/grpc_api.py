@@ -121,7 +121,7 @@ class _ModelService:
         return _answer(context, lambda: self._core.status(required_spec(request)))
 
     def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:
-        return _answer(context, lambda: _refuse("HandleReloadConfigRequest"))
+        return _answer(context, lambda: self._core.reload(request, context.is_active))
 
 
 def _refuse(method: str) -> Any:

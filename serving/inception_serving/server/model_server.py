@@ -5,17 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from inception_serving import errors
+from inception_serving.server.config_files import PLATFORM, ConfigFile
 from inception_serving.server.core import Core
 from inception_serving.server.grpc_api import GrpcServer
 from inception_serving.server.rest_api import RestServer
-from inception_serving.server.saved_model import SavedModel
+from inception_serving.server.saved_model import SERVING_TAG, Model, SavedModel
 from inception_serving.server.servables import Servables
-from inception_serving.server.versions import ModelConfig, find_models, find_versions
+from inception_serving.server.versions import ModelConfig, ModelFolder
 from inception_serving.server.warmup import warm_up
 
 
@@ -36,16 +37,24 @@ class ModelServer:
 
     def __init__(
         self,
-        base_path: str | os.PathLike[str],
+        base_path: str | os.PathLike[str] | None = None,
         *,
         model_name: str | None = None,
+        model_config_file: str | os.PathLike[str] | None = None,
+        model_config_poll_s: float = 0.0,
         host: str = "127.0.0.1",
         port: int = 0,
         rest_port: int | None = None,
-        num_versions: int = 1,
+        num_versions: int | None = 1,
         poll_s: float = 1.0,
         wait_for_versions: bool = False,
+        load_threads: int = 0,
+        load_retries: int = 0,
+        load_retry_interval_s: float = 60.0,
+        labels_ahead: bool = False,
+        tags: Sequence[str] = (SERVING_TAG,),
         warmup: bool = True,
+        warmup_iterations: int = 1,
         health_service: bool = False,
         tensor_content: bool = False,
         grpc_threads: int | None = None,
@@ -59,13 +68,24 @@ class ModelServer:
             base_path: BASE of BASE/NAME/VERSION, or, with `model_name`, the folder NAME.
             model_name: serve `base_path` as one model of this name. It may be left out where
                 `base_path` holds versions itself; the model is then called as the folder is.
+            model_config_file: TF Serving's models.config, in place of `base_path`: the models,
+                with version policies and labels.
+            model_config_poll_s: seconds between two looks at that file; 0 looks once only.
             host: the address to listen on; "0.0.0.0" for every interface.
             port: of gRPC; 0 takes a free one.
             rest_port: of REST; 0 takes a free one, None serves no REST.
-            num_versions: how many of each model's latest versions are served at a time.
+            num_versions: how many of each model's latest versions are served at a time; None for
+                all of them.
             poll_s: seconds between two looks at the disk; 0 looks once only.
             wait_for_versions: where there is no version yet, wait for one rather than fail.
+            load_threads: how many models load at a time; 0 is one, as in TF Serving.
+            load_retries: how often a version that does not load is tried again at once. It is in
+                any case tried again when its files change.
+            load_retry_interval_s: the time between two of these tries.
+            labels_ahead: let a new label name a version that is not loaded yet.
+            tags: of the meta graph to serve.
             warmup: run the requests in each version's warm-up file before it answers.
+            warmup_iterations: how often each of them is run.
             health_service: also serve grpc.health.v1.Health.
             tensor_content: answer with `tensor_content`, which is faster to write and to read,
                 where TF Serving answers with `float_val` and the like.
@@ -74,17 +94,35 @@ class ModelServer:
             rest_timeout_s: how long a REST request may take.
             grace_s: how long requests in flight may take to finish when the server stops.
         """
-        self._base_path = Path(base_path)
-        self._model_name = model_name
+        if (base_path is None) == (model_config_file is None):
+            raise ValueError("Give a base_path or a model_config_file: one of them, not both.")
+        self._folder: ModelFolder | None = None
+        self._config_file: ConfigFile | None = None
+        find: Callable[[], Sequence[ModelConfig]]
+        if base_path is not None:
+            find = self._folder = ModelFolder(
+                Path(base_path), model_name=model_name, num_versions=num_versions
+            )
+        else:
+            find = self._config_file = ConfigFile(str(model_config_file))
+        self._model_config_poll_s = model_config_poll_s
         self._host = host
         self._requested_port = port
         self._requested_rest_port = rest_port
-        self._num_versions = num_versions
-        self._warmup = warmup
+        self._tags = tuple(tags)
+        self._warmup_iterations = warmup_iterations if warmup else 0
         self._wait_for_versions = wait_for_versions
         self._grace_s = grace_s
         threads = 4 * (os.cpu_count() or 1)
-        self._servables = Servables(self._find_models, self._load, poll_s=poll_s)
+        self._servables = Servables(
+            find,
+            self._load,
+            poll_s=poll_s,
+            load_threads=load_threads,
+            load_retries=load_retries,
+            load_retry_interval_s=load_retry_interval_s,
+            labels_ahead=labels_ahead,
+        )
         core = Core(self._servables)
         self._grpc = GrpcServer(
             core,
@@ -137,17 +175,22 @@ class ModelServer:
         _bind(self._host, self._requested_port).close()
         if self._requested_rest_port is not None:
             _bind(self._host, self._requested_rest_port).close()
-        self._check_base_path()
-        self._servables.load_first(wait_for_versions=self._wait_for_versions)
+        if self._folder is not None and not self._wait_for_versions:
+            self._folder.check()
         try:
+            self._servables.load_first(wait_for_versions=self._wait_for_versions)
             self._open_ports()
         except BaseException:
             self.stop()
             raise
         self._servables.start()
+        if self._config_file is not None:
+            self._config_file.follow(self._servables.reload, self._model_config_poll_s)
 
     def stop(self) -> None:
         """Refuse new requests, let those in flight finish, unload everything."""
+        if self._config_file is not None:
+            self._config_file.stop()
         self._grpc.stop(self._grace_s)
         if self._rest is not None:
             self._rest.stop(self._grace_s)
@@ -181,32 +224,13 @@ class ModelServer:
         if self._rest is not None and listener is not None:
             self._rest.start(listener)
 
-    def _check_base_path(self) -> None:
-        try:
-            if self._model_name is None and find_versions(self._base_path):
-                self._model_name = self._base_path.resolve().name
-            found = bool(self._find_models())
-        except OSError as error:
-            if self._wait_for_versions:
-                return
-            raise errors.ServerStartError(
-                f"{self._base_path} cannot be read: {error.strerror or error}."
-            ) from error
-        if not found and not self._wait_for_versions:
-            raise errors.ServerStartError(
-                f"No model to serve in {self._base_path}: expected folders NAME/VERSION, where "
-                "VERSION is a number, such as flowers/1/saved_model.pb."
+    def _load(self, config: ModelConfig, path: Path) -> Model:
+        if config.platform != PLATFORM:
+            raise errors.InvalidArgumentError(
+                f"Model {config.name} requests unsupported platform {config.platform}"
             )
-
-    def _find_models(self) -> Sequence[ModelConfig]:
-        if self._model_name is not None:
-            return [ModelConfig(self._model_name, self._base_path, self._num_versions)]
-        return find_models(self._base_path, num_versions=self._num_versions)
-
-    def _load(self, path: Path) -> SavedModel:
-        model = SavedModel(path)
-        if self._warmup:
-            warm_up(model, path)
+        model = SavedModel(path, tags=self._tags)
+        warm_up(model, path, iterations=self._warmup_iterations)
         return model
 
 

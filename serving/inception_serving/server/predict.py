@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from inception_serving import errors, tensors
-from inception_serving.server.saved_model import SavedModel
+from inception_serving.server.saved_model import Model
 from inception_serving.tensors import Tensor
 
 DEFAULT_SIGNATURE = "serving_default"
 
 
 def predict(
-    model: SavedModel,
+    model: Model,
     signature_name: str,
     inputs: Mapping[str, Tensor],
     output_filter: Sequence[str],

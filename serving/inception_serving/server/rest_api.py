@@ -23,7 +23,7 @@ from inception_serving import errors, messages
 from inception_serving.server import rest_json
 from inception_serving.server.core import Core
 from inception_serving.server.predict import DEFAULT_SIGNATURE
-from inception_serving.server.saved_model import SavedModel
+from inception_serving.server.saved_model import Model
 from inception_serving.tensors import Tensor
 
 _log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class RestServer:
         document = rest_json.parse(body)
         spec.signature_name = rest_json.signature_name(document)
 
-        def read_inputs(model: SavedModel) -> dict[str, Tensor]:
+        def read_inputs(model: Model) -> dict[str, Tensor]:
             name = spec.signature_name or DEFAULT_SIGNATURE
             if name not in model.signatures:
                 raise errors.InvalidArgumentError(

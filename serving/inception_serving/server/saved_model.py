@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -18,6 +18,35 @@ from inception_serving.tensors import Tensor
 SERVING_TAG = "serve"  # tf.saved_model.SERVING
 
 
+class Model(Protocol):
+    """What answers requests: a SavedModel, or one whose requests are batched."""
+
+    @property
+    def signatures(self) -> Mapping[str, Any]:
+        """Each SignatureDef by name, as `saved_model.pb` holds it."""
+
+    def can_run(self, signature_name: str) -> bool:
+        """Whether the signature is a function; `__saved_model_init_op` is listed and is none."""
+
+    def run(
+        self,
+        signature_name: str,
+        inputs: Mapping[str, Tensor],
+        outputs: Iterable[str],
+        *,
+        deadline: float | None = None,
+    ) -> dict[str, Tensor]:
+        """Run a signature on inputs whose names and dtypes are right.
+
+        Args:
+            outputs: the outputs wanted.
+            deadline: a time of `time.monotonic()` after which nobody wants the answer.
+
+        Raises:
+            errors.StatusError: an op refused its input, or failed.
+        """
+
+
 class SavedModel:
     """A SavedModel in memory, ready to answer from any number of threads.
 
@@ -26,15 +55,15 @@ class SavedModel:
             to GetModelMetadata is the file's and not what a loader makes of it.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Load the meta graph tagged "serve".
+    def __init__(self, path: Path, *, tags: Iterable[str] = (SERVING_TAG,)) -> None:
+        """Load the meta graph of these tags.
 
         Raises:
             errors.StatusError: the folder holds no SavedModel that this TensorFlow can load.
         """
-        self.signatures: Mapping[str, Any] = _read_signatures(path)
+        self.signatures: Mapping[str, Any] = _read_signatures(path, set(tags))
         try:
-            self._loaded = tf.saved_model.load(str(path), tags=[SERVING_TAG])
+            self._loaded = tf.saved_model.load(str(path), tags=list(tags))
         except tf.errors.OpError as error:
             raise from_tensorflow(error) from error
         except Exception as error:
@@ -42,13 +71,14 @@ class SavedModel:
             raise errors.UnknownError(f"{path} does not load: {error}") from error
 
     def run(
-        self, signature_name: str, inputs: Mapping[str, Tensor], outputs: Iterable[str]
+        self,
+        signature_name: str,
+        inputs: Mapping[str, Tensor],
+        outputs: Iterable[str],
+        *,
+        deadline: float | None = None,
     ) -> dict[str, Tensor]:
-        """Run a signature on inputs whose names and dtypes are right.
-
-        Raises:
-            errors.StatusError: an op refused its input, or failed.
-        """
+        """See `Model`. What has begun runs to its end, whatever the deadline."""
         function = self._loaded.signatures[signature_name]
         try:
             feeds = {name: tf.constant(tensor) for name, tensor in inputs.items()}
@@ -58,7 +88,7 @@ class SavedModel:
             raise from_tensorflow(error) from error
 
     def can_run(self, signature_name: str) -> bool:
-        """Whether the signature is a function; `__saved_model_init_op` is listed and is none."""
+        """See `Model`."""
         return signature_name in self._loaded.signatures
 
 
@@ -81,7 +111,7 @@ def _as_array(result: Any) -> Tensor:
     return np.asarray(result.numpy(), dtype=dtype)
 
 
-def _read_signatures(path: Path) -> dict[str, Any]:
+def _read_signatures(path: Path, tags: set[str]) -> dict[str, Any]:
     binary, text = path / "saved_model.pb", path / "saved_model.pbtxt"
     message = messages.SavedModel()
     try:
@@ -100,10 +130,10 @@ def _read_signatures(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise errors.InternalError(f"{path} cannot be read: {error}") from error
     for meta_graph in message.meta_graphs:
-        if set(meta_graph.meta_info_def.tags) == {SERVING_TAG}:
+        if set(meta_graph.meta_info_def.tags) == tags:
             return dict(meta_graph.signature_def)
-    tags = [sorted(meta_graph.meta_info_def.tags) for meta_graph in message.meta_graphs]
+    found = [sorted(meta_graph.meta_info_def.tags) for meta_graph in message.meta_graphs]
     raise errors.NotFoundError(
-        f"Could not find meta graph def matching supplied tags: {{ {SERVING_TAG} }}. "
-        f"Received: {path} with the tags {tags}."
+        f"Could not find meta graph def matching supplied tags: {{ {' '.join(sorted(tags))} }}. "
+        f"Received: {path} with the tags {found}."
     )

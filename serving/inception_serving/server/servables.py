@@ -1,6 +1,6 @@
-"""Versions in memory: loaded, served and unloaded as the disk changes.
+"""Versions in memory: loaded, served and unloaded as the disk and the configuration change.
 
-One thread polls, loads and unloads, so requests never wait for a load. The order is TF Serving's
+One thread polls and a few load, so requests never wait for a load. The order is TF Serving's
 availability-preserving policy (core/availability_preserving_policy.cc): the new version is ready
 before the old one goes, and a new one that fails leaves the old one in place.
 """
@@ -11,12 +11,13 @@ import enum
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
 from inception_serving import errors
-from inception_serving.server.saved_model import SavedModel
+from inception_serving.server.saved_model import Model
 from inception_serving.server.versions import ModelConfig, find_versions, fingerprint
 
 _log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class Version:
         self.path = path
         self.state = State.START
         self.error: errors.StatusError | None = None
-        self.model: SavedModel | None = None
+        self.model: Model | None = None
         self.in_flight = 0
         self.failed_files: tuple[tuple[str, int, int], ...] | None = None
 
@@ -50,36 +51,52 @@ class Version:
 
 
 class Servables:
-    """Every version of every model, and the thread that keeps them in step with the disk."""
+    """Every version of every model, and the threads that keep them as they are wanted."""
 
     def __init__(
         self,
         find: Callable[[], Sequence[ModelConfig]],
-        load: Callable[[Path], SavedModel],
+        load: Callable[[ModelConfig, Path], Model],
         *,
         poll_s: float,
+        load_threads: int = 0,
+        load_retries: int = 0,
+        load_retry_interval_s: float = 60.0,
+        labels_ahead: bool = False,
     ) -> None:
         """Nothing is loaded before `load_first`.
 
         Args:
-            find: the models to serve, asked anew at every poll; a model is never forgotten.
+            find: the models to serve, asked anew at every poll.
             load: loads and warms up the version in a folder, or raises.
             poll_s: the time between two looks at the disk; 0 looks once only.
+            load_threads: how many models load at a time; 0 is one, as in TF Serving.
+            load_retries: how often a version that fails is tried again at once.
+            load_retry_interval_s: the time between two of these tries.
+            labels_ahead: let a new label name a version that is not loaded yet.
         """
         self._find = find
         self._load = load
         self._poll_s = poll_s
+        self._load_retries = load_retries
+        self._load_retry_interval_s = load_retry_interval_s
+        self._labels_ahead = labels_ahead
         self._configs: dict[str, ModelConfig] = {}
+        self._labels: dict[str, Mapping[str, int]] = {}
         self._versions: dict[str, dict[int, Version]] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._poller: threading.Thread | None = None
+        self._loaders = ThreadPoolExecutor(max(1, load_threads), thread_name_prefix="loader")
+        self._step_lock = threading.Lock()
+        self._under_way: dict[str, Future[None]] = {}
+        self._reload_lock = threading.Lock()
         self._complaints: dict[str, str] = {}
 
     # ---- requests ----
 
     @contextmanager
-    def use(self, name: str, number: int | None) -> Iterator[tuple[Version, SavedModel]]:
+    def use(self, name: str, number: int | None) -> Iterator[tuple[Version, Model]]:
         """A loaded version, held until the block ends; the latest one where no number is given.
 
         Raises:
@@ -98,6 +115,17 @@ class Servables:
             with self._lock:
                 version.in_flight -= 1
                 self._unload_if_idle(version)
+
+    def labelled(self, name: str, label: str) -> int:
+        """The version that a label names.
+
+        Raises:
+            errors.InvalidArgumentError: the model has no such label.
+        """
+        number = self._labels.get(name, {}).get(label)
+        if number is None:
+            raise errors.InvalidArgumentError(f"Unrecognized servable version label: {label}")
+        return number
 
     def versions(self, name: str) -> list[tuple[int, State, errors.StatusError | None]]:
         """Number, state and error of every version seen so far, newest first."""
@@ -122,8 +150,14 @@ class Servables:
         Raises:
             errors.ServerStartError: there is no model, or one did not load.
         """
+        try:
+            self._set_labels(self._find())
+        except errors.StatusError as error:
+            raise errors.ServerStartError(str(error)) from error
+        except OSError:
+            pass  # the step below complains
         while True:
-            self._step()
+            wait(self._step().values())
             self._raise_if_failed()
             missing = [name for name in self._configs if self.latest(name) is None]
             if self._configs and not missing:
@@ -135,14 +169,52 @@ class Servables:
     def start(self) -> None:
         """Look at the disk every `poll_s` seconds from now on."""
         if self._poll_s > 0:
-            self._thread = threading.Thread(target=self._poll, name="model-loader", daemon=True)
-            self._thread.start()
+            self._poller = threading.Thread(target=self._poll, name="poller", daemon=True)
+            self._poller.start()
+
+    def reload(self, configs: Sequence[ModelConfig], is_awaited: Callable[[], bool]) -> None:
+        """Serve these models and no others (model_servers/server_core.cc, ReloadConfig).
+
+        Returns when every model that is new has a version that answers; those left out are
+        unloaded.
+
+        Args:
+            is_awaited: whether anybody still waits for a model without a version to get one.
+
+        Raises:
+            errors.StatusError: what was asked for is refused, and nothing has changed; or, if it
+                is an UnknownError, a new model did not load.
+        """
+        with self._reload_lock:
+            old = dict(self._configs)
+            for config in configs:
+                if config.name in old and old[config.name].platform != config.platform:
+                    raise errors.InvalidArgumentError(
+                        "Illegal to change a model's platform. For model "
+                        f"{config.name} platform was {old[config.name].platform} and new platform "
+                        f"requested is {config.platform}"
+                    )
+            self._set_labels(configs)
+            self._find = lambda: configs
+            new = [config.name for config in configs if config.name not in old]
+            with self._step_lock:
+                before = list(self._under_way.values())
+            wait(before)  # what loads already, by the configuration that was
+            wait(self._step().values())
+            while missing := [name for name in new if self.latest(name) is None]:
+                self._raise_if_not_loaded(missing)
+                if self._stopping.wait(max(self._poll_s, 0.1)) or not is_awaited():
+                    raise errors.DeadlineExceededError(
+                        f"No versions found yet of {', '.join(missing)}"
+                    )
+                wait(self._step().values())
 
     def stop(self) -> None:
         """Stop looking, and let every version go as soon as its requests have finished."""
         self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
+        if self._poller is not None:
+            self._poller.join()
+        self._loaders.shutdown(wait=True, cancel_futures=True)
         for versions in self._versions.values():
             for version in versions.values():
                 self._unload(version)
@@ -153,7 +225,7 @@ class Servables:
             version = self._available(name, None)
             return version.number if version else None
 
-    # ---- the loader's own ----
+    # ---- the loaders' own ----
 
     def _poll(self) -> None:
         while not self._stopping.wait(self._poll_s):
@@ -162,15 +234,31 @@ class Servables:
             except Exception:  # the thread must outlive whatever one look at the disk ran into
                 _log.exception("Looking for new versions failed; trying again.")
 
-    def _step(self) -> None:
-        try:
-            self._configs |= {config.name: config for config in self._find()}
-        except OSError as error:
-            self._complain("", f"Models cannot be listed: {error}. What is loaded stays.")
-        for config in self._configs.values():
-            self._step_model(config)
+    def _step(self) -> dict[str, Future[None]]:
+        """Set off what every model needs, apart from those at work; the work under way."""
+        with self._step_lock:
+            try:
+                self._configs = {config.name: config for config in self._find()}
+            except OSError as error:
+                self._complain("", f"Models cannot be listed: {error}. What is loaded stays.")
+            gone = self._versions.keys() - self._configs.keys()
+            for name in [*self._configs, *gone]:
+                if name not in self._under_way or self._under_way[name].done():
+                    self._under_way[name] = self._loaders.submit(self._step_model, name)
+            return dict(self._under_way)
 
-    def _step_model(self, config: ModelConfig) -> None:
+    def _step_model(self, name: str) -> None:
+        try:
+            config = self._configs.get(name)
+            if config is None:  # no longer asked for
+                for version in list(self._versions[name].values()):
+                    self._unload(version)
+            else:
+                self._keep_up(config)
+        except Exception:
+            _log.exception("Loading model %s failed; trying again.", name)
+
+    def _keep_up(self, config: ModelConfig) -> None:
         with self._lock:
             versions = self._versions.setdefault(config.name, {})
         try:
@@ -179,6 +267,7 @@ class Servables:
             # A disk that is away for a moment must not take the model down.
             self._complain(config.name, f"Could not find base path {config.base_path}: {error}.")
             return
+        wanted = config.choose(on_disk)
         if not on_disk:
             self._complain(
                 config.name,
@@ -186,9 +275,14 @@ class Servables:
                 f"{config.base_path}. Did you forget to name your leaf directory as a number "
                 "(eg. '/1/')?",
             )
+        elif not wanted:
+            self._complain(
+                config.name,
+                f"None of the versions {list(config.versions or ())} of servable {config.name} "
+                f"found under base path {config.base_path}.",
+            )
         else:
             self._complaints.pop(config.name, None)
-        wanted = set(list(on_disk)[-config.num_versions :])
         for number in sorted(wanted):
             if self._stopping.is_set():
                 return
@@ -196,31 +290,35 @@ class Servables:
             version.path = on_disk[number]
             with self._lock:
                 versions[number] = version
-            self._load_version(version)
+            self._load_version(config, version)
         self._unload_unwanted(list(versions.values()), wanted)
 
-    def _load_version(self, version: Version) -> None:
+    def _load_version(self, config: ModelConfig, version: Version) -> None:
         if version.state not in (State.START, State.END):
             return
         files = fingerprint(version.path)
         if version.failed_files == files:
             return  # nothing has changed since it failed
         self._move(version, State.LOADING)
-        started = time.monotonic()
-        try:
-            model = self._load(version.path)
-        except errors.StatusError as error:
-            version.failed_files = files
-            self._move(version, State.END, error=error)
-        except Exception as error:
-            _log.exception("Loading %s failed.", version)
-            version.failed_files = files
-            text = f"{type(error).__name__}: {error}"
-            self._move(version, State.END, error=errors.InternalError(text))
-        else:
-            version.failed_files = None
-            took = f", loaded in {time.monotonic() - started:.1f} s"
-            self._move(version, State.AVAILABLE, model=model, note=took)
+        for tries_left in reversed(range(self._load_retries + 1)):
+            started = time.monotonic()
+            try:
+                model = self._load(config, version.path)
+                break
+            except errors.StatusError as error:
+                failure = error
+            except Exception as error:
+                _log.exception("Loading %s failed.", version)
+                failure = errors.InternalError(f"{type(error).__name__}: {error}")
+            if tries_left:
+                _log.warning("%s: trying again, it did not load: %s", version, failure)
+            if not tries_left or self._stopping.wait(self._load_retry_interval_s):
+                version.failed_files = files
+                self._move(version, State.END, error=failure)
+                return
+        version.failed_files = None
+        took = f", loaded in {time.monotonic() - started:.1f} s"
+        self._move(version, State.AVAILABLE, model=model, note=took)
 
     def _unload_unwanted(self, versions: list[Version], wanted: set[int]) -> None:
         ready = [version for version in versions if version.state == State.AVAILABLE]
@@ -250,7 +348,7 @@ class Servables:
         version: Version,
         state: State,
         *,
-        model: SavedModel | None = None,
+        model: Model | None = None,
         error: errors.StatusError | None = None,
         note: str = "",
     ) -> None:
@@ -274,6 +372,22 @@ class Servables:
             number = max(ready, default=None)
         return None if number is None else ready.get(number)
 
+    def _set_labels(self, configs: Sequence[ModelConfig]) -> None:
+        """Labels as configured, if each names a version that answers."""
+        for config in configs:
+            for label, number in config.labels.items():
+                known = self._labels.get(config.name, {}).get(label, number)
+                if self._labels_ahead and known == number:
+                    continue
+                with self._lock:
+                    available = self._available(config.name, number)
+                if available is None:
+                    raise errors.FailedPreconditionError(
+                        f"Request to assign label to version {number} of model {config.name}, "
+                        "which is not currently available for inference"
+                    )
+        self._labels = {config.name: config.labels for config in configs}
+
     def _complain(self, name: str, text: str) -> None:
         if self._complaints.get(name) != text:  # once, not at every poll
             self._complaints[name] = text
@@ -291,7 +405,23 @@ class Servables:
                 f"{len(failed)} servable(s) did not become available: {'; '.join(failed)}"
             )
 
+    def _raise_if_not_loaded(self, names: Sequence[str]) -> None:
+        failed = [
+            f"{{{{name: {name} version: {number}}} due to error: {_status_text(error)}}}, "
+            for name in names
+            for number, state, error in self.versions(name)
+            if state == State.END and error is not None
+        ]
+        if failed:
+            raise errors.UnknownError(
+                f"{len(failed)} model(s) did not become available: {{{''.join(failed)}}}"
+            )
+
     def _nothing_to_serve(self, missing: Sequence[str]) -> str:
         if self._complaints:
             return " ".join(self._complaints.values())
         return f"No model to serve: expected a folder NAME/VERSION. Without one: {missing}"
+
+
+def _status_text(error: errors.StatusError) -> str:
+    return f"{errors.code_name(error)}: {error}"

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from inception_serving import errors
 
 _log = logging.getLogger(__name__)
 
@@ -20,12 +23,25 @@ class ModelConfig:
     Attributes:
         name: what requests call it.
         base_path: the folder whose children are its versions.
-        num_versions: how many of the latest versions are served at a time.
+        num_versions: how many of the latest versions are served at a time; None for all.
+        versions: serve these versions instead, whichever of them are there.
+        labels: names for versions, such as {"stable": 42}.
+        platform: what kind of model it is; "tensorflow" is the one that is served.
     """
 
     name: str
     base_path: Path
-    num_versions: int = 1
+    num_versions: int | None = 1
+    versions: tuple[int, ...] | None = None
+    labels: Mapping[str, int] = field(default_factory=dict)
+    platform: str = "tensorflow"
+
+    def choose(self, on_disk: Iterable[int]) -> set[int]:
+        """The versions to serve, of those on disk."""
+        if self.versions is not None:
+            return set(on_disk) & set(self.versions)
+        newest_first = sorted(on_disk, reverse=True)
+        return set(newest_first[: self.num_versions])
 
 
 def find_versions(base_path: Path) -> dict[int, Path]:
@@ -50,17 +66,57 @@ def find_versions(base_path: Path) -> dict[int, Path]:
     return dict(sorted(versions.items()))
 
 
-def find_models(base: Path, *, num_versions: int = 1) -> list[ModelConfig]:
-    """Every child of `base` that holds at least one version.
+class ModelFolder:
+    """The models below BASE, of BASE/NAME/VERSION; or one model, the folder NAME itself.
 
-    Raises:
-        OSError: `base` is not there, or cannot be read.
+    Called, it looks at the disk. A model that has been seen stays on the list, since a disk that
+    is away for a moment looks just like a model that was deleted.
     """
-    return [
-        ModelConfig(child.name, child, num_versions)
-        for child in sorted(base.iterdir())
-        if child.is_dir() and not child.name.startswith(".") and _may_hold_versions(child)
-    ]
+
+    def __init__(
+        self, base: Path, *, model_name: str | None = None, num_versions: int | None = 1
+    ) -> None:
+        """Nothing is looked at yet.
+
+        Args:
+            base: BASE, or, with `model_name`, the folder NAME.
+            model_name: what to call the one model. It may be left out where `base` holds versions
+                itself; the model is then called as the folder is.
+            num_versions: of each model; see `ModelConfig`.
+        """
+        self._base = base
+        self._model_name = model_name
+        self._num_versions = num_versions
+        self._seen: dict[str, ModelConfig] = {}
+
+    def __call__(self) -> list[ModelConfig]:
+        """The models.
+
+        Raises:
+            OSError: BASE is not there, or cannot be read.
+        """
+        if self._model_name is None and not self._seen and find_versions(self._base):
+            self._model_name = self._base.resolve().name
+        if self._model_name is not None:
+            return [ModelConfig(self._model_name, self._base, self._num_versions)]
+        for child in sorted(self._base.iterdir()):
+            if child.is_dir() and not child.name.startswith(".") and _may_hold_versions(child):
+                self._seen[child.name] = ModelConfig(child.name, child, self._num_versions)
+        return list(self._seen.values())
+
+    def check(self) -> None:
+        """Raise ServerStartError, and say what was expected, if there is nothing to serve."""
+        try:
+            found = bool(self())
+        except OSError as error:
+            raise errors.ServerStartError(
+                f"{self._base} cannot be read: {error.strerror or error}."
+            ) from error
+        if not found:
+            raise errors.ServerStartError(
+                f"No model to serve in {self._base}: expected folders NAME/VERSION, where "
+                "VERSION is a number, such as flowers/1/saved_model.pb."
+            )
 
 
 def _may_hold_versions(folder: Path) -> bool:

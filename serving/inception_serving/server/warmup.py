@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from inception_serving import errors, messages
 from inception_serving.server.predict import DEFAULT_SIGNATURE, predict, read_protos
-from inception_serving.server.saved_model import SavedModel, from_tensorflow
+from inception_serving.server.saved_model import Model, from_tensorflow
 
 _log = logging.getLogger(__name__)
 
@@ -19,11 +19,12 @@ WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
 MAX_RECORDS = 1000
 
 
-def warm_up(model: SavedModel, path: Path) -> int:
+def warm_up(model: Model, path: Path, *, iterations: int = 1) -> int:
     """Run the records of a version's warm-up file, if it has one.
 
     Args:
         path: the version's folder.
+        iterations: how often each request is run.
 
     Returns:
         The number of requests run.
@@ -32,7 +33,7 @@ def warm_up(model: SavedModel, path: Path) -> int:
         errors.StatusError: a record that cannot be read or run, or too many records.
     """
     file = path / WARMUP_FILE
-    if not file.exists():
+    if iterations == 0 or not file.exists():
         return 0
     done = 0
     try:
@@ -41,13 +42,14 @@ def warm_up(model: SavedModel, path: Path) -> int:
                 raise errors.InvalidArgumentError(
                     f"A warm-up file holds at most {MAX_RECORDS} records: received more in {file}."
                 )
-            done += _run(model, record, f"{file}, record {index}")
+            for _ in range(iterations):
+                done += _run(model, record, f"{file}, record {index}")
     except tf.errors.OpError as error:
         raise from_tensorflow(error) from error
     return done
 
 
-def _run(model: SavedModel, record: bytes, where: str) -> int:
+def _run(model: Model, record: bytes, where: str) -> int:
     log = messages.PredictionLog()
     try:
         log.ParseFromString(record)
