@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from keras_inception.training.recipe import RECIPES, Recipe, load_recipe
     from keras_inception.training.run import Run, open_run
     from keras_inception.training.train import train
+    from keras_inception.weights.loading import WeightsError, load_weights
 
 _HOMES = {
     "Prediction": "keras_inception.prediction",
@@ -37,6 +38,8 @@ _HOMES = {
     "Run": "keras_inception.training.run",
     "open_run": "keras_inception.training.run",
     "train": "keras_inception.training.train",
+    "WeightsError": "keras_inception.weights.loading",
+    "load_weights": "keras_inception.weights.loading",
     "describe": "keras_inception.models.describe",
     "draw": "keras_inception.models.figure",
     "endpoints": "keras_inception.models.endpoints",
@@ -62,6 +65,7 @@ __all__ = [
     "Prediction",
     "Recipe",
     "Run",
+    "WeightsError",
     "__version__",
     "describe",
     "draw",
@@ -69,6 +73,7 @@ __all__ = [
     "evaluate",
     "features",
     "load_recipe",
+    "load_weights",
     "loss_weights",
     "open_run",
     "predict",

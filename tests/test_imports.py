@@ -23,6 +23,7 @@ MAY_IMPORT = {
         "keras_inception.data",
         "keras_inception.models",
         "keras_inception.training",
+        "keras_inception.weights",
         "keras_inception.prediction",
         "inception_export",
         "inception_serving",
@@ -39,6 +40,7 @@ MAY_IMPORT = {
         "keras_inception.prediction",
         "keras_inception.models",
         "keras_inception.training",
+        "keras_inception.weights",
         "inception_serving",
     },
 }

@@ -7,7 +7,8 @@ into the public builder with :func:`application`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,6 +18,8 @@ from keras import layers
 from keras_inception.models.checks import check, check_choice, is_number, is_whole
 from keras_inception.models.conventions import conventions
 from keras_inception.models.layers import CHANNELS_LAST, Tensor
+from keras_inception.weights.download import locate
+from keras_inception.weights.loading import check_variant, open_weights, pour
 
 STEMS = ("imagenet", "small")
 _LOSS_WEIGHTS = {"predictions": 1.0, "aux_4a": 0.3, "aux_4d": 0.3, "aux": 0.4}
@@ -29,13 +32,18 @@ default, so that nothing is downloaded unasked, and the arguments from ``aux`` o
 Args:
     include_top: end in the classifier: global average pooling, dropout, a dense layer named
         ``logits`` and its activation named ``predictions``.
-    weights: ``None``, random initialization.
+    weights: ``None``, random initialization; a file, of all the kinds that
+        :func:`keras_inception.load_weights` reads; ``"imagenet"``, published weights, downloaded
+        into Keras's cache; or ``"imagenet:SOURCE/NAME"``, the others published. Nothing is left at
+        its random value in silence: what does not fit is an error that lists the names.
     input_tensor: a Keras tensor to build on, [batch, height, width, channels].
     input_shape: (height, width, channels) without the batch; height and width may be ``None``.
         {size} x {size} x 3 by default, 32 x 32 x 3 with ``stem="small"``. The shorter side is at
         least {minimum} pixels{aux_minimum}.
     pooling: without top, what follows the last feature map: ``None``, ``"avg"`` or ``"max"``.
-    classes: number of classes of the classifier, at least 1.
+    classes: number of classes of the classifier, at least 1. Where it is not the weights', the
+        classifier is new, which a line on standard error says; of 1001 classes in the file the
+        first, background, is dropped for 1000.
     classifier_activation: of the classifier, ``None`` for logits.
     name: of the model.
     aux: add the auxiliary heads, for training only. The model's output is then a dictionary with
@@ -46,9 +54,11 @@ Args:
     stem: ``"imagenet"``, or ``"small"`` for images of 28 to 96 pixels: strides and pools of the
         stem are taken out until the first module sees at least 14 x 14, and ``valid`` becomes
         ``same`` throughout.
-    variant: {variants}.
+    variant: {variants}. Given weights decide it, and any other is refused.
     momentum: of batch norm's moving statistics, in [0, 1).
     epsilon: of batch norm, above 0.
+    ema: of the weights, take the moving averages that training kept beside them.
+    skip: names of weights that are not loaded and need not fit; ``*`` stands for anything.
 
 Returns:
     A functional ``keras.Model`` of stock Keras layers. Its input is float,
@@ -81,7 +91,7 @@ class Builder(Protocol):
     def __call__(
         self,
         include_top: bool = True,
-        weights: None = None,
+        weights: str | os.PathLike[str] | None = None,
         input_tensor: Tensor | None = None,
         input_shape: tuple[int | None, int | None, int] | None = None,
         pooling: str | None = None,
@@ -96,6 +106,8 @@ class Builder(Protocol):
         variant: str | None = None,
         momentum: float = 0.99,
         epsilon: float = 1e-3,
+        ema: bool = False,
+        skip: str | Iterable[str] = (),
     ) -> keras.Model: ...
 
 
@@ -138,7 +150,7 @@ def application(network: Network, doc: str | None) -> Builder:
 
     def build(
         include_top: bool = True,
-        weights: None = None,
+        weights: str | os.PathLike[str] | None = None,
         input_tensor: Tensor | None = None,
         input_shape: tuple[int | None, int | None, int] | None = None,
         pooling: str | None = None,
@@ -153,11 +165,18 @@ def application(network: Network, doc: str | None) -> Builder:
         variant: str | None = None,
         momentum: float = 0.99,
         epsilon: float = 1e-3,
+        ema: bool = False,
+        skip: str | Iterable[str] = (),
     ) -> keras.Model:
-        variant = next(iter(network.variants)) if variant is None else variant
         dropout = network.dropout if dropout is None else dropout
-        check(weights is None, "`weights` must be None (random initialization)", weights=weights)
-        check_choice("variant", variant, tuple(network.variants))
+        if variant is not None:
+            check_choice("variant", variant, tuple(network.variants))
+        check(
+            weights is None or isinstance(weights, str | os.PathLike),
+            "`weights` must be None (random initialization), 'imagenet', 'imagenet:SOURCE/NAME', or"
+            " a file that exists",
+            weights=weights,
+        )
         check_choice("stem", stem, STEMS)
         check_choice("pooling", pooling, _POOLINGS)
         check(
@@ -194,6 +213,14 @@ def application(network: Network, doc: str | None) -> Builder:
             include_top=include_top,
         )
         _check_activation(classifier_activation)
+        opened = None
+        if weights is not None:
+            path = locate(weights, network.name, include_top=include_top)
+            opened = open_weights(path, network.name, ema=ema)
+        if variant is None:
+            variant = opened.variant if opened else next(iter(network.variants))
+        if opened:
+            check_variant(opened, variant)
 
         image = _input(network, input_tensor, input_shape, stem)
         _check_size(network, image.shape[1:3], stem, aux)
@@ -229,7 +256,11 @@ def application(network: Network, doc: str | None) -> Builder:
                 outputs = layers.GlobalMaxPooling2D(CHANNELS_LAST, name="max_pool")(features)
             else:
                 outputs = features
-        return keras.Model(inputs, outputs, name=name or network.name)
+        model = keras.Model(inputs, outputs, name=name or network.name)
+        if opened:
+            before = keras.Model(inputs, image).layers  # those of `input_tensor` are the caller's
+            pour(opened, [layer for layer in model.layers if layer not in before], skip)
+        return model
 
     build.__name__ = build.__qualname__ = network.title
     build.__module__ = network.body.__module__

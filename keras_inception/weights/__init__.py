@@ -1,0 +1,1 @@
+"""Weights from anywhere: tables of names, readers, writers, downloads."""

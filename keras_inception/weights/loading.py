@@ -1,0 +1,257 @@
+"""From a file to a network: every variable by its name, or an error that lists the names."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_inception.weights import family, keras_applications, slim, torch
+from keras_inception.weights.download import locate
+from keras_inception.weights.files import File, open_file
+from keras_inception.weights.names import Array, Shape, Source, ours_from, read_as_ours
+
+Say = Callable[[str], None]
+WITH_BACKGROUND = 1001  # TF-Slim's classes: the first is none of ImageNet's 1000
+_SHOWN = 20  # names of a kind in a message; the error's attributes have them all
+
+
+class WeightsError(ValueError):
+    """A file's names and shapes are not the network's.
+
+    Attributes:
+        missing: names that the network needs and the file has not.
+        left_over: names that the file has and the network has no place for.
+        wrong_shape: names whose shape is another, with both shapes.
+    """
+
+    def __init__(
+        self, path: Path, network: str, missing: list[str], left_over: list[str],
+        wrong_shape: list[str],
+    ) -> None:  # fmt: skip
+        self.missing, self.left_over, self.wrong_shape = missing, left_over, wrong_shape
+        lists = {"Missing": missing, "Left over": left_over, "Of another shape": wrong_shape}
+        parts = [f"{path} does not fit this {network}."]
+        for what, names in lists.items():
+            if names:
+                more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+                parts.append(f"{what}: {', '.join(names[:_SHOWN])}{more}.")
+        parts.append("To load the others, say what to leave out: `skip=`.")
+        super().__init__(" ".join(parts))
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A file of weights, opened for a network.
+
+    Args:
+        network: ``"inception_v3"``.
+        file: what it holds.
+        source: what each of our variables is called there.
+    """
+
+    network: str
+    file: File
+    source: Source
+
+    @property
+    def variant(self) -> str:
+        """The variant of the network that these weights need."""
+        return str(self.file.notes.get("variant", self.source.variant))
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes the classifier has; ``None`` if there is no classifier."""
+        shape = self.shape("logits/bias")
+        return shape[0] if shape else None
+
+    @property
+    def has_aux(self) -> bool:
+        """Whether there are auxiliary heads."""
+        return any(ours.startswith("aux") and self.shape(ours) for ours in self.source.places)
+
+    def shape(self, ours: str) -> Shape | None:
+        """The shape, for us, of a variable of ours; ``None`` if it is not there."""
+        place = self.source.places.get(ours)
+        if place is None or place.name not in self.file.shapes:
+            return None
+        return ours_from(place.layout, self.file.shapes[place.name])
+
+    def read(self, ours: str) -> Array:
+        """A variable of ours, gamma folded in."""
+        place = self.source.places[ours]
+        value = read_as_ours(place.layout, self.file.read(place.name))
+        if place.gamma and place.gamma in self.file.shapes:
+            value = value * self.file.read(place.gamma)
+        return value
+
+    def left_over(self, variables: Iterable[str]) -> list[str]:
+        """The file's names that none of our ``variables`` takes, those that are no weights aside.
+
+        A network built without its top or its auxiliary heads does not leave these over.
+        """
+        wanted = set(variables)
+        for part in ("logits/", "aux"):
+            if not any(ours.startswith(part) for ours in wanted):
+                wanted |= {ours for ours in self.source.places if ours.startswith(part)}
+        places = [self.source.places[ours] for ours in wanted if ours in self.source.places]
+        taken = {name for place in places for name in (place.name, place.gamma)}
+        return sorted(self.file.shapes.keys() - taken - self.source.ignored)
+
+
+def open_weights(path: str | os.PathLike[str], network: str, *, ema: bool = False) -> Weights:
+    """Open a file of weights for a network.
+
+    Args:
+        path: see :func:`keras_inception.weights.files.open_file`.
+        network: ``"inception_v3"``.
+        ema: take the moving averages of the weights that training kept beside them.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it can't be read, or does not hold this network.
+    """
+    file = open_file(path, ema=ema)
+    names = file.shapes.keys()
+    if file.writer == "tensorflow":
+        found = slim.network_of(names)
+    elif file.writer == "pytorch":
+        found = torch.network_of(names)
+    else:
+        found = family.network_of(file.layers) or keras_applications.network_of(file.layers)
+    if found != network:
+        some = ", ".join(sorted(names)[:3])
+        holds = found or f"no network whose names are known ({some}, ...)"
+        raise ValueError(f"{file.path} ({file.format}) holds {holds}. Needed: {network}.")
+    if ema and file.writer == "keras":
+        raise ValueError(f"`ema=True`, but {file.path} ({file.format}) holds no moving averages.")
+    if file.writer == "tensorflow":
+        source = slim.source(network, names, ema=ema)
+    elif file.writer == "pytorch":
+        source = torch.source(network, names)
+    elif family.network_of(file.layers):
+        source = family.source(file.layers, names)
+    else:
+        source = keras_applications.source(network, names)
+    return Weights(network, file, source)
+
+
+def load_weights(
+    model: keras.Model,
+    weights: str | os.PathLike[str],
+    *,
+    ema: bool = False,
+    skip: str | Iterable[str] = (),
+) -> list[str]:
+    """Load a file of weights into a network of this family.
+
+    Read are TF-Slim's checkpoints, of both formats, and frozen graphs; keras.applications's files;
+    Keras's of our own networks; PyTorch state dicts with timm's or torchvision's names. Which it
+    is, is seen from the content. Batch norm's gamma, which our networks do not have, is folded
+    into the kernels: the function stays the same.
+
+    Where the network has 1000 classes and the file 1001, the first, background, is dropped. Where
+    it has another number, the classifiers keep the values they have, which a line on standard
+    error says. A network built without its top or its auxiliary heads leaves these in the file.
+
+    Args:
+        model: built by this package.
+        weights: the file; for a TensorFlow checkpoint its prefix or its ``.index``; or a folder
+            with a checkpoint, or a run's; or ``"imagenet"`` or ``"imagenet:SOURCE/NAME"``,
+            published weights, downloaded into Keras's cache.
+        ema: take the moving averages of the weights that training kept beside them.
+        skip: names, ours or the file's, that are not loaded and need not fit; ``*`` stands for
+            anything, as in ``"aux*"``.
+
+    Returns:
+        The names that were skipped, sorted.
+
+    Raises:
+        WeightsError: names are missing, left over, or of another shape; it lists them.
+        ValueError: there is no such file, it can't be read, or it is of another network or
+            variant.
+        DownloadError: a download failed.
+    """
+    layers = {layer.name for layer in model.layers}
+    network = family.network_of(layers)
+    if network is None:
+        raise ValueError(
+            "`model` must be a network of this family, whose layers have kept their names."
+            f" Received: model={model.name!r}"
+        )
+    include_top = "logits" in layers
+    opened = open_weights(locate(weights, network, include_top=include_top), network, ema=ema)
+    check_variant(opened, family.variant_of(layers))
+    return pour(opened, model.layers, skip)
+
+
+def check_variant(weights: Weights, variant: str) -> None:
+    """Raise ValueError unless the network's variant is the one that the weights need."""
+    if variant != weights.variant:
+        raise ValueError(
+            f"`variant` must be {weights.variant!r}, as the weights in {weights.file.path} need it"
+            f" (or be left out). Received: variant={variant!r}"
+        )
+
+
+def pour(
+    weights: Weights,
+    layers: Iterable[keras.Layer],
+    skip: str | Iterable[str] = (),
+    say: Say = lambda line: print(line, file=sys.stderr),
+) -> list[str]:
+    """Load opened weights into layers; see :func:`load_weights`."""
+    patterns = [skip] if isinstance(skip, str) else list(skip)
+    variables: dict[str, Any] = {
+        f"{layer.name}/{variable.name}": variable for layer in layers for variable in layer.weights
+    }
+    taken, new_heads, skipped, missing, wrong_shape = [], [], [], [], []
+    for ours, variable in variables.items():
+        place = weights.source.places.get(ours)
+        theirs = place.name if place else ours
+        name = ours if ours == theirs else f"{ours} ({theirs})"
+        shape, wanted = weights.shape(ours), tuple(variable.shape)
+        if _matches(patterns, ours, theirs):
+            skipped.append(ours)
+        elif shape is None:
+            missing.append(name)
+        elif shape == wanted or _has_background(ours, shape, wanted):
+            taken.append(ours)
+        elif "logits/" in ours and shape[:-1] == wanted[:-1]:
+            new_heads.append(ours)
+        else:
+            wrong_shape.append(f"{name} {shape}, not {wanted}")
+    left_over: list[str] = []
+    for theirs in weights.left_over(variables):
+        (skipped if _matches(patterns, theirs) else left_over).append(theirs)
+    if missing or left_over or wrong_shape:
+        raise WeightsError(weights.file.path, weights.network, missing, left_over, wrong_shape)
+    for ours in taken:
+        value = weights.read(ours)
+        if value.shape != tuple(variables[ours].shape):
+            value = value[..., 1:]
+        variables[ours].assign(value)
+    if new_heads:
+        say(
+            f"{weights.network}: {variables[new_heads[0]].shape[-1]} classes here,"
+            f" {weights.classes} in {weights.file.path}: not taken: {', '.join(new_heads)}"
+        )
+    return sorted(skipped)
+
+
+def _has_background(ours: str, shape: Shape, wanted: Shape) -> bool:
+    return (
+        "logits/" in ours
+        and (*shape[:-1], shape[-1] - 1) == wanted
+        and shape[-1] == WITH_BACKGROUND
+    )
+
+
+def _matches(patterns: list[str], *names: str) -> bool:
+    return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
