@@ -18,6 +18,7 @@ from tests.serving.saved_models import (
     save_arithmetic,
     save_colours,
     save_keras,
+    save_scorer,
     save_tf1_with_table,
 )
 
@@ -30,6 +31,7 @@ def saved_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_arithmetic(base / "arithmetic_plus_three", add=3.0)
     save_colours(base / "colours")
     save_keras(base / "keras")
+    save_scorer(base / "scorer")
     save_tf1_with_table(base / "tf1")
     return base
 
@@ -43,6 +45,7 @@ def base(saved_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("arithmetic", "arithmetic", "00000007"),
         ("colours", "colours", "1"),
         ("keras", "keras", "1"),
+        ("scorer", "scorer", "3"),
         ("tf1", "tf1", "1"),
     ):
         publish(saved_models / saved_model, base / name / version)
@@ -51,7 +54,7 @@ def base(saved_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(base: Path) -> Iterator[ModelServer]:
-    """`arithmetic` (version 1 adds three, version 7 two), `colours`, `keras` and `tf1`."""
+    """`arithmetic` (version 1 adds three, version 7 two), `colours`, `keras`, ..."""
     with ModelServer(base, rest_port=0, num_versions=2, health_service=True) as server:
         yield server
 

@@ -164,6 +164,47 @@ def save_tf1_with_table(path: Path) -> None:
         builder.save()
 
 
+def save_scorer(path: Path) -> None:
+    """A TensorFlow 1 model whose signatures read tf.Examples with a float feature `x`."""
+    v1 = tf.compat.v1
+    info = v1.saved_model.build_tensor_info
+    with tf.Graph().as_default(), v1.Session() as session:
+        examples = v1.placeholder(tf.string, [None], name="examples")
+        others = v1.placeholder(tf.string, [None], name="others")
+        features = {"x": tf.io.FixedLenFeature([], tf.float32, 0.0)}
+        x = tf.io.parse_example(examples, features)["x"]
+        scores = tf.stack([x, 1 - x], axis=1)
+        classes = tf.tile([["yes", "no"]], [tf.shape(x)[0], 1])
+        other = tf.strings.to_number(others)
+
+        def signature(inputs: Any, method: str, **outputs: Any) -> Any:
+            return v1.saved_model.build_signature_def(
+                {name: info(tensor) for name, tensor in inputs.items()},
+                {name: info(tensor) for name, tensor in outputs.items()},
+                f"tensorflow/serving/{method}",
+            )
+
+        one = {"inputs": examples}
+        signatures = {
+            "serving_default": signature(one, "classify", classes=classes, scores=scores),
+            "classes_only": signature(one, "classify", classes=classes),
+            "scores_only": signature(one, "classify", scores=scores),
+            "flat_scores": signature(one, "classify", scores=x),
+            "three_outputs": signature(one, "classify", classes=classes, scores=scores, x=x),
+            "no_scores": signature(one, "classify", x=x),
+            "two_inputs": signature({**one, "more": others}, "classify", scores=scores),
+            "wrong_input": signature({"examples": examples}, "classify", scores=scores),
+            "regress": signature(one, "regress", outputs=x[:, None]),
+            "regress_flat": signature(one, "regress", outputs=2 * x),
+            "regress_wide": signature(one, "regress", outputs=scores),
+            "regress_wrong_output": signature(one, "regress", x=x),
+            "other_input": signature({"inputs": others}, "regress", outputs=other),
+        }
+        builder = v1.saved_model.Builder(str(path))
+        builder.add_meta_graph_and_variables(session, ["serve"], signatures)
+        builder.save()
+
+
 def publish(saved_model: Path, version: Path) -> None:
     """Put a SavedModel in place under a version's name, in one step."""
     version.parent.mkdir(exist_ok=True)

@@ -11,13 +11,9 @@ import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import (
-    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
-    inference_pb2,
-    model_management_pb2,
     predict_pb2,
-    regression_pb2,
 )
 
 from inception_serving import ModelServer
@@ -466,16 +462,3 @@ def test_health_of_the_fully_qualified_name_is_unknown(caller: Caller) -> None:
         stub.Check(request, timeout=20)
 
     assert caught.value.code() == grpc.StatusCode.NOT_FOUND
-
-
-def test_methods_that_are_not_served(caller: Caller) -> None:
-    for call, request in (
-        (caller.predictions.Classify, classification_pb2.ClassificationRequest()),
-        (caller.predictions.Regress, regression_pb2.RegressionRequest()),
-        (caller.predictions.MultiInference, inference_pb2.MultiInferenceRequest()),
-        (caller.models.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest()),
-    ):
-        with pytest.raises(grpc.RpcError) as caught:
-            call(request, timeout=20)
-        assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
-        assert caught.value.details().endswith("is not served.")

@@ -329,8 +329,6 @@ def test_bad_bodies(http: httpx.Client, body: str, text: str) -> None:
             400,
             "Failed to convert version: 99999999999999999999 to numeric.",
         ),
-        ("POST", "/v1/models/arithmetic:classify", 501, "classify is not served."),
-        ("POST", "/v1/models/arithmetic:regress", 501, "regress is not served."),
         (
             "POST",
             "/v1/models/arithmetic",

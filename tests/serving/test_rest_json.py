@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 from inception_serving import errors, messages, tensors
-from inception_serving.server import rest_json
+from inception_serving.server import json_values, rest_json
 
 VALUES = st.recursive(
     st.none()
@@ -42,7 +42,7 @@ def signature(*dtypes: int) -> Any:
 @settings(max_examples=400, deadline=None)
 def test_every_body_is_read_or_refused(body: Any, dtypes: list[int]) -> None:
     try:
-        document = rest_json.parse(json.dumps(body).encode())
+        document = json_values.parse(json.dumps(body).encode())
         found = rest_json.read_inputs(document, signature(*dtypes))
     except (errors.InvalidArgumentError, errors.UnimplementedError) as error:
         assert str(error)
@@ -54,7 +54,7 @@ def test_every_body_is_read_or_refused(body: Any, dtypes: list[int]) -> None:
 @given(st.binary(max_size=30))
 def test_every_byte_string_is_parsed_or_refused(body: bytes) -> None:
     try:
-        assert isinstance(rest_json.parse(body), dict)
+        assert isinstance(json_values.parse(body), dict)
     except errors.InvalidArgumentError as error:
         assert str(error)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from inception_serving import errors, messages
 from inception_serving.server.config_files import model_list
+from inception_serving.server.inference import classify, infer_all, regress
 from inception_serving.server.predict import DEFAULT_SIGNATURE, predict
 from inception_serving.server.saved_model import Model
 from inception_serving.server.servables import Servables
@@ -32,25 +33,71 @@ class Core:
     text.
     """
 
-    def __init__(self, servables: Servables) -> None:
+    def __init__(self, servables: Servables, *, check_method: bool = False) -> None:
+        """See `ModelServer`."""
         self._servables = servables
+        self._check_method = check_method
 
     def predict(
         self,
         spec: Any,
         read_inputs: Callable[[Model], Mapping[str, Tensor]],
         output_filter: Sequence[str] = (),
+        *,
+        deadline: float | None = None,
     ) -> Prediction:
         """Run a signature.
 
         Args:
             read_inputs: gives the request's inputs, once the model that answers is known.
             output_filter: the outputs wanted; none named means all.
+            deadline: a time of `time.monotonic()` after which nobody wants the answer.
         """
         with self._use(spec) as (number, model):
             signature_name = spec.signature_name or DEFAULT_SIGNATURE
-            outputs = predict(model, signature_name, read_inputs(model), output_filter)
+            outputs = predict(
+                model,
+                signature_name,
+                read_inputs(model),
+                output_filter,
+                check_method=self._check_method,
+                deadline=deadline,
+            )
         return Prediction(spec.name, number, signature_name, outputs)
+
+    def classify(self, spec: Any, examples: Any, *, deadline: float | None = None) -> Any:
+        """A ClassificationResponse to an `Input` of examples."""
+        with self._use(spec) as (number, model):
+            result = classify(
+                model,
+                spec.signature_name,
+                examples,
+                check_method=self._check_method,
+                deadline=deadline,
+            )
+        return messages.ClassificationResponse(
+            result=result, model_spec=_effective_spec(spec, number)
+        )
+
+    def regress(self, spec: Any, examples: Any, *, deadline: float | None = None) -> Any:
+        """A RegressionResponse to an `Input` of examples."""
+        with self._use(spec) as (number, model):
+            result = regress(
+                model,
+                spec.signature_name,
+                examples,
+                check_method=self._check_method,
+                deadline=deadline,
+            )
+        return messages.RegressionResponse(result=result, model_spec=_effective_spec(spec, number))
+
+    def infer_all(self, request: Any, *, deadline: float | None = None) -> Any:
+        """A MultiInferenceResponse (servables/tensorflow/multi_inference_helper.cc)."""
+        spec = request.tasks[0].model_spec if request.tasks else messages.ModelSpec()
+        with self._use(spec) as (number, model):
+            return infer_all(
+                model, number, request, check_method=self._check_method, deadline=deadline
+            )
 
     def metadata(self, spec: Any, fields: Sequence[str]) -> Any:
         """A GetModelMetadataResponse (servables/tensorflow/get_model_metadata_impl.cc)."""
@@ -125,3 +172,11 @@ def required_spec(request: Any) -> Any:
     if not request.HasField("model_spec"):
         raise errors.InvalidArgumentError("Missing ModelSpec")
     return request.model_spec
+
+
+def _effective_spec(spec: Any, version: int) -> Any:
+    effective = messages.ModelSpec(
+        name=spec.name, signature_name=spec.signature_name or DEFAULT_SIGNATURE
+    )
+    effective.version.value = version
+    return effective

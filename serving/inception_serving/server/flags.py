@@ -22,7 +22,6 @@ _UNSUPPORTED: dict[str, tuple[tuple[str, ...], str]] = {
     "enable_batching": (("false",), ""),
     "enable_per_model_batching_parameters": (("false",), ""),
     "enable_profiler": (("false",), ""),
-    "enable_signature_method_name_check": (("false",), ""),
     # Both keep memory or page caches small in the C++ server, and change no answer.
     "flush_filesystem_caches": (("true", "false"), ""),
     "remove_unused_fields_from_bundle_metagraph": (("true", "false"), ""),
@@ -87,6 +86,7 @@ def main(arguments: Sequence[str]) -> int:
         labels_ahead=options.allow_version_labels_for_unavailable_models,
         tags=options.saved_model_tags.split(","),
         warmup_iterations=options.num_request_iterations_for_warmup,
+        check_method=options.enable_signature_method_name_check,
         warmup=options.enable_model_warmup,
         health_service=options.enable_grpc_healthcheck_service,
         tensor_content=options.enable_serialization_as_tensor_content,
@@ -159,6 +159,11 @@ def _parser() -> argparse.ArgumentParser:
             "let a new label name a version that is not loaded yet",
         ),
         ("enable_model_warmup", True, "run each version's warm-up requests first"),
+        (
+            "enable_signature_method_name_check",
+            False,
+            "refuse a signature whose method_name is not that of the call",
+        ),
         ("enable_grpc_healthcheck_service", False, "serve grpc.health.v1.Health"),
         ("enable_serialization_as_tensor_content", False, "answer gRPC with tensor_content"),
     ):

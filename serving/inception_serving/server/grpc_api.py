@@ -90,13 +90,13 @@ class _PredictionService:
         )
 
     def Classify(self, request: Any, context: Any) -> Any:
-        return _answer(context, lambda: _refuse("Classify"))
+        return _answer(context, lambda: self._core.classify(required_spec(request), request.input))
 
     def Regress(self, request: Any, context: Any) -> Any:
-        return _answer(context, lambda: _refuse("Regress"))
+        return _answer(context, lambda: self._core.regress(required_spec(request), request.input))
 
     def MultiInference(self, request: Any, context: Any) -> Any:
-        return _answer(context, lambda: _refuse("MultiInference"))
+        return _answer(context, lambda: self._core.infer_all(request))
 
     def _predict(self, request: Any) -> Any:
         prediction = self._core.predict(
@@ -122,10 +122,6 @@ class _ModelService:
 
     def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:
         return _answer(context, lambda: self._core.reload(request, context.is_active))
-
-
-def _refuse(method: str) -> Any:
-    raise errors.UnimplementedError(f"{method} is not served.")
 
 
 def _answer(context: Any, work: Callable[[], Any]) -> Any:

@@ -55,6 +55,7 @@ class ModelServer:
         tags: Sequence[str] = (SERVING_TAG,),
         warmup: bool = True,
         warmup_iterations: int = 1,
+        check_method: bool = False,
         health_service: bool = False,
         tensor_content: bool = False,
         grpc_threads: int | None = None,
@@ -86,6 +87,7 @@ class ModelServer:
             tags: of the meta graph to serve.
             warmup: run the requests in each version's warm-up file before it answers.
             warmup_iterations: how often each of them is run.
+            check_method: refuse a signature whose method_name is not that of the call.
             health_service: also serve grpc.health.v1.Health.
             tensor_content: answer with `tensor_content`, which is faster to write and to read,
                 where TF Serving answers with `float_val` and the like.
@@ -123,7 +125,7 @@ class ModelServer:
             load_retry_interval_s=load_retry_interval_s,
             labels_ahead=labels_ahead,
         )
-        core = Core(self._servables)
+        core = Core(self._servables, check_method=check_method)
         self._grpc = GrpcServer(
             core,
             threads=grpc_threads or threads,

@@ -15,18 +15,30 @@ from inception_serving.tensors import Tensor
 
 DEFAULT_SIGNATURE = "serving_default"
 
+# Predict reads signatures of all three kinds.
+_METHODS = (
+    "tensorflow/serving/predict",
+    "tensorflow/serving/classify",
+    "tensorflow/serving/regress",
+)
+
 
 def predict(
     model: Model,
     signature_name: str,
     inputs: Mapping[str, Tensor],
     output_filter: Sequence[str],
+    *,
+    check_method: bool = False,
+    deadline: float | None = None,
 ) -> dict[str, Tensor]:
     """The outputs of a signature.
 
     Args:
         inputs: of any shape: TF Serving leaves the check of shapes to the ops.
         output_filter: the outputs wanted; none named means all.
+        check_method: refuse a signature that says it is for something else.
+        deadline: see `Model.run`.
 
     Raises:
         errors.StatusError: with TF Serving's code and text.
@@ -34,11 +46,16 @@ def predict(
     signature = model.signatures.get(signature_name)
     if signature is None or not model.can_run(signature_name):
         raise errors.FailedPreconditionError(f'Serving signature key "{signature_name}" not found.')
+    if check_method and signature.method_name not in _METHODS:
+        raise errors.InvalidArgumentError(
+            "Expected prediction signature method_name to be one of {"
+            f"{', '.join(_METHODS)}}}. Was: {signature.method_name}"
+        )
     _check_count(signature, inputs)
     feeds = _feeds(signature, inputs)
     outputs = _outputs(signature, output_filter)
-    _check_types(signature, feeds)
-    return model.run(signature_name, feeds, outputs)
+    check_types(signature, feeds)
+    return model.run(signature_name, feeds, outputs, deadline=deadline)
 
 
 def read_protos(inputs: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -101,7 +118,8 @@ def _outputs(signature: Any, output_filter: Sequence[str]) -> list[str]:
     return list(output_filter) or sorted(signature.outputs)
 
 
-def _check_types(signature: Any, feeds: Mapping[str, Tensor]) -> None:
+def check_types(signature: Any, feeds: Mapping[str, Tensor]) -> None:
+    """Raise InvalidArgumentError if an input's dtype is not the signature's."""
     for position, (name, tensor) in enumerate(feeds.items()):
         expected, received = signature.inputs[name].dtype, tensors.data_type(tensor)
         if expected != received:

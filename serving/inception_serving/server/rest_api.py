@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from inception_serving import errors, messages
-from inception_serving.server import rest_json
+from inception_serving.server import json_values, rest_examples, rest_json
 from inception_serving.server.core import Core
 from inception_serving.server.predict import DEFAULT_SIGNATURE
 from inception_serving.server.saved_model import Model
@@ -111,9 +111,7 @@ class RestServer:
 
     def _dispatch(self, method: str, path: str, body: bytes) -> Response:
         if method == "POST" and (match := _PREDICT.fullmatch(path)):
-            if match["method"].lower() != "predict":
-                raise errors.UnimplementedError(f"{match['method']} is not served.")
-            return self._predict(_spec(match), body)
+            return self._infer(match["method"].lower(), _spec(match), json_values.parse(body))
         if method == "GET" and (match := _STATUS.fullmatch(path)):
             if match["name"] is None:
                 raise errors.InvalidArgumentError("Missing model name in request.")
@@ -122,9 +120,19 @@ class RestServer:
             return _response(200, _to_dict(self._core.status(_spec(match))))
         raise errors.InvalidArgumentError(f"Malformed request: {method} {path}")
 
-    def _predict(self, spec: Any, body: bytes) -> Response:
-        document = rest_json.parse(body)
-        spec.signature_name = rest_json.signature_name(document)
+    def _infer(self, method: str, spec: Any, document: dict[str, Any]) -> Response:
+        spec.signature_name = json_values.signature_name(document)
+        if method == "predict":
+            content = self._predict(spec, document)
+        elif method == "classify":
+            response = self._core.classify(spec, rest_examples.read_examples(document))
+            content = rest_examples.write_classifications(response.result)
+        else:
+            response = self._core.regress(spec, rest_examples.read_examples(document))
+            content = rest_examples.write_regressions(response.result)
+        return Response(content, media_type="application/json")
+
+    def _predict(self, spec: Any, document: dict[str, Any]) -> bytes:
 
         def read_inputs(model: Model) -> dict[str, Tensor]:
             name = spec.signature_name or DEFAULT_SIGNATURE
@@ -140,8 +148,7 @@ class RestServer:
 
         prediction = self._core.predict(spec, read_inputs)
         row_format = rest_json.is_row_format(document)
-        content = rest_json.write_outputs(prediction.outputs, row_format=row_format)
-        return Response(content, media_type="application/json")
+        return rest_json.write_outputs(prediction.outputs, row_format=row_format)
 
     def _metadata(self, spec: Any) -> Response:
         response = self._core.metadata(spec, ["signature_def"])

@@ -5,53 +5,20 @@ Source: tensorflow_serving/util/json_tensor.cc, for the format, the checks and t
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from inception_serving import errors, tensors
+from inception_serving.server import json_values
+from inception_serving.server.json_values import dump, show
 from inception_serving.tensors import Tensor
 
 # Integer types and the range that a JSON number must lie in.
 _INTEGERS = {"int8", "int16", "int32", "int64", "uint8", "uint32", "uint64"}
 # The largest integer that is exact in each.
 _LARGEST_EXACT = {"float": 2**24 - 1, "double": 2**53 - 1}
-
-
-def parse(body: bytes) -> dict[str, Any]:
-    """A request's body as a JSON object; NaN and Infinity are numbers here.
-
-    Raises:
-        errors.InvalidArgumentError: it is not one.
-    """
-    if not body:
-        raise errors.InvalidArgumentError("JSON Parse error: The document is empty")
-    try:
-        document = json.loads(body)
-    except json.JSONDecodeError as error:
-        raise errors.InvalidArgumentError(
-            f"JSON Parse error: {error.msg} at offset: {error.pos}"
-        ) from error
-    except (ValueError, RecursionError) as error:  # not UTF-8, a number without end, too deep
-        raise errors.InvalidArgumentError(f"JSON Parse error: {error}") from error
-    if not isinstance(document, dict):
-        raise errors.InvalidArgumentError(f"JSON Value: {_show(document)} Is not object")
-    return document
-
-
-def signature_name(document: Mapping[str, Any]) -> str:
-    """The signature a request names; "" where it names none."""
-    name = document.get("signature_name", "")
-    if not isinstance(name, str):
-        raise errors.InvalidArgumentError(
-            f"JSON Value: {_show(document)} not formatted correctly. 'signature_name' key must be "
-            "a string value."
-        )
-    return name
 
 
 def is_row_format(document: Mapping[str, Any]) -> bool:
@@ -69,18 +36,18 @@ def read_inputs(document: Mapping[str, Any], signature: Any) -> dict[str, Tensor
     types = {name: int(info.dtype) for name, info in signature.inputs.items()}
     if "instances" in document and "inputs" in document:
         raise errors.InvalidArgumentError(
-            f"JSON Value: {_show(document)} Not formatted correctly expecting only one of 'inputs' "
+            f"JSON Value: {show(document)} Not formatted correctly expecting only one of 'inputs' "
             "or 'instances' keys to exist "
         )
     if "instances" in document:
         rows = document["instances"]
         if not isinstance(rows, list):
             raise errors.InvalidArgumentError(
-                f"JSON Value: {_show(document)} Excepting 'instances' to be an list/array"
+                f"JSON Value: {show(document)} Excepting 'instances' to be an list/array"
             )
         if not rows:
             raise errors.InvalidArgumentError(
-                f"JSON Value: {_show(document)} No values in 'instances' array"
+                f"JSON Value: {show(document)} No values in 'instances' array"
             )
         return _read_rows(rows, types)
     if "inputs" in document:
@@ -116,11 +83,6 @@ def write_outputs(outputs: Mapping[str, Tensor], *, row_format: bool) -> bytes:
     return dump({"predictions": rows})
 
 
-def dump(document: Mapping[str, Any]) -> bytes:
-    """JSON with NaN and Infinity, laid out for a reader as TF Serving does."""
-    return json.dumps(document, ensure_ascii=False, indent=None).encode()
-
-
 # ---- in ----
 
 
@@ -149,7 +111,7 @@ def _read_rows(rows: list[Any], types: Mapping[str, int]) -> dict[str, Tensor]:
         if set(row) != set(types):
             raise errors.InvalidArgumentError(
                 f"Failed to process element: {index} of 'instances' list. JSON object: "
-                f"{_show(row)} keys must be equal to: {','.join(sorted(types))}"
+                f"{show(row)} keys must be equal to: {','.join(sorted(types))}"
             )
     return {
         name: _read_column([row[name] for row in rows], dtype, key=name)
@@ -214,7 +176,7 @@ def _from_json(value: Any, dtype: int) -> Tensor:
         for item in level_values:
             if not isinstance(item, list):
                 raise errors.InvalidArgumentError(
-                    f"JSON Value: {_show(item)} found at incorrect level: {level + 1} in the JSON "
+                    f"JSON Value: {show(item)} found at incorrect level: {level + 1} in the JSON "
                     f"DOM. Expected at level: {len(shape)}"
                 )
             if len(item) != size:
@@ -234,7 +196,7 @@ def _leaves(values: list[Any], dtype: int) -> Tensor:
     kind = tensors.type_name(dtype)
     if kind == "string":
         strings = np.empty(len(values), dtype=object)
-        strings[:] = [_bytes(value) for value in values]
+        strings[:] = [json_values.read_bytes(value) for value in values]
         return strings
     if kind in _LARGEST_EXACT:
         return _decimals(values, kind, tensors.numpy_dtype(dtype))
@@ -243,82 +205,33 @@ def _leaves(values: list[Any], dtype: int) -> Tensor:
         limits = np.iinfo(numpy_dtype)
         for value in values:
             if type(value) is not int or not limits.min <= value <= limits.max:
-                raise _type_error(value, kind)
+                raise json_values.type_error(value, kind)
         return np.array(values, dtype=numpy_dtype)
     if kind == "bool":
         for value in values:
             if type(value) is not bool:
-                raise _type_error(value, kind)
+                raise json_values.type_error(value, kind)
         return np.array(values, dtype=np.bool_)
-    shown = _show(values[0]) if values else "[]"
+    shown = show(values[0]) if values else "[]"
     raise errors.UnimplementedError(f"Conversion of JSON Value: {shown} to type: {kind}")
 
 
 def _decimals(values: list[Any], kind: str, dtype: np.dtype[Any]) -> Tensor:
     for value in values:
         if type(value) is not float and type(value) is not int:
-            raise _type_error(value, kind)
+            raise json_values.type_error(value, kind)
         if type(value) is int and abs(value) > _LARGEST_EXACT[kind]:
-            raise _lossy_error(value, kind)
+            raise json_values.lossy_error(value, kind)
     doubles = np.array(values, dtype=np.float64)
     too_large = np.isfinite(doubles) & (np.abs(doubles) > np.finfo(dtype).max)
     if too_large.any():
-        raise _lossy_error(values[int(too_large.argmax())], kind)
+        raise json_values.lossy_error(values[int(too_large.argmax())], kind)
     return doubles.astype(dtype)
-
-
-def _bytes(value: Any) -> bytes:
-    if isinstance(value, str):
-        try:
-            return value.encode()
-        except UnicodeEncodeError as error:
-            raise errors.InvalidArgumentError(
-                "JSON Parse error: The surrogate pair in string is invalid."
-            ) from error
-    if not isinstance(value, dict):
-        raise _type_error(value, "string")
-    if not _is_base64(value):
-        raise errors.InvalidArgumentError(
-            f"JSON Value: {_show(value)} not formatted correctly for base64 data"
-        )
-    # The standard alphabet only; padding may be left out.
-    text = value["b64"].rstrip("=")
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise errors.InvalidArgumentError("Unable to base64 decode") from error
-
-
-def _is_base64(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
 
 
 def _is_named(value: Any) -> bool:
     """Whether a value is an object of named inputs, rather than an input."""
-    return isinstance(value, dict) and not _is_base64(value)
-
-
-def _type_error(value: Any, kind: str) -> errors.InvalidArgumentError:
-    return errors.InvalidArgumentError(
-        f"JSON Value: {_show(value)} Type: {_json_type(value)} is not of expected type: {kind}"
-    )
-
-
-def _lossy_error(value: Any, kind: str) -> errors.InvalidArgumentError:
-    return errors.InvalidArgumentError(
-        f"Cannot convert JSON value: {_show(value)} to {kind} without loss of precision."
-    )
-
-
-def _json_type(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value)
-    names = {type(None): "Null", dict: "Object", list: "Array", str: "String"}
-    return names.get(type(value), "Number")
-
-
-def _show(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=4)
+    return isinstance(value, dict) and not json_values.is_base64(value)
 
 
 def _shape(tensor: Tensor) -> str:
@@ -334,18 +247,10 @@ def _to_json(name: str, tensor: Tensor) -> Any:
         # A float32's shortest decimal, and not the digits of the double next to it.
         return tensor.astype(str).astype(np.float64).tolist()
     if kind == "string":
-        write = _base64 if name.endswith("_bytes") else _text
+        write = json_values.write_base64 if name.endswith("_bytes") else json_values.write_text
         flat = np.empty(tensor.size, dtype=object)
         flat[:] = [write(value) for value in tensor.ravel()]
         return flat.reshape(tensor.shape).tolist()
     if kind == "double" or kind == "bool" or kind in _INTEGERS:
         return tensor.tolist()
     raise errors.InvalidArgumentError(f"Failed to write JSON value for tensor type: {kind}")
-
-
-def _base64(value: bytes) -> dict[str, str]:
-    return {"b64": base64.b64encode(value).decode()}
-
-
-def _text(value: bytes) -> str:
-    return value.decode(errors="replace")  # JSON is UTF-8; an output named *_bytes loses nothing

@@ -98,7 +98,7 @@ def from_tensorflow(error: Any) -> errors.StatusError:
     # "Graph execution error:", one "Detected at node ..." for each op, then what the op said.
     text = re.sub(
         r"\AGraph execution error:\s+"
-        r"(Detected at node .*\n(<stack traces unavailable>\n|( +.*\n)+\n?))*",
+        r"(Detected at node .*\n(<stack traces unavailable>\n|( +.*\n|\n)+))*",
         "",
         text,
     )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from inception_serving import errors, messages
+from inception_serving.server.inference import classify, infer_all, regress
 from inception_serving.server.predict import DEFAULT_SIGNATURE, predict, read_protos
 from inception_serving.server.saved_model import Model, from_tensorflow
-
-_log = logging.getLogger(__name__)
 
 # servables/tensorflow/saved_model_warmup_util.cc
 WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
@@ -57,17 +55,22 @@ def _run(model: Model, record: bytes, where: str) -> int:
         message = f"Failed to parse warmup record: {where}"
         raise errors.InvalidArgumentError(message) from error
     kind = log.WhichOneof("log_type")
-    if kind in ("classify_log", "regress_log", "multi_inference_log"):
-        # The model is not at fault that these methods are not served yet.
-        _log.warning("Not run, as the method is not served: %s of %s.", kind, where)
-        return 0
-    if kind != "predict_log":
+    if kind == "predict_log":
+        request = log.predict_log.request
+        predict(
+            model,
+            request.model_spec.signature_name or DEFAULT_SIGNATURE,
+            read_protos(request.inputs),
+            request.output_filter,
+        )
+    elif kind == "classify_log":
+        request = log.classify_log.request
+        classify(model, request.model_spec.signature_name, request.input)
+    elif kind == "regress_log":
+        request = log.regress_log.request
+        regress(model, request.model_spec.signature_name, request.input)
+    elif kind == "multi_inference_log":
+        infer_all(model, 0, log.multi_inference_log.request)
+    else:
         raise errors.UnimplementedError(f"Unsupported log_type for warmup: {kind} in {where}.")
-    request = log.predict_log.request
-    predict(
-        model,
-        request.model_spec.signature_name or DEFAULT_SIGNATURE,
-        read_protos(request.inputs),
-        request.output_filter,
-    )
     return 1
