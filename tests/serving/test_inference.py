@@ -332,7 +332,7 @@ class TestRest:
             ({"examples": [{"x": 1}], "signature_name": "nope"}, "No signature was found with"),
             (
                 {"examples": [{"x": 1}]},  # an int64_list, where the model reads floats
-                "Key: x.  Data types don't match.",
+                "Key: x, Index: 0.  Data types don't match.",
             ),
         ],
     )
@@ -342,6 +342,7 @@ class TestRest:
 
         assert status == 400
         assert text in answer["error"]
+        assert "Detected at node" not in answer["error"]
 
 
 class TestWarmUp:
