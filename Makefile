@@ -43,6 +43,13 @@ parity-setup: .venv-parity/.installed
 	@.venv-parity/bin/pip install --disable-pip-version-check -q --no-deps -r $<
 	@touch $@
 
+engines: .venv-engines/.installed
+
+.venv-engines/.installed: tests/engines/requirements.txt
+	@test -x .venv-engines/bin/python || $(PYTHON) -m venv .venv-engines
+	@.venv-engines/bin/pip install --disable-pip-version-check -q -r $<
+	@touch $@
+
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

@@ -8,7 +8,15 @@ import sys
 from collections.abc import Sequence
 
 from inception_serving.errors import ServingError
-from keras_inception.commands import evaluate, export, networks, predict, serve, train
+from keras_inception.commands import (
+    evaluate,
+    export,
+    networks,
+    predict,
+    serve,
+    train,
+    versions,
+)
 from keras_inception.version import __version__
 
 
@@ -44,6 +52,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", dest="subcommand", required=True)
-    for command in (networks, train, evaluate, export, serve, predict):
+    for command in (networks, train, evaluate, export, versions, serve, predict):
         command.add(commands)
     return parser

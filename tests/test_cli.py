@@ -110,6 +110,37 @@ def test_run_export_and_server_answer_alike(
                 assert scores[label] == pytest.approx(score, abs=1e-4)
 
 
+def test_export_writes_configs_and_shows_itself(
+    run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From a .keras file, with the user's own images to compare on."""
+    arguments = ["export", run.path / "model.keras", tmp_path / "models", "--name", "m",
+                 "--labels", run.path / "labels.txt", "--samples", photos / "dusk",
+                 "--configs", tmp_path / "configs"]  # fmt: skip
+    assert main([str(argument) for argument in arguments]) == 0
+    assert main(["export", "--show", str(tmp_path / "models" / "m")]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"parity: images +│ 20 ", shown)
+    assert re.search(r"labels +│ dawn, dusk ", shown)
+    from google.protobuf import text_format
+    from tensorflow.core.protobuf import config_pb2
+    from tensorflow_serving.config import model_server_config_pb2
+
+    config = text_format.Parse(
+        (tmp_path / "configs" / "models.config").read_text(),
+        model_server_config_pb2.ModelServerConfig(),
+    )
+    (model,) = config.model_config_list.config
+    assert (model.name, model.base_path) == ("m", str(tmp_path / "models" / "m"))
+    session = text_format.Parse(
+        (tmp_path / "configs" / "session_config.pbtxt").read_text(), config_pb2.ConfigProto()
+    )
+    assert session.gpu_options.allow_growth
+    batching = (tmp_path / "configs" / "batching_params.pbtxt").read_text()
+    assert "max_batch_size { value: 8 }" in batching
+    assert (tmp_path / "configs" / "monitoring.config").exists()
+
+
 def test_predict_writes_csv_a_table_and_a_picture(
     run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -157,6 +188,9 @@ def test_an_image_the_decoder_refuses_is_named_and_the_others_predicted(
         (["evaluate", "{run}", "{tmp}"], "{tmp} holds no images"),
         (["export", "{tmp}", "{tmp}/models", "--name", "m"], "{tmp} is no run"),
         (["export", "{run}", "{tmp}/models", "--name", "a/b"], "name='a/b'"),
+        (["export", "{run}", "{tmp}/models"], "An export needs --name"),
+        (["export", "--show", "{tmp}"], "{tmp} is no export of ours"),
+        (["export", "{run}/model.keras", "{tmp}/models", "--name", "m"], "give --labels"),
         (["serve", "{tmp}", "--port", "0"], "No model to serve in {tmp}"),
         (["predict", "{photos}", "--with", "{tmp}"], "{tmp} is neither a run"),
         (["predict", "{tmp}/no.jpg", "--with", "{run}"], "no image or folder {tmp}/no.jpg"),
@@ -197,7 +231,7 @@ def test_a_model_the_server_does_not_have_is_named(
     assert "Servable not found for request: Latest(flowers)" in said
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"], ["export", "run", "base"], ["train", "x"]])
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["predict", "x"], ["train", "x"]])
 def test_a_command_half_typed_shows_its_usage(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -72,7 +72,7 @@ def compare(
 
     index = {label.encode(): column for column, label in enumerate(labels)}
     worst = {"probabilities": 0.0, "logits": 0.0, "features": 0.0, "top1": 1.0}
-    for answers in _run_in_a_process(saved_model, images):
+    for answers in run_in_a_process(saved_model, images):
         for signature in ("serving_default", "classify"):
             classes = answers[f"{signature}_classes"]
             columns = np.vectorize(index.__getitem__)(classes)
@@ -91,17 +91,31 @@ def _note(worst: dict[str, float], name: str, difference: np.ndarray) -> None:
     worst[name] = max(worst[name], largest) if np.isfinite(largest) else float("inf")
 
 
-def _run_in_a_process(saved_model: Path, images: Sequence[bytes]) -> list[dict[str, np.ndarray]]:
+def run_in_a_process(
+    saved_model: Path, images: Sequence[bytes], python: str = sys.executable
+) -> list[dict[str, np.ndarray]]:
+    """Load a SavedModel in a process of its own and run every signature on the images.
+
+    Args:
+        python: the interpreter, of an environment that may have another TensorFlow.
+
+    Returns:
+        For each of the two loaders, TensorFlow 2's and the session's, the outputs by
+        ``SIGNATURE_OUTPUT``.
+
+    Raises:
+        ParityError: it can't be loaded or run.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for number, image in enumerate(images):
             (folder / f"{number:04d}").write_bytes(image)
         environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "PYTHONPATH": os.pathsep.join(_sources()),
             "TF_CPP_MIN_LOG_LEVEL": "2",
         }
         done = subprocess.run(
-            [sys.executable, "-m", "inception_export.parity", saved_model, folder],
+            [python, "-m", "inception_export.parity", saved_model, folder],
             env=environment,
             capture_output=True,
             text=True,
@@ -114,6 +128,16 @@ def _run_in_a_process(saved_model: Path, images: Sequence[bytes]) -> list[dict[s
             with np.load(folder / f"{loader}.npz", allow_pickle=True) as arrays:
                 answers.append(dict(arrays))
         return answers
+
+
+def _sources() -> list[str]:
+    """Where this package and the one that it imports are, for a process of any environment."""
+    import inception_export
+    import keras_inception
+
+    return [
+        str(Path(package.__path__[0]).parent) for package in (inception_export, keras_inception)
+    ]
 
 
 def _examples(images: Sequence[bytes]) -> list[bytes]:

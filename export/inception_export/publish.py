@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -48,6 +49,7 @@ def export_run(run_path: str | Path, base: str | Path, name: str, **options: Any
         record={
             "recipe": dataclasses.asdict(run.recipe),
             "metrics": run.record.get("validation", {}),
+            "weights": {"file": str(run.model_path.resolve()), "sha256": _sha256(run.model_path)},
         },
         **options,
     )
@@ -190,6 +192,11 @@ def _write(
         "fingerprint": _fingerprint(folder),
         "versions": versions(),
     }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fingerprint(folder: Path) -> dict[str, str]:

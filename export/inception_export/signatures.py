@@ -15,8 +15,8 @@ from keras_inception.data.preprocessing import Preprocessing, preprocess, prepro
 
 SIGNATURES = ("serving_default", "predict_images", "logits", "features", "classify")
 
-# The first bytes of the formats read: JPEG, PNG, GIF, BMP.
-_FORMATS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
+# The first bytes of the formats read: JPEG, PNG, GIF, BMP, WebP.
+_FORMATS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"RIFF")
 
 
 class Servable(tf.Module):
@@ -95,6 +95,6 @@ def _check(image_bytes: Tensor, name: str) -> Tensor:
     count = tf.size(good)
     index = tf.reduce_min(tf.where(good, count, tf.range(count)))
     message = tf.strings.join(
-        [name, "[", tf.strings.as_string(index), "] is no JPEG, PNG, GIF or BMP image"]
+        [name, "[", tf.strings.as_string(index), "] is no JPEG, PNG, GIF, BMP or WebP image"]
     )
     return tf.debugging.Assert(tf.reduce_all(good), [message], summarize=1)

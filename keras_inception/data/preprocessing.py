@@ -4,8 +4,8 @@ Training's evaluation pass, ``evaluate``, ``predict`` and the exported graph all
 functions, so a served number is a trained number.
 
 How it is done is data, :class:`Preprocessing`, and travels with the weights, the run and the
-export. JPEG, PNG, GIF (its first frame) and BMP are read as TensorFlow's decoder reads them: grey
-becomes RGB, 16 bits become 8, alpha is dropped, an EXIF orientation is ignored.
+export. JPEG, PNG, GIF (its first frame), BMP and WebP are read as TensorFlow's decoder reads them:
+grey becomes RGB, 16 bits become 8, alpha is dropped, an EXIF orientation is ignored.
 """
 
 from __future__ import annotations
@@ -88,13 +88,22 @@ def decoder_message(error: tf.errors.OpError) -> str:
 def resize(images: Tensor, how: Preprocessing) -> Tensor:
     """Resize and crop: [batch, height, width, 3] of any one size to [batch, size, size, 3].
 
-    One operation samples the centre crop out of the resized image without making the rest of it,
-    so a panorama costs no more memory than a square.
+    The centre crop is sampled without making the rest of the resized image, so a panorama costs
+    no more memory than a square. Without antialias, the crop is cut to whole pixels first and then
+    resized, by operations that other engines know as well.
 
     Returns:
         float32, in the range of the input.
     """
     sides = tf.cast(tf.shape(images)[1:3], tf.float32)
+    if not how.antialias:
+        kept = how.crop * (
+            tf.reduce_min(sides) * [1.0, 1.0] if how.resize == "shorter_side" else sides
+        )
+        kept = tf.maximum(tf.cast(tf.round(kept), tf.int32), 1)
+        top, left = tf.unstack((tf.shape(images)[1:3] - kept) // 2)
+        images = images[:, top : top + kept[0], left : left + kept[1]]
+        return tf.image.resize(images, [how.size, how.size], how.interpolation)
     resized = how.size / how.crop
     scale = resized / (tf.reduce_min(sides) * [1.0, 1.0] if how.resize == "shorter_side" else sides)
     return sample(images, scale, (how.size - scale * sides) / 2, how)
@@ -126,7 +135,10 @@ def sample(images: Tensor, scale: Tensor, translation: Tensor, how: Preprocessin
 
 def scale(images: Tensor, how: Preprocessing) -> Tensor:
     """Pixels in [0, 255] to the network's range: float32, (pixel - mean) / std per channel."""
-    return (tf.cast(images, tf.float32) - how.mean) / how.std
+    # Times the inverse: some graph optimizers make a division into this and some do not, and the
+    # last bit would differ between training and serving.
+    inverse = [1.0 / std for std in how.std]
+    return (tf.cast(images, tf.float32) - how.mean) * inverse
 
 
 def preprocess(images: Tensor, how: Preprocessing) -> Tensor:
