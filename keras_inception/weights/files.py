@@ -124,12 +124,14 @@ def _tensorflow_checkpoint(path: Path) -> File:
         reader = tf.train.load_checkpoint(str(prefix))
         shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{prefix} is damaged, or a part of it is missing: {error}") from error
+        raise ValueError(f"{prefix} is damaged: {error}") from error
+    if "" in shapes:  # the header of an index
+        raise ValueError(f"{path} is a checkpoint's index; its {path.stem}.data-* is missing.")
 
     def read(name: str) -> Array:
         try:
             return _floats(reader.get_tensor(name))
-        except (tf.errors.OpError, RuntimeError) as error:
+        except (tf.errors.OpError, LookupError, RuntimeError) as error:
             raise ValueError(f"{prefix} is damaged at {name}: {error}") from error
 
     version = "V1" if prefix == path else "V2"

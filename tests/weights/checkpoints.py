@@ -44,13 +44,15 @@ def released(network: str) -> dict[str, tuple[int, ...]]:
 
 
 def random_values(shapes: Mapping[str, Iterable[int]], seed: int = 0) -> Values:
-    """Random values: variances above zero, kernels that keep the scale, the others small."""
+    """Random values: variances above zero, gammas of both signs, kernels that keep the scale."""
     random = np.random.default_rng(seed)
     values = {}
     for name, shape in shapes.items():
         shape = tuple(shape)
         if name.endswith(("variance", "running_var")):
             value = random.uniform(0.5, 1.5, shape)
+        elif name.removesuffix("/ExponentialMovingAverage").endswith(("gamma", "bn.weight")):
+            value = random.uniform(0.5, 1.5, shape) * random.choice([-1, 1], shape)
         elif len(shape) > 1:
             value = random.normal(size=shape) * np.sqrt(2 / np.prod(shape[:-1]))
         else:

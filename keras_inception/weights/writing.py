@@ -1,0 +1,160 @@
+"""Weights of a network into files for others: TF-Slim's checkpoints, timm's safetensors, Keras's.
+
+What is written comes back bit for bit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_inception.weights import family, slim, torch
+from keras_inception.weights.files import NOTES
+from keras_inception.weights.names import Array, Layout, Source, written_as_theirs
+
+Say = Callable[[str], None]
+
+
+def save_weights(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    *,
+    skip: str | Iterable[str] = (),
+    notes: Mapping[str, Any] | None = None,
+    say: Say = print,
+) -> None:
+    """Write a network's weights to a file for others.
+
+    Args:
+        model: built by this package.
+        path: its end decides the form: ``.weights.h5`` is Keras's; ``.safetensors`` is PyTorch's
+            with timm's names (torchvision's for v1), gammas of one included, as timm's batch norms
+            ask for them; anything else is the prefix of a TensorFlow checkpoint with TF-Slim's
+            names.
+        skip: our names that are left out; ``*`` stands for anything, as in ``"aux*"``.
+        notes: kept in the file, where its form can: JSON values.
+        say: takes a line about what others would make of the file.
+
+    Raises:
+        ValueError: the others have no name for a weight, or no such network; it lists the names.
+    """
+    path = Path(path)
+    layers = {layer.name for layer in model.layers}
+    network, variant = family.network_of(layers), family.variant_of(layers)
+    if network is None:
+        raise ValueError(
+            "`model` must be a network of this family, whose layers have kept their names."
+            f" Received: model={model.name!r}"
+        )
+    notes = {"variant": variant, **(notes or {})}
+    if path.name.endswith(".weights.h5"):
+        return _write_keras(path, model, notes)
+    others = torch if path.suffix == ".safetensors" else slim
+    if network not in others.NETWORKS:
+        raise ValueError(
+            f"{network} is not among the networks that a {path.suffix or 'TensorFlow'} file has"
+            f" names for: {', '.join(others.NETWORKS)}. A .weights.h5 file takes it."
+        )
+    source = others.source(network)
+    if others is slim:
+        if variant != source.variant:
+            raise ValueError(
+                f"TF-Slim's {network} is our variant {source.variant!r}: the same weights mean"
+                f" another function there. This one is {variant!r}. A .weights.h5 file takes it."
+            )
+        return _write_checkpoint(path, _values(model, source, skip))
+    if variant != source.variant:
+        say(
+            f"{path}: PyTorch's {network} is our variant {source.variant!r}, this is {variant!r}:"
+            " read back here it is the same; there, borders are treated otherwise."
+        )
+    return _write_safetensors(path, _values(model, source, skip), source, notes)
+
+
+def _values(
+    model: keras.Model, source: Source, skip: str | Iterable[str]
+) -> dict[str, Callable[[], Array]]:
+    """Each of their names with a function that gives its value, so that one is held at a time."""
+    patterns = [skip] if isinstance(skip, str) else list(skip)
+    values: dict[str, Callable[[], Array]] = {}
+    nameless = []
+    for layer in model.layers:
+        for variable in layer.weights:
+            ours = f"{layer.name}/{variable.name}"
+            place = source.places.get(ours)
+            if any(fnmatchcase(ours, pattern) for pattern in patterns):
+                continue
+            if place is None:
+                nameless.append(ours)
+                continue
+            values[place.name] = partial(_value, variable, place.layout)
+    if nameless:
+        raise ValueError(
+            f"There is no name in that form for: {', '.join(nameless)}. To write the others, say"
+            " what to leave out: `skip=`."
+        )
+    return values
+
+
+def _value(variable: Any, layout: Layout) -> Array:
+    return written_as_theirs(layout, keras.ops.convert_to_numpy(variable))
+
+
+def _write_keras(path: Path, model: keras.Model, notes: Mapping[str, Any]) -> None:
+    import h5py
+
+    part = path.with_name(f".{path.name}")
+    model.save_weights(part)
+    with h5py.File(part, "r+") as handle:
+        handle.attrs[NOTES] = json.dumps(notes)
+    os.replace(part, path)
+
+
+def _write_checkpoint(path: Path, values: Mapping[str, Callable[[], Array]]) -> None:
+    import tensorflow as tf
+
+    tf.raw_ops.SaveV2(
+        prefix=str(path),
+        tensor_names=list(values),
+        shape_and_slices=[""] * len(values),
+        tensors=[tf.constant(value()) for value in values.values()],
+    )
+
+
+def _write_safetensors(
+    path: Path,
+    values: Mapping[str, Callable[[], Array]],
+    source: Source,
+    notes: Mapping[str, Any],
+) -> None:
+    everything = dict(values)
+    for place in source.places.values():
+        if place.gamma and place.gamma not in everything and place.name in values:
+            norm = place.gamma.removesuffix(".weight")
+            shape = values[f"{norm}.bias"]().shape
+            everything[place.gamma] = partial(np.ones, shape, np.float32)
+            everything[f"{norm}.num_batches_tracked"] = partial(np.zeros, (), np.int64)
+    header: dict[str, Any] = {"__metadata__": {"format": "pt", NOTES: json.dumps(notes)}}
+    end = 0
+    for name, value in everything.items():
+        array = value()
+        kind = "I64" if array.dtype == np.int64 else "F32"
+        offsets = [end, end := end + array.nbytes]
+        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": offsets}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    part = path.with_name(f".{path.name}")
+    with open(part, "wb") as stream:
+        stream.write(struct.pack("<Q", len(text)) + text)
+        for value in everything.values():
+            stream.write(np.ascontiguousarray(value()).tobytes())
+    os.replace(part, path)
