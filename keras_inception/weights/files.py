@@ -125,7 +125,7 @@ def _tensorflow_checkpoint(path: Path) -> File:
         shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
         raise ValueError(f"{prefix} is damaged: {error}") from error
-    if "" in shapes:  # the header of an index
+    if not shapes:  # an index by itself reads as an empty file of the old format
         raise ValueError(f"{path} is a checkpoint's index; its {path.stem}.data-* is missing.")
 
     def read(name: str) -> Array:
