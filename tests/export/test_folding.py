@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from inception_export.folding import fold_batch_norm
-from keras_inception import InceptionV1, InceptionV3
+from keras_inception import (
+    InceptionResNetV2,
+    InceptionV1,
+    InceptionV2,
+    InceptionV3,
+    InceptionV4,
+)
 
 
 def with_random_statistics(model: keras.Model) -> keras.Model:
@@ -30,9 +36,21 @@ def largest_difference(model: keras.Model, folded: keras.Model) -> float:
     return float(np.abs(result - expected).max() / expected.std())
 
 
-@pytest.mark.parametrize("builder", [InceptionV1, InceptionV3])
-def test_a_network_folds_to_the_same_logits_without_batch_norm(builder) -> None:
-    model = builder(stem="small", width=0.125, classes=7, classifier_activation=None)
+@pytest.mark.parametrize(
+    ("builder", "variant"),
+    [
+        (InceptionV1, None),
+        (InceptionV2, "slim"),  # a stem with biases and without batch norm
+        (InceptionV3, "torchvision"),
+        pytest.param(InceptionV4, None, marks=pytest.mark.slow),
+        # Projections with biases and without batch norm.
+        pytest.param(InceptionResNetV2, None, marks=pytest.mark.slow),
+    ],
+)
+def test_a_network_folds_to_the_same_logits_without_batch_norm(builder, variant) -> None:
+    model = builder(
+        stem="small", width=0.125, classes=7, classifier_activation=None, variant=variant
+    )
     model = with_random_statistics(model)
     before = [weight.copy() for weight in model.get_weights()]
     folded = fold_batch_norm(model)
