@@ -29,3 +29,18 @@ def load_tensorflow_quietly() -> None:
         finally:
             os.dup2(saved, 2)
             os.close(saved)
+
+
+def set_parallelism(*, intra_op: int, inter_op: int) -> None:
+    """How many threads TensorFlow computes with, 0 for its own choice; before it first computes.
+
+    Args:
+        intra_op: within an operation.
+        inter_op: operations at a time.
+    """
+    import tensorflow as tf
+
+    if intra_op:
+        tf.config.threading.set_intra_op_parallelism_threads(intra_op)
+    if inter_op:
+        tf.config.threading.set_inter_op_parallelism_threads(inter_op)

@@ -155,8 +155,8 @@ def test_help_loads_neither_tensorflow_nor_grpc() -> None:
         (["--prot=8500"], "unknown argument: --prot=8500. --help lists the flags."),
         (["8500"], "unknown argument: 8500. --help lists the flags."),
         (
-            ["--enable_batching"],
-            "--enable_batching is a flag of tensorflow_model_server that this server does not "
+            ["--mixed_precision=bfloat16"],
+            "--mixed_precision is a flag of tensorflow_model_server that this server does not "
             "support.",
         ),
         (
@@ -172,6 +172,14 @@ def test_help_loads_neither_tensorflow_nor_grpc() -> None:
         (
             ["--model_base_path=/m", "--port=1", "--rest_api_port=1"],
             "--rest_api_port and --port are both 1: they must differ.",
+        ),
+        (
+            ["--model_base_path=/m", "--batching_parameters_file=b"],
+            "--batching_parameters_file is set without setting --enable_batching to true.",
+        ),
+        (
+            ["--grpc_channel_arguments=grpc.max_connection_age_ms"],
+            "expected key=value: received 'grpc.max_connection_age_ms'",
         ),
         (["--port=http"], "argument --port: expected a port, 0 to 65535: received 'http'"),
         (["--port=70000"], "argument --port: expected a port, 0 to 65535: received '70000'"),

@@ -13,6 +13,8 @@ from google.protobuf import text_format
 
 from inception_serving import errors, messages
 from inception_serving.server import config_protos
+from inception_serving.server.batching import BatchingParameters
+from inception_serving.server.tls import Tls
 from inception_serving.server.versions import ModelConfig
 
 PLATFORM = "tensorflow"
@@ -162,3 +164,34 @@ def metrics_path(path: str | os.PathLike[str]) -> str | None:
     """
     config = read_text_proto(path, config_protos.MonitoringConfig()).prometheus_config
     return (config.path or "/monitoring/prometheus/metrics") if config.enable else None
+
+
+def read_batching(path: str | os.PathLike[str]) -> BatchingParameters:
+    """The parameters in a `--batching_parameters_file`, or a version's batching_params.pbtxt.
+
+    Raises:
+        errors.InvalidArgumentError: the file cannot be read, or the parameters make no sense.
+    """
+    message = read_text_proto(path, config_protos.BatchingParameters())
+    given = {
+        field.name: value.value if hasattr(value, "value") else value
+        for field, value in message.ListFields()
+    }
+    given["allowed_batch_sizes"] = tuple(given.get("allowed_batch_sizes", ()))
+    # tensorflow's shared_batch_scheduler.h has another default than a server without a file.
+    return BatchingParameters(**{"thread_pool_name": "batch_threads", **given})
+
+
+def read_tls(path: str | os.PathLike[str]) -> Tls:
+    """The keys and certificates in an `--ssl_config_file`.
+
+    Raises:
+        errors.InvalidArgumentError: the file cannot be read.
+    """
+    message = read_text_proto(path, config_protos.SSLConfig())
+    return Tls(
+        message.server_key.encode(),
+        message.server_cert.encode(),
+        message.custom_ca.encode() or None,
+        message.client_verify,
+    )

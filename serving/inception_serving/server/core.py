@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from inception_serving import errors, messages
 from inception_serving.server.config_files import model_list
-from inception_serving.server.inference import classify, infer_all, regress
+from inception_serving.server.image_size import check_pixels
+from inception_serving.server.inference import classify, count_examples, infer_all, regress
+from inception_serving.server.metrics import Metrics
 from inception_serving.server.predict import DEFAULT_SIGNATURE, predict
 from inception_serving.server.saved_model import Model
 from inception_serving.server.servables import Servables
@@ -17,26 +20,46 @@ from inception_serving.tensors import Tensor
 
 
 @dataclass(frozen=True)
+class Call:
+    """Where a request came from.
+
+    Attributes:
+        entrypoint: "GRPC" or "REST", for the metrics.
+        deadline: a time of `time.monotonic()` after which nobody wants the answer.
+    """
+
+    entrypoint: str
+    deadline: float | None = None
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The outputs of a Predict request, with what was effective where the request left a gap."""
 
-    name: str
-    version: int
-    signature_name: str
+    spec: Any
     outputs: Mapping[str, Tensor]
 
 
 class Core:
     """TF Serving's answers (model_servers/server_core.cc), whatever the transport.
 
-    Every method takes a `ModelSpec`, and raises `errors.StatusError` with TF Serving's code and
-    text.
+    Methods take a `ModelSpec` or a request, and raise `errors.StatusError` with TF Serving's code
+    and text.
     """
 
-    def __init__(self, servables: Servables, *, check_method: bool = False) -> None:
+    def __init__(
+        self,
+        servables: Servables,
+        metrics: Metrics,
+        *,
+        check_method: bool = False,
+        max_image_pixels: int = 0,
+    ) -> None:
         """See `ModelServer`."""
         self._servables = servables
+        self._metrics = metrics
         self._check_method = check_method
+        self._max_image_pixels = max_image_pixels
 
     def predict(
         self,
@@ -44,60 +67,48 @@ class Core:
         read_inputs: Callable[[Model], Mapping[str, Tensor]],
         output_filter: Sequence[str] = (),
         *,
-        deadline: float | None = None,
+        call: Call,
     ) -> Prediction:
         """Run a signature.
 
         Args:
             read_inputs: gives the request's inputs, once the model that answers is known.
             output_filter: the outputs wanted; none named means all.
-            deadline: a time of `time.monotonic()` after which nobody wants the answer.
         """
-        with self._use(spec) as (number, model):
-            signature_name = spec.signature_name or DEFAULT_SIGNATURE
+        with self._use(spec, "Predict", call) as (number, model):
+            effective = _effective_spec(spec, number)
             outputs = predict(
                 model,
-                signature_name,
+                effective.signature_name,
                 read_inputs(model),
                 output_filter,
                 check_method=self._check_method,
-                deadline=deadline,
             )
-        return Prediction(spec.name, number, signature_name, outputs)
+        return Prediction(effective, outputs)
 
-    def classify(self, spec: Any, examples: Any, *, deadline: float | None = None) -> Any:
+    def classify(self, spec: Any, examples: Any, *, call: Call) -> Any:
         """A ClassificationResponse to an `Input` of examples."""
-        with self._use(spec) as (number, model):
-            result = classify(
-                model,
-                spec.signature_name,
-                examples,
-                check_method=self._check_method,
-                deadline=deadline,
-            )
-        return messages.ClassificationResponse(
-            result=result, model_spec=_effective_spec(spec, number)
-        )
+        with self._use(spec, "Classify", call) as (number, model):
+            result = classify(model, spec.signature_name, examples, check_method=self._check_method)
+            self._count_examples(spec, examples)
+        effective = _effective_spec(spec, number)
+        return messages.ClassificationResponse(result=result, model_spec=effective)
 
-    def regress(self, spec: Any, examples: Any, *, deadline: float | None = None) -> Any:
+    def regress(self, spec: Any, examples: Any, *, call: Call) -> Any:
         """A RegressionResponse to an `Input` of examples."""
-        with self._use(spec) as (number, model):
-            result = regress(
-                model,
-                spec.signature_name,
-                examples,
-                check_method=self._check_method,
-                deadline=deadline,
-            )
-        return messages.RegressionResponse(result=result, model_spec=_effective_spec(spec, number))
+        with self._use(spec, "Regress", call) as (number, model):
+            result = regress(model, spec.signature_name, examples, check_method=self._check_method)
+            self._count_examples(spec, examples)
+        effective = _effective_spec(spec, number)
+        return messages.RegressionResponse(result=result, model_spec=effective)
 
-    def infer_all(self, request: Any, *, deadline: float | None = None) -> Any:
+    def infer_all(self, request: Any, *, call: Call) -> Any:
         """A MultiInferenceResponse (servables/tensorflow/multi_inference_helper.cc)."""
         spec = request.tasks[0].model_spec if request.tasks else messages.ModelSpec()
-        with self._use(spec) as (number, model):
-            return infer_all(
-                model, number, request, check_method=self._check_method, deadline=deadline
-            )
+        with self._use(spec, "MultiInference", call) as (number, model):
+            response = infer_all(model, number, request, check_method=self._check_method)
+            self._count_examples(spec, request.input)
+        return response
 
     def metadata(self, spec: Any, fields: Sequence[str]) -> Any:
         """A GetModelMetadataResponse (servables/tensorflow/get_model_metadata_impl.cc)."""
@@ -110,7 +121,7 @@ class Core:
                 raise errors.InvalidArgumentError(f"Metadata field {field} is not supported")
         response = messages.GetModelMetadataResponse()
         signatures = messages.SignatureDefMap()
-        with self._use(spec) as (number, model):
+        with self._find(spec) as (number, model):
             for name, signature in model.signatures.items():
                 signatures.signature_def[name].CopyFrom(signature)
         response.model_spec.name = spec.name
@@ -146,21 +157,92 @@ class Core:
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. Only "
                 "ModelConfigList is currently supported"
             )
+        before = self._metrics.counts()
         self._servables.reload(model_list(request.config.model_config_list), is_awaited)
-        return messages.ReloadConfigResponse(status={})
+        response = messages.ReloadConfigResponse(status={})
+        after = self._metrics.counts()
+        for name in request.metric_names:
+            if name in after:
+                response.metric.add(name=name, int64_value_increase=after[name] - before[name])
+        return response
+
+    def models(self) -> list[str]:
+        """The models seen so far."""
+        return self._servables.names()
 
     @contextmanager
-    def _use(self, spec: Any) -> Iterator[tuple[int, Model]]:
+    def _find(self, spec: Any) -> Iterator[tuple[int, Model]]:
         if not spec.name:
             raise errors.InvalidArgumentError("ModelSpec has no name specified.")
         number = None
         choice = spec.WhichOneof("version_choice")
         if choice == "version_label":
             number = self._servables.labelled(spec.name, spec.version_label)
-        if choice == "version":  # version 0 is a version like any other
+        elif choice == "version":  # version 0 is a version like any other
             number = spec.version.value
         with self._servables.use(spec.name, number) as (version, model):
             yield version.number, model
+
+    @contextmanager
+    def _use(self, spec: Any, api: str, call: Call) -> Iterator[tuple[int, Model]]:
+        """A version for a request that runs it, counted and timed."""
+        # A name that no model has would be a metric for ever, for whoever makes up names.
+        name = spec.name if self._servables.knows(spec.name) else ""
+        started = time.monotonic()
+        try:
+            with self._find(spec) as (number, model):
+                yield (
+                    number,
+                    _Guarded(model, self._metrics, (name, api), self._max_image_pixels, call),
+                )
+        except errors.StatusError as error:
+            self._metrics.request_count.add(name, errors.code_name(error))
+            raise
+        except Exception:
+            self._metrics.request_count.add(name, "INTERNAL")
+            raise
+        self._metrics.request_count.add(name, "OK")
+        took = _microseconds_since(started)
+        self._metrics.request_latency.observe(name, api, call.entrypoint, value=took)
+
+    def _count_examples(self, spec: Any, examples: Any) -> None:
+        count = count_examples(examples)
+        self._metrics.example_counts.observe(spec.name, value=count)
+        self._metrics.example_count_total.add(spec.name, by=count)
+
+
+@dataclass(frozen=True)
+class _Guarded:
+    """A model for one request: its images are looked at before, and its time is taken."""
+
+    model: Model
+    metrics: Metrics
+    labels: tuple[str, str]
+    max_image_pixels: int
+    call: Call
+
+    @property
+    def signatures(self) -> Mapping[str, Any]:
+        return self.model.signatures
+
+    def can_run(self, signature_name: str) -> bool:
+        return self.model.can_run(signature_name)
+
+    def run(
+        self,
+        signature_name: str,
+        inputs: Mapping[str, Tensor],
+        outputs: Iterable[str],
+        *,
+        deadline: float | None = None,
+    ) -> dict[str, Tensor]:
+        if self.max_image_pixels:
+            check_pixels(inputs, self.max_image_pixels)
+        started = time.monotonic()
+        results = self.model.run(signature_name, inputs, outputs, deadline=self.call.deadline)
+        took = _microseconds_since(started)
+        self.metrics.runtime_latency.observe(*self.labels, "TF1", value=took)
+        return results
 
 
 def required_spec(request: Any) -> Any:
@@ -180,3 +262,7 @@ def _effective_spec(spec: Any, version: int) -> Any:
     )
     effective.version.value = version
     return effective
+
+
+def _microseconds_since(started: float) -> float:
+    return (time.monotonic() - started) * 1e6

@@ -10,25 +10,23 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from importlib import metadata
+from typing import TYPE_CHECKING
 
 from inception_serving import errors
 from inception_serving.server.run import log_to_stderr, run
-from inception_serving.startup import load_tensorflow_quietly
+from inception_serving.startup import load_tensorflow_quietly, set_parallelism
+
+if TYPE_CHECKING:
+    from inception_serving.server.model_server import ModelServer
 
 # What tensorflow_model_server takes and this server does not do: the values that change nothing,
 # and so are accepted, and what to do instead of the others.
 _UNSUPPORTED: dict[str, tuple[tuple[str, ...], str]] = {
-    "batching_parameters_file": ((), ""),
-    "enable_batching": (("false",), ""),
-    "enable_per_model_batching_parameters": (("false",), ""),
     "enable_profiler": (("false",), ""),
     # Both keep memory or page caches small in the C++ server, and change no answer.
     "flush_filesystem_caches": (("true", "false"), ""),
     "remove_unused_fields_from_bundle_metagraph": (("true", "false"), ""),
-    "grpc_channel_arguments": ((), ""),
-    "grpc_socket_path": ((), ""),
     "mixed_precision": ((), ""),
-    "monitoring_config_file": ((), ""),
     "num_tflite_interpreters_per_pool": ((), "no TFLite model is served"),
     "num_tflite_pools": ((), "no TFLite model is served"),
     "num_unload_threads": (("0",), "an old version unloads with its last request"),
@@ -38,12 +36,7 @@ _UNSUPPORTED: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "platform_config_file": ((), ""),
     "prefer_tflite_model": (("false",), "no TFLite model is served"),
-    "rest_api_enable_cors_support": (("false",), ""),
-    "ssl_config_file": ((), ""),
-    "tensorflow_inter_op_parallelism": (("0",), ""),
-    "tensorflow_intra_op_parallelism": (("0",), ""),
     "tensorflow_session_config_file": ((), ""),
-    "tensorflow_session_parallelism": (("0",), ""),
     "thread_pool_factory_config_file": ((), ""),
     "use_alts_credentials": (("false",), ""),
     "xla_cpu_compilation_enabled": (("false",), ""),
@@ -65,11 +58,35 @@ def main(arguments: Sequence[str]) -> int:
     if options.rest_api_port == options.port != 0:
         # TF Serving logs an error and serves no REST; then nobody reads the log.
         parser.error(f"--rest_api_port and --port are both {options.port}: they must differ.")
+    if options.batching_parameters_file and not options.enable_batching:
+        parser.error("--batching_parameters_file is set without setting --enable_batching to true.")
     log_to_stderr()
     load_tensorflow_quietly()
+    try:
+        run(_server(options))
+    except errors.ServingError as error:
+        print(f"Failed to start server. Error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _server(options: argparse.Namespace) -> ModelServer:
+    # Loaded here, so that --help need not wait for TensorFlow.
+    from inception_serving.server import config_files
     from inception_serving.server.model_server import ModelServer
 
-    server = ModelServer(
+    set_parallelism(
+        intra_op=options.tensorflow_intra_op_parallelism or options.tensorflow_session_parallelism,
+        inter_op=options.tensorflow_inter_op_parallelism or options.tensorflow_session_parallelism,
+    )
+    tls, metrics_path, batching = None, None, options.enable_batching
+    if options.ssl_config_file:
+        tls = config_files.read_tls(options.ssl_config_file)
+    if options.monitoring_config_file:
+        metrics_path = config_files.metrics_path(options.monitoring_config_file)
+    if options.batching_parameters_file:
+        batching = config_files.read_batching(options.batching_parameters_file)
+    return ModelServer(
         # TF Serving reads the file and ignores the other two where all are given.
         None if options.model_config_file else options.model_base_path,
         model_name=options.model_name,
@@ -88,18 +105,22 @@ def main(arguments: Sequence[str]) -> int:
         warmup_iterations=options.num_request_iterations_for_warmup,
         check_method=options.enable_signature_method_name_check,
         warmup=options.enable_model_warmup,
+        batching=batching,
+        per_model_batching=options.enable_per_model_batching_parameters,
         health_service=options.enable_grpc_healthcheck_service,
+        reflection=options.enable_grpc_reflection,
+        socket_path=options.grpc_socket_path or None,
+        tls=tls,
+        channel_arguments=options.grpc_channel_arguments,
         tensor_content=options.enable_serialization_as_tensor_content,
         grpc_threads=options.grpc_max_threads,
         rest_threads=options.rest_api_num_threads,
         rest_timeout_s=options.rest_api_timeout_in_ms / 1000,
+        cors=options.rest_api_enable_cors_support,
+        metrics_path=metrics_path,
+        max_bytes_in_flight=options.max_bytes_in_flight or None,
+        max_image_pixels=options.max_image_pixels,
     )
-    try:
-        run(server)
-    except errors.ServerStartError as error:
-        print(f"Failed to start server. Error: {error}", file=sys.stderr)
-        return 1
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -112,6 +133,14 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for every interface")
     add("--port", type=_port, default=8500, help="port of gRPC; 0 takes a free one")
+    add("--grpc_socket_path", default="", help="Unix socket to serve gRPC on too")
+    add("--ssl_config_file", help="text SSLConfig: encrypt gRPC; REST never is")
+    add(
+        "--grpc_channel_arguments",
+        type=_channel_arguments,
+        default=(),
+        help="gRPC's own options, key=value with commas, such as grpc.max_connection_age_ms=2000",
+    )
     add("--rest_api_port", type=_port, default=0, help="port of REST; 0 serves no REST")
     add("--rest_api_timeout_in_ms", type=_positive, default=30_000, help="of one REST request")
     add("--rest_api_num_threads", type=_positive, help="REST requests at a time; 4 a processor")
@@ -131,6 +160,8 @@ def _parser() -> argparse.ArgumentParser:
         default=1,
         help="between two looks for new versions; 0 looks once only",
     )
+    add("--batching_parameters_file", help="text BatchingParameters, for --enable_batching")
+    add("--monitoring_config_file", help="text MonitoringConfig: metrics for Prometheus")
     add("--num_load_threads", type=_whole, default=0, help="models that load at a time; 0 is one")
     add(
         "--max_num_load_retries",
@@ -151,6 +182,24 @@ def _parser() -> argparse.ArgumentParser:
         default=1,
         help="how often each warm-up request is run",
     )
+    for name, text in (
+        ("tensorflow_session_parallelism", "TensorFlow's threads, for both of the next two"),
+        ("tensorflow_intra_op_parallelism", "threads within an operation"),
+        ("tensorflow_inter_op_parallelism", "operations at a time"),
+    ):
+        add(f"--{name}", type=_whole, default=0, help=f"{text}; 0 is TensorFlow's choice")
+    add(
+        "--max_bytes_in_flight",
+        type=_whole,
+        default=0,
+        help="of all requests together; 0 is an eighth of the memory (not in TF Serving)",
+    )
+    add(
+        "--max_image_pixels",
+        type=_whole,
+        default=1 << 26,
+        help="larger images are refused before they are decoded; 0 for none (not in TF Serving)",
+    )
     add("--version", action="version", version=_version(), help="show the version and exit")
     for name, default, text in (
         (
@@ -164,6 +213,14 @@ def _parser() -> argparse.ArgumentParser:
             False,
             "refuse a signature whose method_name is not that of the call",
         ),
+        ("enable_batching", False, "run requests of many clients as one batch"),
+        (
+            "enable_per_model_batching_parameters",
+            False,
+            "read them from each version's batching_params.pbtxt",
+        ),
+        ("rest_api_enable_cors_support", False, "let pages of other origins call the REST API"),
+        ("enable_grpc_reflection", False, "serve grpc.reflection (not in TF Serving)"),
         ("enable_grpc_healthcheck_service", False, "serve grpc.health.v1.Health"),
         ("enable_serialization_as_tensor_content", False, "answer gRPC with tensor_content"),
     ):
@@ -205,6 +262,19 @@ def _switch(text: str) -> bool:
     if text.lower() not in values:
         raise argparse.ArgumentTypeError(f"expected true or false: received {text!r}")
     return values[text.lower()]
+
+
+def _channel_arguments(text: str) -> list[tuple[str, int | str]]:
+    arguments: list[tuple[str, int | str]] = []
+    for argument in text.split(",") if text else []:
+        key, equals, value = argument.partition("=")
+        if not equals:
+            raise argparse.ArgumentTypeError(f"expected key=value: received {argument!r}")
+        try:
+            arguments.append((key, int(value)))
+        except ValueError:
+            arguments.append((key, value))
+    return arguments
 
 
 def _whole_number(what: str, allowed: range) -> Callable[[str], int]:

@@ -29,7 +29,6 @@ def classify(
     examples: Any,
     *,
     check_method: bool = False,
-    deadline: float | None = None,
 ) -> Any:
     """A ClassificationResult.
 
@@ -37,14 +36,13 @@ def classify(
         signature_name: "" for the default one.
         examples: the request's `Input`.
         check_method: refuse a signature that does not say it is one for classifying.
-        deadline: see `Model.run`.
 
     Raises:
         errors.StatusError: with TF Serving's code and text.
     """
     signature, name = _find(model, signature_name)
     outputs = _classify_outputs(signature, check_method)
-    return _classifications(*_run(model, name, signature, examples, outputs, deadline))
+    return _classifications(*_run(model, name, signature, examples, outputs))
 
 
 def regress(
@@ -53,12 +51,11 @@ def regress(
     examples: Any,
     *,
     check_method: bool = False,
-    deadline: float | None = None,
 ) -> Any:
     """A RegressionResult; see `classify`."""
     signature, name = _find(model, signature_name)
     outputs = _regress_outputs(signature, check_method)
-    return _regressions(*_run(model, name, signature, examples, outputs, deadline))
+    return _regressions(*_run(model, name, signature, examples, outputs))
 
 
 def infer_all(
@@ -67,7 +64,6 @@ def infer_all(
     request: Any,
     *,
     check_method: bool = False,
-    deadline: float | None = None,
 ) -> Any:
     """A MultiInferenceResponse: several signatures of one model on the same examples.
 
@@ -106,7 +102,7 @@ def infer_all(
         name = task.model_spec.signature_name or DEFAULT_SIGNATURE
         signature = model.signatures[name]
         read = _METHODS[task.method_name][1]
-        answer = read(*_run(model, name, signature, request.input, outputs[name], deadline))
+        answer = read(*_run(model, name, signature, request.input, outputs[name]))
         result = response.results.add()
         result.model_spec.name = task.model_spec.name
         result.model_spec.signature_name = name
@@ -182,12 +178,11 @@ def _run(
     signature: Any,
     examples: Any,
     outputs: Sequence[str],
-    deadline: float | None,
 ) -> tuple[Mapping[str, Tensor], int]:
     serialized = _serialize(examples)
     feeds = {_INPUTS: serialized}
     check_types(signature, feeds)
-    return model.run(signature_name, feeds, outputs, deadline=deadline), len(serialized)
+    return model.run(signature_name, feeds, outputs), len(serialized)
 
 
 def _serialize(examples: Any) -> Tensor:

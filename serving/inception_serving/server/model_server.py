@@ -5,17 +5,22 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from inception_serving import errors
-from inception_serving.server.config_files import PLATFORM, ConfigFile
+from inception_serving.server.batching import BatchedModel, BatchingParameters, BatchScheduler
+from inception_serving.server.budget import ByteBudget, default_limit
+from inception_serving.server.config_files import PLATFORM, ConfigFile, read_batching
 from inception_serving.server.core import Core
-from inception_serving.server.grpc_api import GrpcServer
+from inception_serving.server.grpc_api import MAX_CALLS, GrpcServer
+from inception_serving.server.metrics import Metrics
 from inception_serving.server.rest_api import RestServer
 from inception_serving.server.saved_model import SERVING_TAG, Model, SavedModel
 from inception_serving.server.servables import Servables
+from inception_serving.server.tls import Tls
 from inception_serving.server.versions import ModelConfig, ModelFolder
 from inception_serving.server.warmup import warm_up
 
@@ -33,6 +38,9 @@ class ModelServer:
     empty folder of a model, though, unloads it.
 
     The ports open once every model has a version that answers.
+
+    Attributes:
+        metrics: what has happened so far.
     """
 
     def __init__(
@@ -56,11 +64,21 @@ class ModelServer:
         warmup: bool = True,
         warmup_iterations: int = 1,
         check_method: bool = False,
+        batching: bool | BatchingParameters = False,
+        per_model_batching: bool = False,
         health_service: bool = False,
+        reflection: bool = False,
+        socket_path: str | os.PathLike[str] | None = None,
+        tls: Tls | None = None,
+        channel_arguments: Sequence[tuple[str, int | str]] = (),
         tensor_content: bool = False,
         grpc_threads: int | None = None,
         rest_threads: int | None = None,
         rest_timeout_s: float = 30.0,
+        cors: bool = False,
+        metrics_path: str | None = None,
+        max_bytes_in_flight: int | None = None,
+        max_image_pixels: int = 1 << 26,
         grace_s: float = 30.0,
     ) -> None:
         """Nothing is loaded and nothing listens before `start`, or a `with`.
@@ -88,12 +106,27 @@ class ModelServer:
             warmup: run the requests in each version's warm-up file before it answers.
             warmup_iterations: how often each of them is run.
             check_method: refuse a signature whose method_name is not that of the call.
+            batching: run requests of many clients as one batch, with these parameters or, if
+                True, the default ones.
+            per_model_batching: read the parameters from each version's `batching_params.pbtxt`
+                instead; a version without one is not batched.
             health_service: also serve grpc.health.v1.Health.
+            reflection: also serve grpc.reflection, for grpcurl and its like.
+            socket_path: of a Unix socket that gRPC is served on too, never encrypted.
+            tls: encrypt gRPC; REST is never encrypted.
+            channel_arguments: gRPC's own options, such as ("grpc.max_connection_age_ms", 2000).
             tensor_content: answer with `tensor_content`, which is faster to write and to read,
                 where TF Serving answers with `float_val` and the like.
-            grpc_threads: gRPC requests worked on at a time; four for each processor if None.
-            rest_threads: REST requests worked on at a time; four for each processor if None.
+            grpc_threads: gRPC requests worked on at a time; if None, four for each processor, or,
+                with batching, all of them, since most wait for their batch.
+            rest_threads: the same for REST.
             rest_timeout_s: how long a REST request may take.
+            cors: let web pages of other origins call the REST API.
+            metrics_path: where REST shows Prometheus's metrics; None for nowhere.
+            max_bytes_in_flight: what all requests in flight may hold, and so the largest request;
+                an eighth of the memory, at most 2 GiB, if None.
+            max_image_pixels: an encoded image with more pixels is refused before it is decoded;
+                0 for no limit.
             grace_s: how long requests in flight may take to finish when the server stops.
         """
         if (base_path is None) == (model_config_file is None):
@@ -115,7 +148,6 @@ class ModelServer:
         self._warmup_iterations = warmup_iterations if warmup else 0
         self._wait_for_versions = wait_for_versions
         self._grace_s = grace_s
-        threads = 4 * (os.cpu_count() or 1)
         self._servables = Servables(
             find,
             self._load,
@@ -125,16 +157,42 @@ class ModelServer:
             load_retry_interval_s=load_retry_interval_s,
             labels_ahead=labels_ahead,
         )
-        core = Core(self._servables, check_method=check_method)
+        self.metrics = Metrics()
+        self._per_model_batching = per_model_batching
+        self._scheduler: BatchScheduler | None = None
+        if batching:
+            parameters = batching if isinstance(batching, BatchingParameters) else None
+            self._scheduler = BatchScheduler(parameters or BatchingParameters(), self.metrics)
+        core = Core(
+            self._servables,
+            self.metrics,
+            check_method=check_method,
+            max_image_pixels=max_image_pixels,
+        )
+        budget = ByteBudget(max_bytes_in_flight or default_limit())
+        threads = MAX_CALLS if batching else 4 * (os.cpu_count() or 1)
+        self._socket_path = socket_path
         self._grpc = GrpcServer(
             core,
             threads=grpc_threads or threads,
+            budget=budget,
             health_service=health_service,
+            reflection=reflection,
             typed=not tensor_content,
+            tls=tls,
+            channel_arguments=channel_arguments,
         )
         self._rest: RestServer | None = None
         if rest_port is not None:
-            self._rest = RestServer(core, threads=rest_threads or threads, timeout_s=rest_timeout_s)
+            self._rest = RestServer(
+                core,
+                threads=rest_threads or threads,
+                timeout_s=rest_timeout_s,
+                budget=budget,
+                cors=cors,
+                metrics=self.metrics,
+                metrics_path=metrics_path,
+            )
         self._port: int | None = None
         self._rest_port: int | None = None
 
@@ -197,6 +255,8 @@ class ModelServer:
         if self._rest is not None:
             self._rest.stop(self._grace_s)
         self._servables.stop()
+        if self._scheduler is not None:
+            self._scheduler.stop()
 
     def __enter__(self) -> ModelServer:
         self.start()
@@ -222,6 +282,13 @@ class ModelServer:
             raise errors.ServerStartError(
                 _cannot_listen(self._host, self._requested_port, "it has just been taken")
             ) from error
+        if self._socket_path is not None:
+            try:
+                self._grpc.bind_socket(os.fspath(self._socket_path))
+            except RuntimeError as error:
+                raise errors.ServerStartError(
+                    f"Cannot listen on the socket {os.fspath(self._socket_path)}."
+                ) from error
         self._grpc.start()
         if self._rest is not None and listener is not None:
             self._rest.start(listener)
@@ -231,9 +298,38 @@ class ModelServer:
             raise errors.InvalidArgumentError(
                 f"Model {config.name} requests unsupported platform {config.platform}"
             )
-        model = SavedModel(path, tags=self._tags)
-        warm_up(model, path, iterations=self._warmup_iterations)
+        metrics, where, started = self.metrics, str(path), time.monotonic()
+        try:
+            model: Model = SavedModel(path, tags=self._tags)
+        except errors.StatusError:
+            metrics.load_attempt_count.add(where, "fail")
+            raise
+        metrics.load_attempt_count.add(where, "success")
+        metrics.load_latency.add(where, by=round((time.monotonic() - started) * 1e6))
+        parameters = self._batching(path)
+        if self._scheduler is not None and parameters is not None:
+            model = BatchedModel(model, self._scheduler, parameters)
+        started = time.monotonic()
+        failure = None
+        try:
+            warm_up(model, path, iterations=self._warmup_iterations)
+        except errors.StatusError as error:
+            failure = error
+            raise
+        finally:
+            took = (time.monotonic() - started) * 1e6
+            metrics.warmup_latency.observe(where, errors.code_name(failure), value=took)
         return model
+
+    def _batching(self, path: Path) -> BatchingParameters | None:
+        """How the requests of a version are batched; None for not at all."""
+        if self._scheduler is None:
+            return None
+        if not self._per_model_batching:
+            return self._scheduler.parameters
+        # servables/tensorflow/bundle_factory_util.cc, GetPerModelBatchingParams
+        file = path / "batching_params.pbtxt"
+        return read_batching(file) if file.exists() else None
 
 
 def _bind(host: str, port: int) -> socket.socket:

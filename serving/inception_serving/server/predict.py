@@ -30,7 +30,6 @@ def predict(
     output_filter: Sequence[str],
     *,
     check_method: bool = False,
-    deadline: float | None = None,
 ) -> dict[str, Tensor]:
     """The outputs of a signature.
 
@@ -38,7 +37,6 @@ def predict(
         inputs: of any shape: TF Serving leaves the check of shapes to the ops.
         output_filter: the outputs wanted; none named means all.
         check_method: refuse a signature that says it is for something else.
-        deadline: see `Model.run`.
 
     Raises:
         errors.StatusError: with TF Serving's code and text.
@@ -55,7 +53,7 @@ def predict(
     feeds = _feeds(signature, inputs)
     outputs = _outputs(signature, output_filter)
     check_types(signature, feeds)
-    return model.run(signature_name, feeds, outputs, deadline=deadline)
+    return model.run(signature_name, feeds, outputs)
 
 
 def read_protos(inputs: Mapping[str, Any]) -> dict[str, Tensor]:

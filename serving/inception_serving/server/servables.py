@@ -134,6 +134,10 @@ class Servables:
             found = [(version.number, version.state, version.error) for version in versions]
         return sorted(found, key=lambda entry: -entry[0])
 
+    def knows(self, name: str) -> bool:
+        """Whether there is, or was, a model of this name."""
+        return name in self._versions
+
     def names(self) -> list[str]:
         """The models seen so far."""
         with self._lock:

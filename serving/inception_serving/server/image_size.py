@@ -1,0 +1,108 @@
+"""How many pixels an encoded image has, read from its header and not decoded.
+
+A PNG of some kilobytes can inflate to gigabytes; its header says so before the decoder allocates.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+
+import numpy as np
+
+from inception_serving import errors
+from inception_serving.tensors import Tensor
+
+_PNG, _JPEG, _GIF, _BMP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM"
+# A serialised tf.Example begins with this tag, and holds the image as it is, somewhere.
+_EXAMPLE = b"\n"
+
+
+def check_pixels(inputs: Mapping[str, Tensor], limit: int) -> None:
+    """Look at every string that begins as an image does, or is a tf.Example that holds one.
+
+    Raises:
+        errors.InvalidArgumentError: one of them has more pixels than `limit`.
+    """
+    for name, tensor in inputs.items():
+        if tensor.dtype != np.dtype(object):
+            continue
+        for index, data in enumerate(tensor.ravel()):
+            if (pixels := count_pixels(data)) > limit:
+                raise errors.InvalidArgumentError(
+                    f"Input {name}, element {index}: an image of {pixels} pixels; this server "
+                    f"decodes {limit} at most."
+                )
+
+
+def count_pixels(data: bytes) -> int:
+    """Width times height, times the frames of a GIF; 0 where there is no image to be seen."""
+    start = 0
+    if data.startswith(_EXAMPLE):
+        found = (data.find(signature) for signature in (_PNG, _JPEG, _GIF))
+        start = min((place for place in found if place > 0), default=len(data))
+    try:
+        if data.startswith(_PNG, start):
+            width, height = struct.unpack_from(">II", data, start + 16)
+        elif data.startswith(_JPEG, start):
+            width, height = _jpeg_size(data, start)
+        elif data.startswith(_GIF, start):
+            width, height = struct.unpack_from("<HH", data, start + 6)
+            height *= _gif_frames(data, start)
+        elif data.startswith(_BMP, start):
+            width, height = struct.unpack_from("<ii", data, start + 18)
+        elif data.startswith(b"RIFF", start) and data.startswith(b"WEBP", start + 8):
+            width, height = _webp_size(data, start)
+        else:
+            return 0
+    except (struct.error, IndexError):
+        return 0  # cut short: the decoder will say so
+    return abs(int(width) * int(height))
+
+
+def _jpeg_size(data: bytes, start: int) -> tuple[int, int]:
+    """From the first frame header, SOF0 to SOF15 but the three that are something else."""
+    place = start + 2
+    while True:
+        while data[place] == 0xFF and data[place + 1] == 0xFF:  # padding
+            place += 1
+        marker, length = data[place + 1], struct.unpack_from(">H", data, place + 2)[0]
+        if data[place] != 0xFF:
+            return 0, 0
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", data, place + 5)
+            return width, height
+        place += 2 + length
+
+
+def _gif_frames(data: bytes, start: int) -> int:
+    """The image descriptors of a GIF; at least 1, and those that can be reached."""
+    flags, frames = data[start + 10], 0
+    place = start + 13 + (3 << (1 + (flags & 7)) if flags & 0x80 else 0)
+    try:
+        while data[place] in b"!,":
+            if data[place] == ord(","):
+                frames += 1
+                flags = data[place + 9]
+                place += 11 + (3 << (1 + (flags & 7)) if flags & 0x80 else 0)
+            else:
+                place += 2
+            while data[place]:  # sub-blocks, to the empty one
+                place += 1 + data[place]
+            place += 1
+    except IndexError:
+        pass
+    return max(1, frames)
+
+
+def _webp_size(data: bytes, start: int) -> tuple[int, int]:
+    kind = data[start + 12 : start + 16]
+    if kind == b"VP8X":
+        width = int.from_bytes(data[start + 24 : start + 27], "little") + 1
+        height = int.from_bytes(data[start + 27 : start + 30], "little") + 1
+        return width, height
+    if kind == b"VP8L":
+        bits = struct.unpack_from("<I", data, start + 21)[0]
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    width, height = struct.unpack_from("<HH", data, start + 26)
+    return width & 0x3FFF, height & 0x3FFF
