@@ -30,6 +30,7 @@ from keras_inception.data.sources import (
 from keras_inception.models.application import loss_weights
 from keras_inception.models.catalogue import find
 from keras_inception.training.checkpoint import Checkpoints, restore_best, restore_last
+from keras_inception.training.fused import fuse_batch_norm
 from keras_inception.training.optimizers import make_optimizer
 from keras_inception.training.recipe import Recipe
 from keras_inception.training.report import draw_curves
@@ -93,6 +94,7 @@ def train(
     with _policy(recipe.precision):
         keras.utils.set_random_seed(recipe.seed)
         model = build(recipe, len(training.labels))
+        fuse_batch_norm(model)
         how = Preprocessing(size=model.input_shape[1], crop=recipe.crop)
         steps = len(training) // batch_size
         _compile(model, recipe, steps)
