@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from keras_inception.training.run import Run, open_run
     from keras_inception.training.train import train
     from keras_inception.weights.loading import WeightsError, load_weights
+    from keras_inception.weights.writing import save_weights
 
 _HOMES = {
     "Prediction": "keras_inception.prediction",
@@ -40,6 +41,7 @@ _HOMES = {
     "train": "keras_inception.training.train",
     "WeightsError": "keras_inception.weights.loading",
     "load_weights": "keras_inception.weights.loading",
+    "save_weights": "keras_inception.weights.writing",
     "describe": "keras_inception.models.describe",
     "draw": "keras_inception.models.figure",
     "endpoints": "keras_inception.models.endpoints",
@@ -77,6 +79,7 @@ __all__ = [
     "loss_weights",
     "open_run",
     "predict",
+    "save_weights",
     "train",
 ]
 

@@ -69,20 +69,23 @@ def network_of(layers: Collection[str]) -> str | None:
     return next((ours for ours, (*_, telling) in NETWORKS.items() if telling in layers), None)
 
 
-def source(network: str, names: Iterable[str]) -> Source:
+def source(network: str, names: Iterable[str] | None = None) -> Source:
     """What keras.applications calls a network's variables.
 
     Args:
-        names: those in the file, ``"conv2d_7/kernel"``: the numbers are read off them.
+        names: those in the file, ``"conv2d_7/kernel"``: the numbers are read off them. They begin
+            at 0, as in a fresh session, if not given.
 
     Raises:
         ValueError: the file's numbers are not those of as many layers as the network has.
     """
     order, named, variant, _ = NETWORKS[network]
-    names = list(names)
     layers = in_order(order)
-    convolutions = _numbered("conv2d", names, len(layers))
-    norms = _numbered("batch_normalization", names, len(layers))
+    count = len(layers)
+    fresh = [f"{kind}_{n}/" for kind in ("conv2d", "batch_normalization") for n in range(count)]
+    names = fresh if names is None else list(names)
+    convolutions = _numbered("conv2d", names, count)
+    norms = _numbered("batch_normalization", names, count)
     places = {}
     for ours, convolution, norm in zip(layers, convolutions, norms, strict=True):
         places.update(_convolution(ours, convolution, norm))
