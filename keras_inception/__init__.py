@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from keras_inception.version import __version__
 
 if TYPE_CHECKING:
+    from keras_inception.conversion import Verification, convert_weights, verify_weights
+    from keras_inception.imagenet import decode_predictions, preprocess_input
     from keras_inception.models.application import loss_weights
     from keras_inception.models.describe import describe
     from keras_inception.models.endpoints import endpoints, features
@@ -29,6 +31,11 @@ if TYPE_CHECKING:
     from keras_inception.weights.writing import save_weights
 
 _HOMES = {
+    "Verification": "keras_inception.conversion",
+    "convert_weights": "keras_inception.conversion",
+    "verify_weights": "keras_inception.conversion",
+    "decode_predictions": "keras_inception.imagenet",
+    "preprocess_input": "keras_inception.imagenet",
     "Prediction": "keras_inception.prediction",
     "predict": "keras_inception.prediction",
     "Evaluation": "keras_inception.training.evaluate",
@@ -67,8 +74,11 @@ __all__ = [
     "Prediction",
     "Recipe",
     "Run",
+    "Verification",
     "WeightsError",
     "__version__",
+    "convert_weights",
+    "decode_predictions",
     "describe",
     "draw",
     "endpoints",
@@ -79,8 +89,10 @@ __all__ = [
     "loss_weights",
     "open_run",
     "predict",
+    "preprocess_input",
     "save_weights",
     "train",
+    "verify_weights",
 ]
 
 

@@ -16,6 +16,7 @@ from keras_inception.commands import (
     serve,
     train,
     versions,
+    weights,
 )
 from keras_inception.version import __version__
 
@@ -52,6 +53,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", dest="subcommand", required=True)
-    for command in (networks, train, evaluate, export, versions, serve, predict):
+    for command in (networks, train, evaluate, export, versions, serve, predict, weights):
         command.add(commands)
     return parser

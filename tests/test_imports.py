@@ -23,7 +23,7 @@ MAY_IMPORT = {
         "keras_inception.data",
         "keras_inception.models",
         "keras_inception.training",
-        "keras_inception.weights",
+        "keras_inception.conversion",
         "keras_inception.prediction",
         "inception_export",
         "inception_serving",
@@ -34,9 +34,14 @@ MAY_IMPORT = {
         "keras_inception.training",
         "inception_serving",
     },
+    # Published weights, their images and class names.
+    "keras_inception.imagenet": {"keras_inception.data", "keras_inception.weights"},
+    "keras_inception.conversion": {"keras_inception.models", "keras_inception.weights"},
     # The top: public names, loaded on first use, and the command.
     "keras_inception": {
         "keras_inception.commands",
+        "keras_inception.conversion",
+        "keras_inception.imagenet",
         "keras_inception.prediction",
         "keras_inception.models",
         "keras_inception.training",
@@ -104,7 +109,9 @@ def test_importing_a_package_loads_neither_keras_nor_tensorflow(package: str) ->
     )
 
 
-@pytest.mark.parametrize("command", ["", "train", "evaluate", "export", "serve", "predict"])
+@pytest.mark.parametrize(
+    "command", ["", "train", "evaluate", "export", "serve", "predict", "weights", "weights verify"]
+)
 def test_help_answers_at_once(command: str) -> None:
     arguments = [sys.executable, "-m", "keras_inception", *command.split(), "--help"]
     times = []

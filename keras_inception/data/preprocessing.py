@@ -66,6 +66,27 @@ class Preprocessing:
             )
 
 
+# How the images of published weights were made, where not by the defaults, which are Keras's.
+_NAMED: dict[str, dict[str, Any]] = {
+    "default": {},
+    "slim": {"resize": "stretch", "antialias": False},
+    "torchvision": {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)},
+    "tf-hub": {"mean": (0.0, 0.0, 0.0), "std": (255.0, 255.0, 255.0)},
+}
+
+
+def named(name: str, size: int) -> Preprocessing:
+    """A preprocessing by whose it is: ``"default"``, ``"slim"``, ``"torchvision"``, ``"tf-hub"``.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    if name not in _NAMED:
+        choices = ", ".join(map(repr, _NAMED))
+        raise ValueError(f"`name` must be one of {choices}. Received: name={name!r}")
+    return Preprocessing(size, **_NAMED[name])
+
+
 def decode(encoded: Tensor) -> Tensor:
     """Decode one image: string [] to uint8 [height, width, 3].
 
