@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
+import h11
 import uvicorn
 from google.protobuf import json_format
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -250,13 +251,33 @@ class RestServer:
 
 
 class _ImpatientProtocol(H11Protocol):
-    """Uvicorn's, but a connection that sends no request is closed as an idle one is."""
+    """Uvicorn's, but a connection that takes too long over a request's header is closed.
+
+    Uvicorn's own limit, for idle connections, ends with the first byte of a request.
+    """
+
+    _header_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self.timeout_keep_alive_task = self.loop.call_later(
-            self.timeout_keep_alive, self.timeout_keep_alive_handler
-        )
+        self._time_header()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._time_header()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+
+    def _time_header(self) -> None:
+        within_header = self.conn.their_state is h11.IDLE
+        if within_header and self._header_timer is None:
+            self._header_timer = self.loop.call_later(_IDLE_S, self.timeout_keep_alive_handler)
+        elif not within_header and self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
 
 
 async def _read(receive: _Receive, held: Reservation) -> bytes:

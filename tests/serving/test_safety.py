@@ -1,0 +1,353 @@
+"""Callers who mean no good, or know no better: each is answered or cut off, and harms nobody."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import socket
+import struct
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from inception_serving import ModelServer, errors
+from inception_serving.server import rest_api
+from inception_serving.server.budget import ByteBudget
+from inception_serving.server.image_size import count_pixels
+from tests.serving.caller import Caller, png
+from tests.serving.test_inference import classification
+
+PREDICT = "/v1/models/arithmetic:predict"
+X = {"x": np.array([1], np.float32)}
+
+
+def png_bomb(width: int, height: int) -> bytes:
+    """A PNG that inflates to width times height zeros."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    deflate = zlib.compressobj(9)
+    row = bytes(1 + width // 8 + 1)
+    data = b"".join(deflate.compress(row) for _ in range(height)) + deflate.flush()
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    )
+
+
+def encoded(kind: str, width: int, height: int, **options: Any) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), (200, 30, 30)).save(file, kind, **options)
+    return file.getvalue()
+
+
+class TestImageBombs:
+    TEXT = (
+        "Input image_bytes, element 1: an image of 400000000 pixels; this server decodes 67108864 "
+        "at most."
+    )
+
+    def test_over_grpc_and_rest(self, server: ModelServer, caller: Caller) -> None:
+        bomb = png_bomb(20_000, 20_000)
+        assert len(bomb) < 200_000
+
+        with pytest.raises(grpc.RpcError) as caught:
+            caller.predict({"image_bytes": [png(200, 0, 0), bomb]}, name="colours")
+        rows = [{"b64": base64.b64encode(data).decode()} for data in (png(200, 0, 0), bomb)]
+        url = f"{server.rest_address}/v1/models/colours:predict"
+        response = httpx.post(url, json={"instances": rows}, timeout=20)
+
+        assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert caught.value.details() == self.TEXT
+        assert (response.status_code, response.json()) == (400, {"error": self.TEXT})
+
+    def test_within_an_example(self, caller: Caller) -> None:
+        request = classification("scores_only")
+        feature = request.input.example_list.examples[0].features.feature
+        feature["image/encoded"].bytes_list.value.append(encoded("JPEG", 10_000, 8_000))
+
+        with pytest.raises(grpc.RpcError) as caught:
+            caller.predictions.Classify(request, timeout=20)
+
+        assert "an image of 80000000 pixels" in caught.value.details()
+
+    def test_the_limit_can_be_moved(self, base: Path) -> None:
+        image = encoded("PNG", 20, 10)
+        for limit, answered in ((199, False), (200, True), (0, True)):
+            with ModelServer(base / "colours", max_image_pixels=limit) as server:
+                caller = Caller(server.address)
+                with caller.channel:
+                    try:
+                        caller.predict({"image_bytes": [image]}, name="colours")
+                    except grpc.RpcError:
+                        assert not answered
+                    else:
+                        assert answered
+
+    @pytest.mark.parametrize(
+        ("kind", "options"),
+        [
+            ("PNG", {}),
+            ("BMP", {}),
+            ("GIF", {}),
+            ("JPEG", {}),
+            ("JPEG", {"progressive": True, "exif": b"Exif\0\0" + bytes(300)}),
+            ("WEBP", {}),
+            ("WEBP", {"lossless": True}),
+            ("WEBP", {"exif": b"Exif\0\0" + bytes(30)}),
+        ],
+    )
+    def test_sizes(self, kind: str, options: dict[str, Any]) -> None:
+        image = encoded(kind, 123, 45, **options)
+        example = tf.train.Example()
+        example.features.feature["image/encoded"].bytes_list.value.append(image)
+
+        assert count_pixels(image) == 123 * 45
+        if kind in ("PNG", "GIF", "JPEG"):
+            assert count_pixels(example.SerializeToString()) == 123 * 45
+
+    def test_the_frames_of_a_gif(self) -> None:
+        frames = [Image.new("RGB", (30, 20), (n, 0, 0)) for n in (0, 100, 200)]
+        file = io.BytesIO()
+        frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+
+        assert count_pixels(file.getvalue()) == 3 * 30 * 20
+
+    @given(st.sampled_from(["PNG", "BMP", "GIF", "JPEG", "WEBP"]), st.integers(0, 700), st.binary())
+    def test_what_is_cut_short(self, kind: str, length: int, more: bytes) -> None:
+        assert count_pixels(encoded(kind, 12, 34)[:length] + more) >= 0
+
+    def test_plain_text_is_none(self) -> None:
+        assert [count_pixels(text) for text in (b"", b"\n", b"BM", b"hello", b"\xff\xd8\xff")] == [
+            0
+        ] * 5
+
+
+class TestBudget:
+    @pytest.fixture
+    def small(self, base: Path) -> Iterator[ModelServer]:
+        with ModelServer(base / "arithmetic", rest_port=0, max_bytes_in_flight=100_000) as server:
+            yield server
+
+    def test_a_request_that_never_fits(self, small: ModelServer) -> None:
+        caller = Caller(small.address)
+        with caller.channel:
+            with pytest.raises(grpc.RpcError) as caught:
+                caller.predict({"x": np.zeros(50_000, np.float32)})
+            still = caller.predict(X).outputs["y"].float_val
+        url = f"{small.rest_address}{PREDICT}"
+        body = json.dumps({"instances": [0.0] * 50_000}).encode()
+        announced = httpx.post(url, content=body, timeout=20)
+
+        def pieces() -> Iterator[bytes]:
+            for start in range(0, len(body), 5_000):
+                yield body[start : start + 5_000]
+
+        try:
+            streamed = httpx.post(url, content=pieces(), timeout=20).status_code
+        except httpx.WriteError:  # cut off in the middle
+            streamed = 413
+        fits = httpx.post(url, json={"instances": [1]}, timeout=20)
+
+        assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert list(still) == [2.5]
+        assert announced.status_code == streamed == 413
+        assert announced.json() == {
+            "error": "The request is larger than the 100000 bytes that this server takes."
+        }
+        assert fits.json() == {"predictions": [2.5]}
+
+    def test_others_hold_it(self, small: ModelServer) -> None:
+        """UNAVAILABLE, over both, until they have finished."""
+        caller = Caller(small.address)
+        large = {"x": np.zeros(15_000, np.float32)}
+        body = {"signature_name": "slow", "inputs": 1.5, "ignored": "s" * 60_000}
+        with caller.channel, ThreadPoolExecutor(1) as pool:
+            held = pool.submit(httpx.post, f"{small.rest_address}{PREDICT}", json=body, timeout=20)
+            time.sleep(0.5)
+            with pytest.raises(grpc.RpcError) as caught:
+                caller.predict(large)
+            other = {"instances": [0.0] * 12_000}
+            rest = httpx.post(f"{small.rest_address}{PREDICT}", json=other, timeout=20)
+            small_one = caller.predict(X).outputs["y"].float_val
+            assert held.result(20).status_code == 200
+            caller.predict(large)
+
+        assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+        assert "try again later" in caught.value.details()
+        assert rest.status_code == 503
+        assert list(small_one) == [2.5]
+
+    def test_it_adds_up(self) -> None:
+        budget = ByteBudget(10)
+        with budget.reserve(4) as first:
+            first.grow(3)
+            with pytest.raises(errors.UnavailableError):
+                budget.reserve(4)
+            with pytest.raises(errors.ResourceExhaustedError):
+                budget.reserve(11)
+        budget.reserve(10).release()
+        budget.reserve(10).release()
+
+
+class TestSlowAndSilent:
+    def test_connections_that_send_nothing(
+        self, base: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """No header, half a header, half a body: each is closed, or answered and closed."""
+        monkeypatch.setattr(rest_api, "_IDLE_S", 0.5)
+        head = f"POST {PREDICT} HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n".encode()
+        with ModelServer(base / "arithmetic", rest_port=0) as server:
+            answers = []
+            for sent in (b"", head[:20], head, head + b'{"inst'):
+                with socket.create_connection(("127.0.0.1", server.rest_port)) as client:
+                    client.settimeout(10)
+                    client.sendall(sent)
+                    received = b""
+                    while data := client.recv(65536):
+                        received += data
+                    answers.append(received.partition(b"\r\n")[0])
+
+        assert answers == [b"", b"", *[b"HTTP/1.1 504 Gateway Timeout"] * 2]
+
+    def test_calls_that_never_send_their_message(self, server: ModelServer, caller: Caller) -> None:
+        """More of them than there are threads for work."""
+        done = threading.Event()
+
+        def nothing() -> Iterator[bytes]:
+            done.wait(20)
+            yield b""
+
+        channels = [grpc.insecure_channel(server.address) for _ in range(40)]
+        calls = [
+            channel.stream_unary("/tensorflow.serving.PredictionService/Predict").future(nothing())
+            for channel in channels
+        ]
+        try:
+            time.sleep(0.3)
+            started = time.monotonic()
+            for _ in range(5):
+                caller.predict(X)
+            took = time.monotonic() - started
+        finally:
+            done.set()
+            for call in calls:
+                call.cancel()
+            for channel in channels:
+                channel.close()
+
+        assert took < 5
+
+    def test_connections_of_another_protocol(self, server: ModelServer, caller: Caller) -> None:
+        clients = []
+        for data in (
+            b"",
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"\0" * 99,
+        ):
+            client = socket.create_connection(("127.0.0.1", server.port))
+            client.sendall(data)
+            clients.append(client)
+
+        assert list(caller.predict(X).outputs["y"].float_val) == [2.5]
+        for client in clients:
+            client.close()
+
+
+class TestBadRequests:
+    def test_bytes_that_are_no_message(self, caller: Caller) -> None:
+        call = caller.channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+
+        with pytest.raises(grpc.RpcError) as caught:
+            call(b"\xff\xff\xff", timeout=20)
+
+        assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert caught.value.details().startswith("The request does not parse: ")
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            "[" * 1_000_000,
+            '{"instances": ' + "[" * 200_000 + "]" * 200_000 + "}",
+            '{"a":' * 200_000,
+            '{"instances": [' + "9" * 100_000 + "]}",
+        ],
+        ids=["open", "deep", "objects", "long integer"],
+    )
+    def test_json_that_is_hard_to_read(self, server: ModelServer, body: str) -> None:
+        started = time.monotonic()
+        response = httpx.post(f"{server.rest_address}{PREDICT}", content=body, timeout=20)
+
+        assert response.status_code == 400
+        assert set(response.json()) == {"error"}
+        assert time.monotonic() - started < 5
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/v1/models/..%2F..%2Fetc%2Fpasswd",
+            "/v1/models/%2e%2e/versions/1",
+            "/v1/models/a%00b",
+            "/v1/models/%ff%fe",
+            "/v1/models/" + "a" * 20_000,
+            "/v1/models/a/versions/" + "9" * 20_000,
+            "/v1/../v1/models/arithmetic/../../etc",
+            "/v1/models/arithmetic;x=1",
+            "//v1/models/arithmetic",
+        ],
+    )
+    def test_path_tricks(self, server: ModelServer, path: str) -> None:
+        """A name is looked up among the models, and is never a path."""
+        request = f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode()
+        with socket.create_connection(("127.0.0.1", server.rest_port)) as client:
+            client.sendall(request)
+            client.settimeout(10)
+            received = b""
+            while data := client.recv(65536):
+                received += data
+
+        assert received.split(b" ")[1] in (b"400", b"404")
+        assert b"root:" not in received
+
+    def test_a_flood_leaves_good_clients_their_time(
+        self, server: ModelServer, caller: Caller
+    ) -> None:
+        done = threading.Event()
+        url = f"{server.rest_address}{PREDICT}"
+
+        def flood() -> int:
+            count = 0
+            with httpx.Client(timeout=20) as http:
+                while not done.is_set():
+                    assert http.post(url, content=b'{"instances": [[1], 2]}').status_code == 400
+                    count += 1
+            return count
+
+        with ThreadPoolExecutor(4) as pool:
+            floods = [pool.submit(flood) for _ in range(4)]
+            times = []
+            for _ in range(50):
+                started = time.monotonic()
+                caller.predict(X)
+                times.append(time.monotonic() - started)
+            done.set()
+            assert sum(one.result(20) for one in floods) > 0
+
+        assert sorted(times)[25] < 1
