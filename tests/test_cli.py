@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from keras_inception.cli import main
 
@@ -153,6 +154,18 @@ def test_predict_writes_csv_a_table_and_a_picture(
     assert main(["predict", str(photos), "--with", str(run.path), "--figure", str(figure)]) == 0
     assert re.search(r"dawn +[01]\.\d{3}", capsys.readouterr().out)
     assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_webp_is_read_everywhere(
+    run, models: Path, server: str, photos: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    image = tmp_path / "photo.webp"
+    with Image.open(photos / "dawn" / "00.jpg") as photo:
+        photo.save(image)
+    for using in (run.path, models / "photos", f"{server}/photos"):
+        assert main(["predict", str(image), "--with", str(using), "--format", "json"]) == 0
+        assert json.loads(capsys.readouterr().out)[0]["labels"][0] == "dawn"
 
 
 def test_an_image_the_decoder_refuses_is_named_and_the_others_predicted(

@@ -172,7 +172,7 @@ class Client:
         """Classify images.
 
         Args:
-            images: a path, the bytes of a JPEG, PNG, GIF or BMP file, a PIL image or a uint8
+            images: a path, the bytes of a JPEG, PNG, GIF, BMP or WebP file, a PIL image or a uint8
                 array [height, width, 3]; or a list of these, or an array
                 [batch, height, width, 3]. Pixels travel as PNG, so nothing is lost.
             signature: one that takes encoded images, string [batch], and gives `classes`,

@@ -16,7 +16,7 @@ from inception_serving.errors import ImageError
 # A file, a file's content, a PIL image (any object with its `save`), or pixels.
 Image = Any
 
-_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM")
+_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"RIFF")
 
 
 def is_one(images: Any) -> bool:
@@ -31,7 +31,7 @@ def encode(image: Image) -> bytes:
     """An image as a file's content: as it is where it is encoded already, else as PNG.
 
     Args:
-        image: a path (`str` or `Path`), the bytes of a JPEG, PNG, GIF or BMP file, a PIL image,
+        image: a path (`str` or `Path`), the bytes of a JPEG, PNG, GIF, BMP or WebP file, a PIL image,
             or a uint8 array [height, width], [height, width, 1], [height, width, 3] or
             [height, width, 4], of which the alpha channel is dropped.
 
@@ -44,7 +44,7 @@ def encode(image: Image) -> bytes:
         data = bytes(image)
         if not data.startswith(_STARTS):
             raise ImageError(
-                f"Expected the bytes of a JPEG, PNG, GIF or BMP file: received {len(data)} bytes "
+                f"Expected the bytes of a JPEG, PNG, GIF, BMP or WebP file: received {len(data)} bytes "
                 f"that begin with {data[:8]!r}."
             )
         return data
@@ -96,7 +96,7 @@ def _read(path: Path) -> bytes:
         raise ImageError(f"{str(path)!r} is not a file's name: {error}.") from error
     if not data.startswith(_STARTS):
         what = f"it begins with {data[:8]!r}" if data else "it is empty"
-        raise ImageError(f"{path} is not a JPEG, PNG, GIF or BMP image: {what}.")
+        raise ImageError(f"{path} is not a JPEG, PNG, GIF, BMP or WebP image: {what}.")
     return data
 
 

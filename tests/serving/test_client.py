@@ -138,14 +138,14 @@ class TestBadImages:
         with pytest.raises(ImageError) as caught:
             colours.predict(file)
 
-        assert str(caught.value) == f"{file} is not a JPEG, PNG, GIF or BMP image: {what}."
+        assert str(caught.value) == f"{file} is not a JPEG, PNG, GIF, BMP or WebP image: {what}."
 
     @pytest.mark.parametrize(
         ("image", "text"),
         [
             (
                 b"<html>",
-                "Expected the bytes of a JPEG, PNG, GIF or BMP file: received 6 bytes that begin "
+                "Expected the bytes of a JPEG, PNG, GIF, BMP or WebP file: received 6 bytes that begin "
                 "with b'<html>'.",
             ),
             (
