@@ -15,7 +15,7 @@ from inception_serving.server.inference import classify, count_examples, infer_a
 from inception_serving.server.metrics import Metrics
 from inception_serving.server.predict import DEFAULT_SIGNATURE, predict
 from inception_serving.server.saved_model import Model
-from inception_serving.server.servables import Servables
+from inception_serving.server.servables import Servables, VersionInfo
 from inception_serving.tensors import Tensor
 
 
@@ -169,6 +169,10 @@ class Core:
     def models(self) -> list[str]:
         """The models seen so far."""
         return self._servables.names()
+
+    def describe(self, name: str) -> list[VersionInfo]:
+        """Every version of a model seen so far, newest first."""
+        return self._servables.describe(name)
 
     @contextmanager
     def _find(self, spec: Any) -> Iterator[tuple[int, Model]]:

@@ -75,6 +75,7 @@ class ModelServer:
         grpc_threads: int | None = None,
         rest_threads: int | None = None,
         rest_timeout_s: float = 30.0,
+        page: bool = True,
         cors: bool = False,
         metrics_path: str | None = None,
         max_bytes_in_flight: int | None = None,
@@ -121,6 +122,7 @@ class ModelServer:
                 with batching, all of them, since most wait for their batch.
             rest_threads: the same for REST.
             rest_timeout_s: how long a REST request may take.
+            page: show people a page at the root of the REST port.
             cors: let web pages of other origins call the REST API.
             metrics_path: where REST shows Prometheus's metrics; None for nowhere.
             max_bytes_in_flight: what all requests in flight may hold, and so the largest request;
@@ -192,6 +194,7 @@ class ModelServer:
                 cors=cors,
                 metrics=self.metrics,
                 metrics_path=metrics_path,
+                show_page=page,
             )
         self._port: int | None = None
         self._rest_port: int | None = None
@@ -291,7 +294,7 @@ class ModelServer:
                 ) from error
         self._grpc.start()
         if self._rest is not None and listener is not None:
-            self._rest.start(listener)
+            self._rest.start(listener, grpc_address=self.address)
 
     def _load(self, config: ModelConfig, path: Path) -> Model:
         if config.platform != PLATFORM:

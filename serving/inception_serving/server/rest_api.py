@@ -21,7 +21,7 @@ from google.protobuf import json_format
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from inception_serving import errors, messages
-from inception_serving.server import json_values, rest_examples, rest_json
+from inception_serving.server import json_values, page, rest_examples, rest_json
 from inception_serving.server.budget import ByteBudget, Reservation
 from inception_serving.server.core import Call, Core
 from inception_serving.server.metrics import Metrics
@@ -77,6 +77,7 @@ class RestServer:
         cors: bool,
         metrics: Metrics,
         metrics_path: str | None,
+        show_page: bool,
     ) -> None:
         """Nothing listens before `start`.
 
@@ -86,6 +87,7 @@ class RestServer:
             budget: what the requests in flight may hold.
             cors: let pages of other origins call the API.
             metrics_path: where Prometheus finds `metrics`; None for nowhere.
+            show_page: show people a page at `/`.
         """
         self._core = core
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rest")
@@ -94,6 +96,8 @@ class RestServer:
         self._cors = cors
         self._metrics = metrics
         self._metrics_path = metrics_path
+        self._show_page = show_page
+        self._grpc_address = ""
         config = uvicorn.Config(
             self._serve,
             interface="asgi3",
@@ -112,8 +116,13 @@ class RestServer:
         self._server = uvicorn.Server(config)
         self._thread: threading.Thread | None = None
 
-    def start(self, listener: socket.socket) -> None:
-        """Serve on a bound socket, which is closed at the end."""
+    def start(self, listener: socket.socket, *, grpc_address: str) -> None:
+        """Serve on a bound socket, which is closed at the end.
+
+        Args:
+            grpc_address: where the page says that gRPC answers.
+        """
+        self._grpc_address = grpc_address
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [listener]}, name="rest", daemon=True
         )
@@ -159,6 +168,10 @@ class RestServer:
         method = scope["method"]
         if path == self._metrics_path:
             return Response(200, self._metrics.text().encode(), "text/plain")
+        if self._show_page and method in ("GET", "HEAD") and path == "/":
+            return Response(200, page.html(), "text/html; charset=utf-8", page.SECURITY)
+        if self._show_page and method in ("GET", "HEAD") and path == "/models.json":
+            return Response(200, page.models_json(self._core, self._grpc_address))
         if not path.lower().startswith("/v1/"):
             return _response(404, {"error": f"Not Found: {path} is not below /v1/"})
         if method == "OPTIONS" and self._cors:

@@ -14,7 +14,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from inception_serving import errors
 from inception_serving.server.saved_model import Model
@@ -48,6 +50,17 @@ class Version:
 
     def __str__(self) -> str:
         return f"{self.name} version {self.number}"
+
+
+@dataclass(frozen=True)
+class VersionInfo:
+    """What there is to say of a version; its signatures are empty where it does not answer."""
+
+    number: int
+    state: State
+    error: errors.StatusError | None
+    labels: Sequence[str]
+    signatures: Mapping[str, Any]
 
 
 class Servables:
@@ -133,6 +146,22 @@ class Servables:
             versions = self._versions.get(name, {}).values()
             found = [(version.number, version.state, version.error) for version in versions]
         return sorted(found, key=lambda entry: -entry[0])
+
+    def describe(self, name: str) -> list[VersionInfo]:
+        """Every version of a model seen so far, newest first, with what it offers."""
+        labels = self._labels.get(name, {})
+        with self._lock:
+            found = [
+                VersionInfo(
+                    version.number,
+                    version.state,
+                    version.error,
+                    sorted(label for label in labels if labels[label] == version.number),
+                    version.model.signatures if version.model else {},
+                )
+                for version in self._versions.get(name, {}).values()
+            ]
+        return sorted(found, key=lambda entry: -entry.number)
 
     def knows(self, name: str) -> bool:
         """Whether there is, or was, a model of this name."""

@@ -1,0 +1,128 @@
+"""A headless Chromium, driven over a pipe with the DevTools protocol; no driver is needed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+_OPTIONS = (
+    "--headless=new --no-sandbox --disable-gpu --no-first-run --disable-dev-shm-usage "
+    "--remote-debugging-pipe --window-size=1000,1100 about:blank"
+)
+
+
+class Page:
+    """One tab."""
+
+    def __init__(self, to: BinaryIO, answers: BinaryIO) -> None:
+        self._to = to
+        self._answers = answers
+        self._buffer = b""
+        self._number = 0
+        self._session: str | None = None
+        self.requested: list[str] = []  # every address the page asked for
+        self.errors: list[str] = []  # what went wrong in its script
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
+        for domain in ("Page", "Runtime", "Network", "DOM"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **parameters: Any) -> Any:
+        self._number += 1
+        message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        self._to.write(json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._read()
+            if answer.get("id") == self._number:
+                assert "error" not in answer, answer
+                return answer["result"]
+            self._notice(answer)
+
+    def open(self, url: str) -> None:
+        self.call("Page.navigate", url=url)
+
+    def evaluate(self, expression: str) -> Any:
+        result = self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
+
+    def wait_for(self, expression: str, timeout_s: float = 30) -> Any:
+        end = time.monotonic() + timeout_s
+        while not (value := self.evaluate(expression)):
+            assert time.monotonic() < end, f"{expression} did not come true: {self.errors}"
+            time.sleep(0.05)
+        return value
+
+    def press(self, key: str, code: int) -> None:
+        for kind in ("keyDown", "keyUp"):
+            self.call(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=key,
+                code=key,
+                windowsVirtualKeyCode=code,
+                text="\r" if key == "Enter" and kind == "keyDown" else "",
+            )
+
+    def choose_file(self, selector: str, file: Path) -> None:
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file)])
+
+    def screenshot(self, file: Path) -> None:
+        file.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
+
+    def _read(self) -> Any:
+        while b"\0" not in self._buffer:
+            data = self._answers.read1(1 << 16)
+            assert data, "the browser has gone"
+            self._buffer += data
+        message, _, self._buffer = self._buffer.partition(b"\0")
+        return json.loads(message)
+
+    def _notice(self, event: Any) -> None:
+        if event.get("method") == "Network.requestWillBeSent":
+            self.requested.append(event["params"]["request"]["url"])
+        elif event.get("method") == "Runtime.exceptionThrown":
+            self.errors.append(str(event["params"]["exceptionDetails"]))
+
+
+@contextmanager
+def browsing(profile: Path) -> Iterator[Page]:
+    """A tab of a browser of its own, which keeps its profile in a folder."""
+    to_read, to_write = os.pipe()
+    from_read, from_write = os.pipe()
+
+    def connect() -> None:
+        os.dup2(to_read, 3)  # Chromium reads from 3 and writes to 4
+        os.dup2(from_write, 4)
+
+    process = subprocess.Popen(
+        [str(CHROMIUM), f"--user-data-dir={profile}", *_OPTIONS.split()],
+        preexec_fn=connect,
+        pass_fds=[3, 4],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(to_read)
+    os.close(from_write)
+    with os.fdopen(to_write, "wb", buffering=0) as to, os.fdopen(from_read, "rb") as answers:
+        try:
+            yield Page(to, answers)
+        finally:
+            process.kill()
+            process.wait()
