@@ -31,8 +31,8 @@ def encode(image: Image) -> bytes:
     """An image as a file's content: as it is where it is encoded already, else as PNG.
 
     Args:
-        image: a path (`str` or `Path`), the bytes of a JPEG, PNG, GIF, BMP or WebP file, a PIL image,
-            or a uint8 array [height, width], [height, width, 1], [height, width, 3] or
+        image: a path (`str` or `Path`), the bytes of a JPEG, PNG, GIF, BMP or WebP file, a PIL
+            image, or a uint8 array [height, width], [height, width, 1], [height, width, 3] or
             [height, width, 4], of which the alpha channel is dropped.
 
     Raises:
@@ -44,8 +44,8 @@ def encode(image: Image) -> bytes:
         data = bytes(image)
         if not data.startswith(_STARTS):
             raise ImageError(
-                f"Expected the bytes of a JPEG, PNG, GIF, BMP or WebP file: received {len(data)} bytes "
-                f"that begin with {data[:8]!r}."
+                "Expected the bytes of a JPEG, PNG, GIF, BMP or WebP file: received"
+                f" {len(data)} bytes that begin with {data[:8]!r}."
             )
         return data
     if isinstance(image, np.ndarray):
