@@ -28,6 +28,7 @@ class Page:
         self._answers = answers
         self._buffer = b""
         self._number = 0
+        self._loaded = False
         self._session: str | None = None
         self.requested: list[str] = []  # every address the page asked for
         self.errors: list[str] = []  # what went wrong in its script
@@ -51,7 +52,10 @@ class Page:
             self._notice(answer)
 
     def open(self, url: str) -> None:
+        self._loaded = False
         self.call("Page.navigate", url=url)
+        while not self._loaded:  # a script that ran before would run in the page before
+            self._notice(self._read())
 
     def evaluate(self, expression: str) -> Any:
         result = self.call(
@@ -97,6 +101,8 @@ class Page:
     def _notice(self, event: Any) -> None:
         if event.get("method") == "Network.requestWillBeSent":
             self.requested.append(event["params"]["request"]["url"])
+        elif event.get("method") == "Page.loadEventFired":
+            self._loaded = True
         elif event.get("method") == "Runtime.exceptionThrown":
             self.errors.append(str(event["params"]["exceptionDetails"]))
 
