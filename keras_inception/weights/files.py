@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
@@ -106,6 +107,8 @@ def _find(path: Path) -> Path:
             return path / "model.keras"
         else:
             raise ValueError(f"{path} is a folder without a TensorFlow checkpoint or model.keras.")
+    if re.search(r"\.data-\d+-of-\d+$", path.name):  # the other half of a checkpoint
+        path = path.with_suffix("")
     index = Path(f"{path}.index")
     if not path.is_file() and index.is_file():
         return index

@@ -22,7 +22,7 @@ import torch
 from tf_slim.nets import inception
 
 import keras_inception
-from keras_inception import load_weights
+from keras_inception import load_weights, save_weights
 from tests.parity import no_torchvision
 from tests.parity.weights import TOLERANCE, assert_same, difference, images, predict
 from tests.weights.checkpoints import random_values
@@ -220,3 +220,57 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path):
     with pytest.raises(ValueError, match="is no state dict"):
         keras_inception.InceptionV3(weights=tmp_path / "evil.pth")
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "variant"),
+    [
+        ("inception_v3", "InceptionV3", "torchvision"),
+        ("inception_v4", "InceptionV4", "released"),
+        ("inception_resnet_v2", "InceptionResNetV2", "released"),
+    ],
+)
+def test_timm_reads_what_we_write(name, title, variant, tmp_path):
+    ours = getattr(keras_inception, title)(variant=variant, classifier_activation=None)
+    _fill(ours)
+    save_weights(ours, tmp_path / "model.safetensors")
+    theirs = timm.create_model(name).eval()
+    theirs.load_state_dict(safetensors.torch.load_file(tmp_path / "model.safetensors"))
+    x = images(299)
+    with torch.no_grad():
+        logits = theirs(torch.from_numpy(x.transpose(0, 3, 1, 2))).numpy()
+    found = difference(predict(ours, x), logits)
+    print(f"\ntimm {name} from our file: {found:.2e}", end="")
+    assert found < TOLERANCE
+
+
+@pytest.mark.parametrize("network", SLIM)
+def test_slim_reads_what_we_write(network, tmp_path):
+    arguments = {"aux": True} if network == "inception_v3" else {"variant": "slim"}
+    build = getattr(keras_inception, SLIM[network])
+    ours = build(classes=1001, classifier_activation=None, **arguments)
+    _fill(ours)
+    save_weights(ours, tmp_path / "model.ckpt")
+    x = images(ours.input.shape[1])
+    graph = tf.Graph()
+    with graph.as_default(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        placeholder = v1.placeholder(tf.float32, x.shape)
+        with tf_slim.arg_scope(getattr(inception, f"{network}_arg_scope")()):
+            _, points = getattr(inception, network)(
+                placeholder, num_classes=1001, is_training=False
+            )
+        with v1.Session(graph=graph) as session:
+            v1.train.Saver().restore(session, str(tmp_path / "model.ckpt"))
+            logits = session.run(points["Logits"], {placeholder: x})
+    found = difference(predict(ours, x), logits)
+    print(f"\ntf-slim {network} from our file: {found:.2e}", end="")
+    assert found < TOLERANCE
+
+
+def _fill(model: keras.Model) -> None:
+    for layer in model.layers:
+        seed = zlib.crc32(layer.name.encode())
+        values = random_values({weight.name: weight.shape for weight in layer.weights}, seed)
+        for weight in layer.weights:
+            weight.assign(values[weight.name])

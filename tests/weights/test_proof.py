@@ -14,8 +14,7 @@ from keras_inception.models.catalogue import find
 from keras_inception.weights import proof
 from keras_inception.weights.names import Source
 
-QUICK = [("slim", "inception_v1"), ("keras", "inception_v3")]
-SLOW = [key for key in proof.PROVED if key not in QUICK]
+SLOW = [key for key in proof.PROVED if key != ("slim", "inception_v1")]
 
 
 def build(name: str, network: str) -> keras.Model:
@@ -49,14 +48,13 @@ def assert_proved(name: str, network: str, swaps: int) -> None:
             assert proof.difference(model, wrong, network) > proof.TOLERANCE, wrong
 
 
-@pytest.mark.parametrize(("name", "network"), QUICK)
-def test_proved_and_any_two_exchanged_are_seen(name: str, network: str) -> None:
-    assert_proved(name, network, swaps=1)
+def test_proved_and_any_two_exchanged_are_seen() -> None:
+    assert_proved("slim", "inception_v1", swaps=2)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "network"), SLOW)
-def test_all_proved(name: str, network: str) -> None:
+def test_all_others_too(name: str, network: str) -> None:
     assert_proved(name, network, swaps=3)
 
 

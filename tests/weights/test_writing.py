@@ -43,7 +43,6 @@ def assert_round_trip(title: str, file: str, tmp_path: Path, **arguments: Any) -
         ("InceptionV2", "x.weights.h5", {"variant": "slim"}),
         ("InceptionV3", "slim", {"aux": True}),
         ("InceptionV3", "x.safetensors", {"aux": True}),
-        ("InceptionV4", "x.safetensors", {}),
     ],
 )
 def test_round_trip(title: str, file: str, arguments: dict[str, Any], tmp_path: Path) -> None:

@@ -1,0 +1,98 @@
+"""keras.applications's files: as it writes them today, and as it published them in 2017."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+import keras_inception
+from keras_inception import WeightsError
+from tests.weights.checkpoints import random_values
+
+SIDE = 107
+IMAGES = np.random.default_rng(0).uniform(-1, 1, (2, SIDE, SIDE, 3)).astype("f4")
+
+
+def filled(title: str, **arguments: object) -> keras.Model:
+    """Theirs, with a random value in every variable."""
+    build = getattr(keras.applications, title)
+    model = build(
+        weights=None, input_shape=(SIDE, SIDE, 3), classifier_activation=None, **arguments
+    )
+    for weight in model.weights:
+        seed = zlib.crc32(weight.path.encode())
+        weight.assign(random_values({weight.name: weight.shape}, seed)[weight.name])
+    return model
+
+
+def write_as_published(path: Path, model: keras.Model) -> None:
+    """As Keras 2 wrote it: numbers from 1, ``conv2d_1/kernel:0``, names as bytes."""
+
+    def renumbered(name: str) -> str:
+        kind, _, number = name.rpartition("_")
+        if name in ("conv2d", "batch_normalization"):
+            return f"{name}_1"
+        if kind in ("conv2d", "batch_normalization"):
+            return f"{kind}_{int(number) + 1}"
+        return name
+
+    with h5py.File(path, "w") as file:
+        layers = [renumbered(layer.name) for layer in model.layers]
+        file.attrs["layer_names"] = [name.encode() for name in layers]
+        for layer, name in zip(model.layers, layers, strict=True):
+            group = file.create_group(name)
+            names = [f"{name}/{weight.name}:0" for weight in layer.weights]
+            group.attrs["weight_names"] = [each.encode() for each in names]
+            for each, weight in zip(names, layer.weights, strict=True):
+                group.create_dataset(each, data=np.asarray(weight))
+
+
+def assert_same(ours: keras.Model, theirs: keras.Model) -> None:
+    expected = np.asarray(theirs(IMAGES, training=False))
+    found = np.asarray(ours(IMAGES, training=False))
+    assert np.abs(expected[0] - expected[1]).max() > 0.01 * expected.std()
+    np.testing.assert_allclose(found, expected, atol=1e-3 * expected.std())
+
+
+@pytest.mark.parametrize(
+    "title", ["InceptionV3", pytest.param("InceptionResNetV2", marks=pytest.mark.slow)]
+)
+def test_every_form(title: str, tmp_path: Path) -> None:
+    keras.backend.clear_session()
+    build = getattr(keras_inception, title)
+    theirs = filled(title)
+    write_as_published(tmp_path / "published.h5", theirs)
+    again = filled(title)  # its layers are numbered on from there
+    assert {layer.name for layer in again.layers} != {layer.name for layer in theirs.layers}
+    again.save_weights(tmp_path / "second.weights.h5")
+    for file, source in (
+        ("published.h5", theirs),
+        ("second.weights.h5", again),
+    ):
+        ours = build(
+            weights=tmp_path / file, input_shape=(SIDE, SIDE, 3), classifier_activation=None
+        )
+        assert_same(ours, source)
+
+
+def test_without_its_top(tmp_path: Path) -> None:
+    theirs = filled("InceptionV3", include_top=False, pooling="avg")
+    theirs.save_weights(tmp_path / "notop.weights.h5")
+    ours = keras_inception.InceptionV3(
+        weights=tmp_path / "notop.weights.h5",
+        include_top=False,
+        pooling="avg",
+        input_shape=(SIDE, SIDE, 3),
+    )
+    assert_same(ours, theirs)
+    with pytest.raises(
+        WeightsError, match=r"Missing: logits/kernel \(predictions/kernel\), logits/"
+    ):
+        keras_inception.InceptionV3(weights=tmp_path / "notop.weights.h5")
+    with pytest.raises(ValueError, match=r"holds inception_v3. Needed: inception_resnet_v2"):
+        keras_inception.InceptionResNetV2(weights=tmp_path / "notop.weights.h5")
