@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from inception_serving.async_client import AsyncClient
     from inception_serving.client import Classification, Client
     from inception_serving.errors import (
         ImageError,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from inception_serving.server import ModelServer, serve
 
 __all__ = [
+    "AsyncClient",
     "Classification",
     "Client",
     "ImageError",
@@ -37,6 +39,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "AsyncClient": "async_client",
     "Classification": "client",
     "Client": "client",
     "ModelServer": "server",

@@ -145,8 +145,8 @@ class TestBadImages:
         [
             (
                 b"<html>",
-                "Expected the bytes of a JPEG, PNG, GIF, BMP or WebP file: received 6 bytes that begin "
-                "with b'<html>'.",
+                "Expected the bytes of a JPEG, PNG, GIF, BMP or WebP file: received 6 bytes that "
+                "begin with b'<html>'.",
             ),
             (
                 np.zeros([8, 8, 3], np.float32),
