@@ -16,7 +16,11 @@ MAY_IMPORT = {
     "keras_inception.data": set(),
     "keras_inception.weights": set(),
     "keras_inception.models": {"keras_inception.weights"},
-    "keras_inception.training": {"keras_inception.data", "keras_inception.models"},
+    "keras_inception.training": {
+        "keras_inception.data",
+        "keras_inception.imagenet",
+        "keras_inception.models",
+    },
     "inception_serving": set(),
     "inception_export": {"keras_inception.data", "keras_inception.training"},
     "keras_inception.commands": {

@@ -133,11 +133,10 @@ def run_in_a_process(
 def _sources() -> list[str]:
     """Where this package and the one that it imports are, for a process of any environment."""
     import inception_export
-    import keras_inception
+    from keras_inception import data
 
-    return [
-        str(Path(package.__path__[0]).parent) for package in (inception_export, keras_inception)
-    ]
+    roots = (Path(inception_export.__path__[0]).parent, Path(data.__path__[0]).parents[1])
+    return [str(root) for root in roots]
 
 
 def _examples(images: Sequence[bytes]) -> list[bytes]:

@@ -76,6 +76,18 @@ class Recipe:
         0.99, "of the moving statistics, 0 to below 1; lower it when an epoch has few steps"
     )
 
+    # Where it starts from
+    weights: str | None = _setting(
+        None,
+        "start from these: imagenet, imagenet:SOURCE/NAME, or a file or run; else from random ones",
+    )
+    trainable_from: str | None = _setting(
+        None, "freeze every layer before this end point, such as mixed_6a; none if not given"
+    )
+    freeze_batch_norm: bool = _setting(
+        False, "leave batch norm as the weights have it; what fine-tuning on few images needs"
+    )
+
     # The images
     crop: float = _setting(0.875, "fraction of the shorter side kept when evaluating, 0 to 1")
     augment_crop_area: float = _setting(
@@ -147,6 +159,16 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     # Inception v3 from scratch, in the manner of today's published trainings of it.
     "default": Recipe(augment_crop_area=0.08, augment_flip=True),
+    # From published weights, downloaded once, to one's own classes: a new classifier, batch norm
+    # as it was, the rest trained gently.
+    "finetune": Recipe(
+        weights="imagenet",
+        freeze_batch_norm=True,
+        augment_crop_area=0.35,
+        augment_flip=True,
+        epochs=15,
+        learning_rate=0.005,
+    ),
     # A first look at one's own photos on a laptop's CPU: a quarter of GoogLeNet's width at 96
     # pixels; about 2 minutes for 500 photos on 2 cores.
     "quick": Recipe(

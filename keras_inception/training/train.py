@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,12 +28,14 @@ from keras_inception.data.sources import (
     split,
     without,
 )
+from keras_inception.imagenet import preprocessing_of
 from keras_inception.models.application import loss_weights
 from keras_inception.models.catalogue import find
+from keras_inception.models.endpoints import endpoints
 from keras_inception.training.checkpoint import Checkpoints, restore_best, restore_last
 from keras_inception.training.fused import fuse_batch_norm
 from keras_inception.training.optimizers import make_optimizer
-from keras_inception.training.recipe import Recipe
+from keras_inception.training.recipe import Recipe, RecipeError
 from keras_inception.training.report import draw_curves
 from keras_inception.training.run import Run, RunError, create_run, open_run
 
@@ -95,7 +98,7 @@ def train(
         keras.utils.set_random_seed(recipe.seed)
         model = build(recipe, len(training.labels))
         fuse_batch_norm(model)
-        how = Preprocessing(size=model.input_shape[1], crop=recipe.crop)
+        how = _preprocessing(recipe, model.input_shape[1])
         steps = len(training) // batch_size
         _compile(model, recipe, steps)
         say(f"{model.name}, {how.size} x {how.size} pixels, {model.count_params():,} parameters")
@@ -139,7 +142,7 @@ def build(recipe: Recipe, classes: int) -> keras.Model:
     """
     builder = find(recipe.model).builder()
     shape = None if recipe.image_size is None else (recipe.image_size, recipe.image_size, 3)
-    return builder(
+    model = builder(
         classes=classes,
         input_shape=shape,
         aux=recipe.aux,
@@ -148,7 +151,39 @@ def build(recipe: Recipe, classes: int) -> keras.Model:
         stem=recipe.stem,
         variant=recipe.variant,
         momentum=recipe.batch_norm_momentum,
+        weights=recipe.weights,
     )
+    _freeze(model, recipe)
+    return model
+
+
+def _freeze(model: keras.Model, recipe: Recipe) -> None:
+    """Freeze what the recipe says: layers before an end point, batch norm."""
+    if recipe.trainable_from is not None:
+        first = recipe.trainable_from
+        choices = list(endpoints(model))
+        if first not in choices:
+            raise RecipeError(
+                f"`trainable_from` must be an end point of {model.name}: {', '.join(choices)}."
+                f" Received: trainable_from={first!r}"
+            )
+        up_to = keras.Model(model.input, endpoints(model)[first])
+        for layer in up_to.layers:
+            if not layer.name.startswith(first):
+                layer.trainable = False
+    if recipe.freeze_batch_norm:
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
+
+
+def _preprocessing(recipe: Recipe, size: int) -> Preprocessing:
+    """The recipe's crop, in the range that the weights it starts from were trained in."""
+    default = Preprocessing(size=size, crop=recipe.crop)
+    if recipe.weights is None:
+        return default
+    published = preprocessing_of(recipe.weights, size)
+    return dataclasses.replace(default, mean=published.mean, std=published.std)
 
 
 def _read(

@@ -59,5 +59,7 @@ def test_files_that_are_no_recipe_are_refused(tmp_path: Path, text: str, message
 
 
 def test_an_unknown_recipe_is_refused_with_the_choices() -> None:
-    with pytest.raises(RecipeError, match=r"'tiny'\. The recipes are: default, quick, small"):
+    with pytest.raises(
+        RecipeError, match=r"'tiny'\. The recipes are: default, finetune, quick, small"
+    ):
         load_recipe("tiny")
