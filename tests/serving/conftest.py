@@ -6,33 +6,24 @@ HTTP.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from inception_serving import ModelServer
 from tests.serving.caller import Caller
-from tests.serving.saved_models import (
-    publish,
-    save_arithmetic,
-    save_colours,
-    save_keras,
-    save_scorer,
-    save_tf1_with_table,
-)
+from tests.serving.saved_models import publish_all, save_all
 
 
 @pytest.fixture(scope="session")
 def saved_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One SavedModel a folder: `arithmetic`, `arithmetic_plus_three`, `colours`, ..."""
     base = tmp_path_factory.mktemp("saved_models")
-    save_arithmetic(base / "arithmetic")
-    save_arithmetic(base / "arithmetic_plus_three", add=3.0)
-    save_colours(base / "colours")
-    save_keras(base / "keras")
-    save_scorer(base / "scorer")
-    save_tf1_with_table(base / "tf1")
+    save_all(base)
     return base
 
 
@@ -40,27 +31,30 @@ def saved_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def base(saved_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """BASE of `server`."""
     base = tmp_path_factory.mktemp("base")
-    for name, saved_model, version in (
-        ("arithmetic", "arithmetic_plus_three", "1"),
-        ("arithmetic", "arithmetic", "00000007"),
-        ("colours", "colours", "1"),
-        ("keras", "keras", "1"),
-        ("scorer", "scorer", "3"),
-        ("tf1", "tf1", "1"),
-    ):
-        publish(saved_models / saved_model, base / name / version)
+    publish_all(saved_models, base)
     return base
 
 
 @pytest.fixture(scope="session")
-def server(base: Path) -> Iterator[ModelServer]:
-    """`arithmetic` (version 1 adds three, version 7 two), `colours`, `keras`, ..."""
+def server(base: Path) -> Iterator[Any]:
+    """`arithmetic` (version 1 adds three, version 7 two), `colours`, `keras`, ...
+
+    TFS_ADDRESS and TFS_REST_ADDRESS name another server of these models, such as a TF Serving
+    (see serving/README.md).
+    """
+    if address := os.environ.get("TFS_ADDRESS"):
+        rest_address = os.environ["TFS_REST_ADDRESS"]
+        port, rest_port = (int(one.rpartition(":")[2]) for one in (address, rest_address))
+        yield SimpleNamespace(
+            address=address, rest_address=rest_address, port=port, rest_port=rest_port
+        )
+        return
     with ModelServer(base, rest_port=0, num_versions=2, health_service=True) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def caller(server: ModelServer) -> Iterator[Caller]:
+def caller(server: Any) -> Iterator[Caller]:
     caller = Caller(server.address)
     with caller.channel:
         yield caller

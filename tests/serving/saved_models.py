@@ -1,8 +1,15 @@
-"""The SavedModels that the tests serve: tiny, and of every kind."""
+"""The SavedModels that the tests serve: tiny, and of every kind.
+
+    python -m tests.serving.saved_models FOLDER
+
+writes them, with a `models.config`, for another server to serve.
+"""
 
 from __future__ import annotations
 
 import shutil
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -211,3 +218,45 @@ def publish(saved_model: Path, version: Path) -> None:
     staging = version.parent / f".tmp-{version.name}"
     shutil.copytree(saved_model, staging)
     staging.rename(version)
+
+
+def save_all(folder: Path) -> None:
+    """One SavedModel a folder."""
+    save_arithmetic(folder / "arithmetic")
+    save_arithmetic(folder / "arithmetic_plus_three", add=3.0)
+    save_colours(folder / "colours")
+    save_keras(folder / "keras")
+    save_scorer(folder / "scorer")
+    save_tf1_with_table(folder / "tf1")
+
+
+def publish_all(saved_models: Path, base: Path) -> None:
+    """What the conformance tests expect to be served, as BASE/NAME/VERSION."""
+    for name, saved_model, version in (
+        ("arithmetic", "arithmetic_plus_three", "1"),
+        ("arithmetic", "arithmetic", "00000007"),
+        ("colours", "colours", "1"),
+        ("keras", "keras", "1"),
+        ("scorer", "scorer", "3"),
+        ("tf1", "tf1", "1"),
+    ):
+        publish(saved_models / saved_model, base / name / version)
+
+
+def main(folder: Path) -> None:
+    """Write the models, and the configuration that serves them."""
+    base = folder.resolve() / "models"
+    base.mkdir(parents=True)
+    with tempfile.TemporaryDirectory() as saved_models:
+        save_all(Path(saved_models))
+        publish_all(Path(saved_models), base)
+    configs = [
+        f"  config {{ name: '{path.name}' base_path: '{path}' model_platform: 'tensorflow'\n"
+        "    model_version_policy { latest { num_versions: 2 } } }\n"
+        for path in sorted(base.iterdir())
+    ]
+    (folder / "models.config").write_text(f"model_config_list {{\n{''.join(configs)}}}\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -352,7 +352,7 @@ def test_bad_bodies(http: httpx.Client, body: str, text: str) -> None:
             404,
             "Servable not found for request: Latest(nope)",
         ),
-        ("GET", "/", 404, "Not Found: / is not below /v1/"),
+        ("GET", "/nope", 404, "Not Found: /nope is not below /v1/"),
     ],
 )
 def test_bad_paths(http: httpx.Client, method: str, path: str, status: int, text: str) -> None:
