@@ -223,7 +223,8 @@ def fuzz(count: int) -> dict[str, Any]:
     """No answer but those of the API; how many there were of each."""
     answers: Counter[str] = Counter()
     bad: list[str] = []
-    with serving() as (server, _), httpx.Client(timeout=30) as http:
+    # Tensors of gigabytes, in messages of a few bytes, are refused and not run.
+    with serving("--max_bytes_in_flight=50000000") as (server, _), httpx.Client(timeout=30) as http:
         caller = Caller(server.address)
         call = caller.channel.unary_unary(PREDICT)
         url = f"{server.url}/v1/models/arithmetic:predict"
@@ -477,10 +478,10 @@ def main() -> None:
     for name in options.what:
         run, count = runs[name]
         results[name] = run(max(1, round(count * options.scale)))
-        print(name)
+        print(name, flush=True)
         for key, value in results[name].items():
             if key != "memory":
-                print(f"    {key:45} {value}")
+                print(f"    {key:45} {value}", flush=True)
         options.output.write_text(json.dumps(results, indent=2) + "\n")
 
 

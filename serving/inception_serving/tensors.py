@@ -20,6 +20,8 @@ Tensor = NDArray[Any]
 # a few bytes that say "a million times a million, all the same" from taking the memory.
 MAX_TENSOR_BYTES = 2**31
 
+_CHUNK = 1 << 16  # integers that are Python objects at a time
+
 
 class _Type(NamedTuple):
     name: str  # TensorFlow's own, as its error texts write it
@@ -167,17 +169,37 @@ def from_proto(proto: Any) -> Tensor:
     return flat.reshape(shape)
 
 
+def unpacked_size(proto: Any) -> int:
+    """The bytes that a TensorProto's values take as an array, where its shape says."""
+    itemsize = _TYPES[proto.dtype].numpy.itemsize if proto.dtype in _TYPES else 0
+    return itemsize * math.prod(max(0, dim.size) for dim in proto.tensor_shape.dim)
+
+
 def _little_endian(tensor: Tensor) -> Tensor:
     return tensor.astype(tensor.dtype.newbyteorder("<"), copy=False)
 
 
 def _fill_typed(proto: Any, flat: Tensor, entry: _Type) -> None:
-    field = getattr(proto, entry.field)
+    if flat.dtype.kind in "fc" and entry.field != "half_val" and flat.size:
+        # A packed field of floats is their bytes, so no number need become a Python object.
+        number = messages.TensorProto.DESCRIPTOR.fields_by_name[entry.field].number
+        content = _little_endian(flat).tobytes()
+        proto.MergeFromString(_varint(number << 3 | 2) + _varint(len(content)) + content)
+        return
     if entry.field == "half_val":  # the sixteen bits, as an integer
         flat = flat.view(np.uint16)
-    elif flat.dtype.kind == "c":  # real, imaginary, real, ...
-        flat = flat.view(flat.real.dtype)
-    field.extend(flat.tolist())
+    field = getattr(proto, entry.field)
+    for start in range(0, flat.size, _CHUNK):
+        field.extend(flat[start : start + _CHUNK].tolist())
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
 
 
 def _from_content(content: bytes, dtype: np.dtype[Any], count: int) -> Tensor:

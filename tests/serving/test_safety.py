@@ -194,6 +194,19 @@ class TestBudget:
         assert rest.status_code == 503
         assert list(small_one) == [2.5]
 
+    def test_a_few_bytes_that_mean_gigabytes(self, caller: Caller, small: ModelServer) -> None:
+        """The last value repeats, so a message of 30 bytes may be a tensor of 2 GiB."""
+        proto = tf.make_tensor_proto(np.float32(1))
+        proto.tensor_shape.dim.add(size=50_000)
+        other = Caller(small.address)
+        with other.channel, pytest.raises(grpc.RpcError) as caught:
+            other.predict({"x": proto})
+        proto.tensor_shape.dim[0].size = 2**40
+        with pytest.raises(grpc.RpcError):
+            caller.predict({"x": proto})
+
+        assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
     def test_it_adds_up(self) -> None:
         budget = ByteBudget(10)
         with budget.reserve(4) as first:

@@ -26,10 +26,12 @@ class Call:
     Attributes:
         entrypoint: "GRPC" or "REST", for the metrics.
         deadline: a time of `time.monotonic()` after which nobody wants the answer.
+        claim: takes more bytes for the request from what the server may hold, or raises.
     """
 
     entrypoint: str
     deadline: float | None = None
+    claim: Callable[[int], None] | None = None
 
 
 @dataclass(frozen=True)

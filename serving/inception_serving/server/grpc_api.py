@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from inception_serving import errors, messages, tensors
-from inception_serving.server.budget import ByteBudget
+from inception_serving.server.budget import ByteBudget, Reservation
 from inception_serving.server.core import Call, Core, required_spec
 from inception_serving.server.predict import read_protos
 from inception_serving.server.tls import Tls
@@ -147,7 +147,7 @@ class GrpcServer:
     def _predict(self, request: Any, context: Any, call: Call) -> Any:
         prediction = self._core.predict(
             required_spec(request),
-            lambda model: read_protos(request.inputs),
+            lambda model: read_protos(request.inputs, call.claim),
             request.output_filter,
             call=call,
         )
@@ -189,8 +189,8 @@ class GrpcServer:
     def _handler(self, request_type: type[Any], handle: _Handle) -> Callable[[bytes, Any], bytes]:
         def answer(data: bytes, context: Any) -> bytes:
             try:
-                with self._budget.reserve(len(data)):
-                    return self._answer(data, context, request_type, handle)
+                with self._budget.reserve(len(data)) as held:
+                    return self._answer(data, context, request_type, handle, held)
             except errors.StatusError as error:
                 failure = error
             except Exception as error:
@@ -202,7 +202,14 @@ class GrpcServer:
 
         return answer
 
-    def _answer(self, data: bytes, context: Any, request_type: type[Any], handle: _Handle) -> bytes:
+    def _answer(
+        self,
+        data: bytes,
+        context: Any,
+        request_type: type[Any],
+        handle: _Handle,
+        held: Reservation,
+    ) -> bytes:
         left = context.time_remaining()
         deadline = None if left is None else time.monotonic() + left
         # A deadline that passes while the request waits its turn saves the work.
@@ -213,7 +220,7 @@ class GrpcServer:
                 request = request_type.FromString(data)
             except DecodeError as error:
                 raise errors.InvalidArgumentError(f"The request does not parse: {error}") from error
-            response = handle(request, context, Call("GRPC", deadline))
+            response = handle(request, context, Call("GRPC", deadline, held.grow))
             return bytes(response.SerializeToString())
         finally:
             self._turns.release()

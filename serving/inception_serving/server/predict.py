@@ -6,7 +6,7 @@ cc/saved_model/util.cc.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from inception_serving import errors, tensors
@@ -56,14 +56,23 @@ def predict(
     return model.run(signature_name, feeds, outputs)
 
 
-def read_protos(inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+def read_protos(
+    inputs: Mapping[str, Any], claim: Callable[[int], None] | None = None
+) -> dict[str, Tensor]:
     """The inputs of a PredictRequest as arrays.
+
+    Args:
+        claim: told of the bytes that an array takes beyond its message, before it is made: a few
+            bytes can describe gigabytes of one value.
 
     Raises:
         errors.InvalidArgumentError: one of them is no tensor.
     """
     feeds = {}
     for name, proto in inputs.items():
+        more = tensors.unpacked_size(proto) - proto.ByteSize()
+        if claim is not None and 0 < more <= tensors.MAX_TENSOR_BYTES:  # beyond, it is no tensor
+            claim(more)
         try:
             feeds[name] = tensors.from_proto(proto)
         except ValueError as error:
