@@ -1,11 +1,13 @@
 """What the README says to type works as it says."""
 
+import contextlib
 import re
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,22 @@ def test_every_command_is_in_the_help() -> None:
     assert {command[0] for command in COMMANDS} == known
 
 
+@contextlib.contextmanager
+def serving(command: list[str]) -> Iterator[None]:
+    """The command in a process of its own, on the ports that the README names."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "keras_inception", *command], stdout=subprocess.PIPE
+    ) as server:
+        try:
+            assert server.stdout is not None
+            assert b"gRPC on 127.0.0.1:8500" in server.stdout.readline()
+            yield
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait(timeout=30)
+    assert server.returncode == 0
+
+
 @pytest.mark.slow
 def test_the_commands_work_in_their_order(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -40,20 +58,12 @@ def test_the_commands_work_in_their_order(
     shutil.copytree(photos, "PHOTOS")
     shutil.copytree(photos, "TEST_PHOTOS")
     shutil.copy(photos / "dawn" / "00.jpg", "ANOTHER.jpg")
-    server = None
-    for command in COMMANDS:
-        if command[0] == "serve":
-            server = subprocess.Popen(
-                [sys.executable, "-m", "keras_inception", *command], stdout=subprocess.PIPE
-            )
-            assert server.stdout is not None
-            assert b"gRPC on 127.0.0.1:8500" in server.stdout.readline()
-        else:
-            assert main(command + ["--epochs", "2"] * (command[0] == "train")) == 0
-    assert server is not None
-    server.send_signal(signal.SIGTERM)
-    server.communicate(timeout=30)
-    assert server.returncode == 0
+    with contextlib.ExitStack() as stack:
+        for command in COMMANDS:
+            if command[0] == "serve":
+                stack.enter_context(serving(command))
+            else:
+                assert main(command + ["--epochs", "2"] * (command[0] == "train")) == 0
     assert Path("inception_v3.svg").read_text().startswith("<")
 
 
