@@ -12,8 +12,9 @@ def test_fuzz() -> None:
 
     assert found["internal errors, unknown errors, time-outs"] == []
     assert found["server's exit code"] == 0
-    assert found["answered by the model"] >= found["requests"] * 0.4
-    assert found["memory grown, MB"] < 60
+    assert found["answered by the model"] >= found["requests"] * 0.5
+    _, half_way, after = found["memory before, half-way and after, MB"]
+    assert after - half_way < 60
 
 
 @pytest.mark.slow

@@ -1,0 +1,352 @@
+"""Served against called in the same process: requests a second, latency, start.
+
+    python benchmarks/serving.py [--models small v3] [--rounds 3] [--seconds 3]
+        [--output benchmarks/serving.json]
+
+The same SavedModel is called in a process of its own, at every batch size and with one and two
+calling threads (the best of this sweep is "in-process"), and through the server, with batching and
+without, over gRPC with floats, over gRPC with JPEG bytes and over REST with JPEG bytes, by 1, 4, 16
+and 64 clients. Rounds go by turns, so that whatever else the machine does meets all of them;
+a value is the median of the rounds, and the spread is their smallest and largest. Clients and
+server share the machine's processors, which the in-process calls have for themselves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import platform
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "serving")]
+
+import grpc  # noqa: E402
+import httpx  # noqa: E402
+import numpy as np  # noqa: E402
+
+SIZES = {"small": 32, "v3": 299}
+CLIENTS = (1, 4, 16, 64)
+BATCHES = (1, 2, 4, 8, 16)
+BATCHING = "max_batch_size { value: 16 } max_enqueued_batches { value: 100 }"
+
+# In a process of its own: it prints a line when it is ready, and a measurement for each order.
+IN_PROCESS = """
+import json, sys, threading, time
+import numpy as np
+import tensorflow as tf
+loaded = tf.saved_model.load(sys.argv[1])
+run = loaded.signatures["floats"]
+size = int(sys.argv[2])
+print("ready", flush=True)
+for line in sys.stdin:
+    batch, threads, seconds = json.loads(line)
+    images = np.random.default_rng(0).random([batch, size, size, 3], np.float32)
+    run(images=tf.constant(images))
+    counts, times = [0] * threads, []
+    end = time.perf_counter() + seconds
+    def work(index):
+        while (began := time.perf_counter()) < end:
+            run(images=tf.constant(images))["scores"].numpy()
+            times.append(time.perf_counter() - began)
+            counts[index] += batch
+    workers = [threading.Thread(target=work, args=[index]) for index in range(threads)]
+    started = time.perf_counter()
+    for worker in workers: worker.start()
+    for worker in workers: worker.join()
+    took = time.perf_counter() - started
+    print(json.dumps([sum(counts) / took, sorted(times)[len(times) // 2]]), flush=True)
+"""
+
+
+def save(name: str, path: Path) -> None:
+    """A network with random weights, and two signatures: floats, and encoded images."""
+    import keras
+    import tensorflow as tf
+
+    size = SIZES[name]
+    if name == "v3":
+        import keras_inception
+
+        network = keras_inception.InceptionV3(weights=None)
+    else:
+        images = keras.Input([size, size, 3])
+        x = images
+        for filters in (16, 32, 64):
+            x = keras.layers.Conv2D(filters, 3, strides=2, activation="relu")(x)
+        x = keras.layers.GlobalAveragePooling2D()(x)
+        network = keras.Model(images, keras.layers.Dense(10, activation="softmax")(x))
+
+    def floats(images: Any) -> Any:
+        return {"scores": network(images, training=False)}
+
+    def from_bytes(image_bytes: Any) -> Any:
+        def decode(data: Any) -> Any:
+            pixels = tf.io.decode_image(data, channels=3, expand_animations=False)
+            return tf.image.resize(pixels, [size, size])
+
+        images = tf.map_fn(decode, image_bytes, fn_output_signature=tf.float32)
+        return floats(images / 127.5 - 1)
+
+    archive = keras.export.ExportArchive()
+    floats_spec = tf.TensorSpec([None, size, size, 3], tf.float32, name="images")
+    archive.add_endpoint("floats", floats, input_signature=[floats_spec])
+    bytes_spec = tf.TensorSpec([None], tf.string, name="image_bytes")
+    archive.add_endpoint("serving_default", from_bytes, input_signature=[bytes_spec])
+    archive.write_out(str(path), verbose=False)
+
+
+class InProcess:
+    def __init__(self, saved_model: Path, size: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", IN_PROCESS, str(saved_model), str(size)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self._process.stdout
+        assert self._process.stdout.readline() == "ready\n"
+
+    def measure(self, batch: int, threads: int, seconds: float) -> tuple[float, float]:
+        """Images a second, and the median seconds of a call."""
+        assert self._process.stdin
+        assert self._process.stdout
+        print(json.dumps([batch, threads, seconds]), file=self._process.stdin, flush=True)
+        rate, median = json.loads(self._process.stdout.readline())
+        return rate, median
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@contextmanager
+def serving(base: Path, batching: bool) -> Iterator[tuple[str, str, float]]:
+    """The addresses of a server process, and when it was started."""
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        port, rest_port = one.getsockname()[1], other.getsockname()[1]
+    flags = []
+    if batching:
+        (base.parent / "batching.config").write_text(BATCHING)
+        flags = ["--enable_batching", f"--batching_parameters_file={base.parent}/batching.config"]
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "inception_serving.server",
+            f"--port={port}",
+            f"--rest_api_port={rest_port}",
+            "--model_name=m",
+            f"--model_base_path={base}",
+            *flags,
+        ],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "serving")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout
+    process.stdout.readline()
+    try:
+        yield f"127.0.0.1:{port}", f"http://127.0.0.1:{rest_port}", started
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def caller(kind: str, address: str, url: str, size: int) -> Callable[[], None]:
+    """A function that makes one request; a client of its own for each thread."""
+    import io
+
+    from PIL import Image
+
+    from inception_serving import messages, tensors
+
+    rng = np.random.default_rng(0)
+    if kind == "gRPC floats":
+        value, name, signature = rng.random([1, size, size, 3], np.float32), "images", "floats"
+    else:
+        file = io.BytesIO()
+        pixels = rng.integers(0, 255, [size, size, 3], np.uint8)
+        Image.fromarray(pixels).resize([size, size]).save(file, "JPEG")
+        value, name, signature = np.array([file.getvalue()], object), "image_bytes", ""
+    if kind == "REST JPEG":
+        encoded = base64.b64encode(value[0]).decode()
+        body = json.dumps({"instances": [{"b64": encoded}]}).encode()
+        http = httpx.Client(timeout=120)
+
+        def post() -> None:
+            http.post(f"{url}/v1/models/m:predict", content=body).raise_for_status()
+
+        return post
+    request = messages.PredictRequest()
+    request.model_spec.name = "m"
+    request.model_spec.signature_name = signature
+    tensors.fill_proto(request.inputs[name], value)
+    options = [("grpc.use_local_subchannel_pool", 1)]  # a connection each
+    stub = messages.PredictionServiceStub(grpc.insecure_channel(address, options))
+
+    def predict() -> None:
+        stub.Predict(request, timeout=120)
+
+    return predict
+
+
+def load(make: Callable[[], Callable[[], None]], clients: int, seconds: float) -> Any:
+    """Requests a second, the latencies' median and 99th percentile in ms, and the failures."""
+    calls = [make() for _ in range(clients)]
+    times: list[float] = []
+    failed = 0
+    ready = threading.Barrier(clients + 1)
+    end = 0.0
+
+    def work(call: Callable[[], None]) -> None:
+        nonlocal failed
+        call()  # connect
+        ready.wait()
+        ready.wait()
+        while (began := time.perf_counter()) < end:
+            try:
+                call()
+            except (grpc.RpcError, httpx.HTTPError):
+                failed += 1
+            else:
+                times.append(time.perf_counter() - began)
+
+    with ThreadPoolExecutor(clients) as pool:
+        workers = [pool.submit(work, call) for call in calls]
+        ready.wait()
+        started = time.perf_counter()
+        end = started + seconds
+        ready.wait()
+        for worker in workers:
+            worker.result()
+        took = time.perf_counter() - started
+    times.sort()
+    return (
+        len(times) / took,
+        times[len(times) // 2] * 1e3,
+        times[len(times) * 99 // 100] * 1e3,
+        failed,
+    )
+
+
+def summary(rounds: list[Any]) -> dict[str, Any]:
+    rates, medians, tails, failures = zip(*rounds, strict=True)
+    return {
+        "requests/s": round(statistics.median(rates), 2),
+        "requests/s, spread": [round(min(rates), 2), round(max(rates), 2)],
+        "p50, ms": round(statistics.median(medians), 2),
+        "p99, ms": round(statistics.median(tails), 2),
+        "failed": sum(failures),
+    }
+
+
+def measure(name: str, rounds: int, seconds: float) -> dict[str, Any]:
+    size = SIZES[name]
+    result: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder, "m")
+        save(name, base / "1")
+        direct = InProcess(base / "1", size)
+        sweep = {
+            (batch, threads): direct.measure(batch, threads, seconds)[0]
+            for batch in BATCHES
+            for threads in (1, 2)
+        }
+        best = max(sweep, key=lambda key: sweep[key])
+        result["in-process sweep, images/s"] = {
+            f"batch {batch}, {threads} thread(s)": round(rate, 1)
+            for (batch, threads), rate in sweep.items()
+        }
+        result["best in-process"] = {"batch": best[0], "threads": best[1]}
+        in_process: list[float] = []
+        alone: list[float] = []
+        starts: list[float] = []
+        table: dict[tuple[str, str, int], list[Any]] = {}
+        for _ in range(rounds):
+            in_process.append(direct.measure(*best, seconds)[0])
+            alone.append(direct.measure(1, 1, seconds)[1])
+            for batching in (True, False):
+                with serving(base, batching) as (address, url, started):
+                    caller("gRPC floats", address, url, size)()
+                    starts.append(time.perf_counter() - started)
+                    for kind in ("gRPC floats", "gRPC JPEG", "REST JPEG"):
+                        for clients in CLIENTS:
+                            key = kind, "batching" if batching else "no batching", clients
+                            make = lambda kind=kind: caller(kind, address, url, size)  # noqa: E731
+                            table.setdefault(key, []).append(load(make, clients, seconds))
+        direct.stop()
+    best_rate = statistics.median(in_process)
+    one_client = statistics.median(entry[1] for entry in table["gRPC floats", "no batching", 1])
+    result["in-process, images/s"] = round(best_rate, 2)
+    result["in-process, images/s, spread"] = [round(min(in_process), 2), round(max(in_process), 2)]
+    result["in-process at batch 1, ms"] = round(statistics.median(alone) * 1e3, 2)
+    result["start to first answer, s"] = round(statistics.median(starts), 1)
+    result["overhead of a request at batch 1, ms"] = round(
+        one_client - statistics.median(alone) * 1e3, 2
+    )
+    result["served"] = {
+        f"{kind}, {batching}, {clients} client(s)": {
+            **summary(entries),
+            "of in-process": round(statistics.median(e[0] for e in entries) / best_rate, 3),
+        }
+        for (kind, batching, clients), entries in table.items()
+    }
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", default=list(SIZES), choices=list(SIZES))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/serving.json")
+    options = parser.parse_args()
+    results: dict[str, Any] = (
+        json.loads(options.output.read_text()) if options.output.exists() else {}
+    )
+    for name in options.models:
+        before = os.getloadavg()[0]
+        results[name] = {
+            "machine": f"{platform.machine()}, {os.cpu_count()} processors",
+            "load of the machine before": round(before, 1),
+            "rounds": options.rounds,
+            "seconds a measurement": options.seconds,
+            **measure(name, options.rounds, options.seconds),
+        }
+        options.output.write_text(json.dumps(results, indent=2) + "\n")
+        print(name)
+        for key, value in results[name].items():
+            if key != "served":
+                print(f"    {key}: {value}")
+        for key, row in results[name]["served"].items():
+            low, high = row["requests/s, spread"]
+            print(
+                f"    {key:45} {row['requests/s']:8.1f}/s ({low:.1f} to {high:.1f})  "
+                f"p50 {row['p50, ms']:8.1f} ms  p99 {row['p99, ms']:8.1f} ms  "
+                f"{row['of in-process']:5.2f} of in-process  failed {row['failed']}"
+            )
+
+
+if __name__ == "__main__":
+    main()
