@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import keras_inception
-from keras_inception import WeightsError
+from keras_inception import WeightsError, load_weights
 from tests.weights.checkpoints import random_values
 
 SIDE = 107
@@ -63,36 +63,34 @@ def assert_same(ours: keras.Model, theirs: keras.Model) -> None:
     "title", ["InceptionV3", pytest.param("InceptionResNetV2", marks=pytest.mark.slow)]
 )
 def test_every_form(title: str, tmp_path: Path) -> None:
-    keras.backend.clear_session()
-    build = getattr(keras_inception, title)
+    build, arguments = getattr(keras_inception, title), {"input_shape": (SIDE, SIDE, 3)}
+    with keras.StatelessScope(initialize_variables=False):
+        getattr(keras.applications, title)(weights=None)  # the numbers go on from here
     theirs = filled(title)
+    assert "conv2d" not in {layer.name for layer in theirs.layers}
+    theirs.save_weights(tmp_path / "today.weights.h5")
     write_as_published(tmp_path / "published.h5", theirs)
-    again = filled(title)  # its layers are numbered on from there
-    assert {layer.name for layer in again.layers} != {layer.name for layer in theirs.layers}
-    again.save_weights(tmp_path / "second.weights.h5")
-    for file, source in (
-        ("published.h5", theirs),
-        ("second.weights.h5", again),
-    ):
-        ours = build(
-            weights=tmp_path / file, input_shape=(SIDE, SIDE, 3), classifier_activation=None
-        )
-        assert_same(ours, source)
-
-
-def test_without_its_top(tmp_path: Path) -> None:
-    theirs = filled("InceptionV3", include_top=False, pooling="avg")
-    theirs.save_weights(tmp_path / "notop.weights.h5")
-    ours = keras_inception.InceptionV3(
-        weights=tmp_path / "notop.weights.h5",
-        include_top=False,
-        pooling="avg",
-        input_shape=(SIDE, SIDE, 3),
-    )
+    ours = build(weights=tmp_path / "today.weights.h5", classifier_activation=None, **arguments)
     assert_same(ours, theirs)
+    for file in ("published.h5", "model.keras")[: 1 if title == "InceptionV3" else 2]:
+        if file == "model.keras":
+            theirs.save(tmp_path / file)
+        before = [np.array(weight) for weight in ours.weights]
+        for weight in ours.weights:
+            weight.assign(np.zeros(weight.shape))
+        load_weights(ours, tmp_path / file)
+        for one, other in zip(ours.weights, before, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+    without = keras.Model(theirs.input, theirs.get_layer("avg_pool").output)
+    without.save_weights(tmp_path / "notop.weights.h5")
+    body = build(weights=tmp_path / "notop.weights.h5", include_top=False, **arguments)
+    for layer in body.layers:
+        for one, other in zip(layer.weights, ours.get_layer(layer.name).weights, strict=True):
+            np.testing.assert_array_equal(one, other)
     with pytest.raises(
         WeightsError, match=r"Missing: logits/kernel \(predictions/kernel\), logits/"
     ):
-        keras_inception.InceptionV3(weights=tmp_path / "notop.weights.h5")
-    with pytest.raises(ValueError, match=r"holds inception_v3. Needed: inception_resnet_v2"):
-        keras_inception.InceptionResNetV2(weights=tmp_path / "notop.weights.h5")
+        load_weights(ours, tmp_path / "notop.weights.h5")
+    with pytest.raises(ValueError, match=r"holds inception_.*Needed: inception_v4"):
+        keras_inception.InceptionV4(weights=tmp_path / "notop.weights.h5")
