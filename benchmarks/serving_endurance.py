@@ -440,7 +440,7 @@ def kill(count: int, clients: int = 4) -> dict[str, Any]:
 
         def load() -> None:
             nonlocal wrong, answered, longest
-            with Client(server.address, "arithmetic", retries=12, timeout_s=120) as client:
+            with Client(server.address, "arithmetic", retries=60, timeout_s=120) as client:
                 number = 0
                 while not over.is_set():
                     number += 1

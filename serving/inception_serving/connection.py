@@ -16,7 +16,10 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", -1),  # gRPC's own default is 4 MiB
     ("grpc.max_send_message_length", -1),
     ("grpc.keepalive_time_ms", 5 * 60 * 1000),  # below what routers forget a connection after
+    ("grpc.max_reconnect_backoff_ms", 2_000),  # gRPC's own default is two minutes
 )
+
+_LONGEST_PAUSE_S = 2.0
 
 # What gRPC itself says where it found no server, as against a server's own UNAVAILABLE.
 _UNREACHED = ("failed to connect", "resolution failed", "errors resolving", "lookup failed")
@@ -64,7 +67,7 @@ class Connection:
                 return method(request, timeout=max(0.0, deadline - time.monotonic()))
             except grpc.RpcError as error:
                 failure = self._failure(error)
-                pause = 0.1 * 2**attempt * random.uniform(0.5, 1.0)
+                pause = min(0.1 * 2**attempt, _LONGEST_PAUSE_S) * random.uniform(0.5, 1.0)
                 out_of_time = time.monotonic() + pause >= deadline
                 if not isinstance(failure, errors.UnavailableError) or out_of_time:
                     raise failure from None
