@@ -25,11 +25,20 @@ def add(commands: Any) -> None:
     serve.add_argument(
         "--rest-port", type=int, default=8501, help="of REST (%(default)s); 0: a free one"
     )
+    serve.add_argument(
+        "--no-page", action="store_true", help="no page for people at / of the REST port"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve until told to stop."""
     from inception_serving.server import serve
 
-    serve(options.base, host=options.host, port=options.port, rest_port=options.rest_port)
+    serve(
+        options.base,
+        host=options.host,
+        port=options.port,
+        rest_port=options.rest_port,
+        page=not options.no_page,
+    )
     return 0
