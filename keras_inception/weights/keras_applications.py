@@ -1,7 +1,7 @@
 """keras.applications's names: InceptionV3 and InceptionResNetV2.
 
 It leaves nearly all convolutions unnamed, so Keras numbers them, and the batch norms alike, in the
-order in which its source makes them: ``conv2d``, ``conv2d_1``, ... from wherever the session's
+order in which its source makes them: ``conv2d``, ``conv2d_1``, ... from wherever the process's
 count had come to. The tables hold that order: the number of a row's first layer, counted from 0,
 then the row's layers.
 """
@@ -74,7 +74,7 @@ def source(network: str, names: Iterable[str] | None = None) -> Source:
 
     Args:
         names: those in the file, ``"conv2d_7/kernel"``: the numbers are read off them. They begin
-            at 0, as in a fresh session, if not given.
+            at 0, as in a fresh process, if not given.
 
     Raises:
         ValueError: the file's numbers are not those of as many layers as the network has.
