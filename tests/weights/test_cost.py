@@ -12,11 +12,11 @@ from tests.weights.checkpoints import random_values, released, write_v1, write_v
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
-import resource, sys, time
+import re, sys, time
 import keras_inception, keras_inception.models.inception_v4
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def peak():  # of this process alone; getrusage begins with its parent's
+    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 
 before, start = peak(), time.monotonic()
 model = keras_inception.InceptionV4(weights=sys.argv[1], classes=1001, aux=True)
@@ -39,4 +39,4 @@ def test_inception_v4_from_a_checkpoint(write, tmp_path: Path) -> None:
     seconds, times = (min(float(each[part]) for each in answers) for part in (0, 1))
     print(f"\n{seconds:.1f} s, {times:.2f} times the size of the weights")
     assert seconds < 10
-    assert times < 3
+    assert 1 < times < 3
