@@ -12,7 +12,7 @@ from keras_inception.commands.arguments import USING, add_command, positive
 from keras_inception.commands.console import progress
 
 if TYPE_CHECKING:
-    from keras_inception.data.sources import Examples
+    from keras_inception.data.examples import Examples
     from keras_inception.training.evaluate import Evaluation
 
 
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
 
     with open_predictor(options.using) as predict:
         examples = _examples(options)
-        bad = find_bad_images(examples.paths)
+        bad = find_bad_images(examples.images)
         if bad:
             print(describe_bad(bad).rstrip() + "\nLeft out.")
             examples = without(examples, bad, "skip")
@@ -60,7 +60,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _examples(options: argparse.Namespace) -> Examples:
-    from keras_inception.data.sources import DataError, read_folder
+    from keras_inception.data.examples import DataError
+    from keras_inception.data.sources import read_folder
     from keras_inception.prediction import find_saved_model
     from keras_inception.training.run import open_run, read_labels
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 from keras_inception.data.augment import Augmentation, resize_at_random
+from keras_inception.data.examples import Examples
 from keras_inception.data.preprocessing import Preprocessing, Tensor, decode, resize, scale
-from keras_inception.data.sources import Examples
 
 
 def training_batches(
@@ -28,22 +28,21 @@ def training_batches(
     gives what would have come then.
 
     Returns:
-        Pairs of images, float32 [batch_size, size, size, 3], and targets, one-hot float32
-        [batch_size, classes].
+        Pairs of images, float32 [batch_size, size, size, 3], and targets, float32
+        [batch_size, classes], one for each class that an image is of.
     """
     count = len(examples)
     per_epoch = count // batch_size * batch_size
-    paths, targets = tf.constant(examples.paths), tf.constant(examples.targets)
+    read, target = _images(examples), _targets(examples)
 
     def order(epoch: Tensor) -> tf.data.Dataset:
         indices = tf.data.Dataset.from_tensor_slices(shuffled(count, seed, epoch)[:per_epoch])
         return indices.map(lambda index: (epoch, index))
 
     def example(epoch: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-        image = decode(tf.io.read_file(paths[index]))
         variation = epoch * count + tf.cast(index, tf.int64)
-        image = resize_at_random(image, [seed, variation], how, vary)
-        return scale(image, how), tf.one_hot(targets[index], len(examples.labels))
+        image = resize_at_random(read(index), [seed, variation], how, vary)
+        return scale(image, how), target(index)
 
     return (
         tf.data.Dataset.range(first_epoch, epochs)
@@ -66,16 +65,17 @@ def evaluation_batches(examples: Examples, how: Preprocessing, batch_size: int) 
     """Every example once, in order, as evaluation and serving see it.
 
     Returns:
-        Pairs of images, float32 [batch, size, size, 3], and targets, one-hot float32
-        [batch, classes]; the last batch may be smaller.
+        Pairs of images, float32 [batch, size, size, 3], and targets, float32 [batch, classes], one
+        for each class that an image is of; the last batch may be smaller.
     """
+    read, target = _images(examples), _targets(examples)
 
-    def example(path: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        image = resize(decode(tf.io.read_file(path))[tf.newaxis], how)[0]
-        return scale(image, how), tf.one_hot(target, len(examples.labels))
+    def example(index: Tensor) -> tuple[Tensor, Tensor]:
+        image = resize(read(index)[tf.newaxis], how)[0]
+        return scale(image, how), target(index)
 
     return (
-        tf.data.Dataset.from_tensor_slices((list(examples.paths), examples.targets))
+        tf.data.Dataset.range(len(examples))
         .map(example, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(batch_size)
         .prefetch(tf.data.AUTOTUNE)
@@ -85,3 +85,22 @@ def evaluation_batches(examples: Examples, how: Preprocessing, batch_size: int) 
 def with_auxiliary_targets(batches: tf.data.Dataset, outputs: Sequence[str]) -> tf.data.Dataset:
     """The same targets for every output of a model with auxiliary heads."""
     return batches.map(lambda images, targets: (images, {output: targets for output in outputs}))
+
+
+def _images(examples: Examples) -> Callable[[Tensor], Tensor]:
+    """From an example's number to its pixels, uint8 [height, width, 3]."""
+    read = examples.images.reader()
+
+    def pixels(index: Tensor) -> Tensor:
+        image = read(index)
+        return decode(image) if image.dtype == tf.string else image
+
+    return pixels
+
+
+def _targets(examples: Examples) -> Callable[[Tensor], Tensor]:
+    """From an example's number to its target, float32 [classes]."""
+    targets = tf.constant(examples.targets)
+    if examples.multi_label:
+        return lambda index: tf.cast(targets[index], tf.float32)
+    return lambda index: tf.one_hot(targets[index], len(examples.labels))

@@ -5,6 +5,7 @@ What stands here is found, checked and split before anything is trained or writt
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
-from keras_inception.data.preprocessing import decode, decoder_message
+from keras_inception.data.examples import DataError, Examples, Files, Images
+from keras_inception.data.preprocessing import Tensor, decode, decoder_message
 
 # Folders that hold parts of a data set, not classes.
 _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
@@ -21,43 +23,25 @@ _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 _DEBRIS = {"thumbs.db", "desktop.ini", "icon\r"}
 
 
-class DataError(ValueError):
-    """The images can't be used as they are; the message says why and what would help."""
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Image files with their classes.
+def open_source(source: str | Path | Examples, labels: Sequence[str] | None = None) -> Examples:
+    """The examples in a source, whatever it keeps them in.
 
     Args:
-        labels: the class names; a target is an index into them.
-        paths: of the files, one an example.
-        targets: int64 [examples].
+        source: a folder with one folder of images for each class, or examples as they are.
+        labels: the classes and their order, of a model that exists.
+
+    Raises:
+        DataError: the source does not exist or breaks a rule of its kind.
     """
-
-    labels: tuple[str, ...]
-    paths: tuple[str, ...]
-    targets: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def take(self, indices: np.ndarray) -> Examples:
-        """The examples at ``indices``, in their order."""
-        return Examples(
-            self.labels, tuple(self.paths[index] for index in indices), self.targets[indices]
-        )
-
-    def counts(self) -> np.ndarray:
-        """Examples of each class: int64 [classes]."""
-        return np.bincount(self.targets, minlength=len(self.labels))
+    return source if isinstance(source, Examples) else read_folder(source, labels)
 
 
 @dataclass(frozen=True)
 class BadImage:
-    """A file that can't be decoded, and the decoder's reason."""
+    """An image that can't be decoded: its number, what it is called, the decoder's reason."""
 
-    path: str
+    index: int
+    name: str
     reason: str
 
 
@@ -115,39 +99,39 @@ def read_folder(root: str | Path, labels: Sequence[str] | None = None) -> Exampl
         found = files.get(label, [])
         paths.extend(found)
         targets.extend([target] * len(found))
-    return Examples(tuple(labels), tuple(paths), np.array(targets, np.int64))
+    relative = [os.path.relpath(path, root) for path in paths]
+    return Examples(tuple(labels), Files.of(root, relative), np.array(targets, np.int64))
 
 
 def find_bad_images(
-    paths: Sequence[str], advance: Callable[[int], None] = lambda images: None
+    images: Images, advance: Callable[[int], None] = lambda images: None
 ) -> list[BadImage]:
-    """Decode every file and return those that fail, in order.
+    """Decode every image and return those that fail, in order.
 
     Args:
-        advance: is told, as files turn out good, how many; for a progress bar.
+        advance: is told, as images turn out good, how many; for a progress bar.
     """
-    if not paths:
-        return []
+    read = images.reader()
+
+    def look(index: Tensor) -> tuple[Tensor, Tensor]:
+        image = read(index)
+        # The size is used, so that decoding is not optimized away.
+        return index, tf.size(decode(image) if image.dtype == tf.string else image)
+
     good = (
-        tf.data.Dataset.from_tensor_slices(
-            (tf.range(len(paths)), tf.constant(list(paths), tf.string))
-        )
-        .map(
-            # The size is used, so that decoding is not optimized away.
-            lambda index, path: (index, tf.size(decode(tf.io.read_file(path)))),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=False,
-        )
+        tf.data.Dataset.range(len(images))
+        .map(look, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False)
         .ignore_errors()
         .map(lambda index, size: index)
         .batch(64)
     )
-    decoded = np.zeros(len(paths), bool)
+    decoded = np.zeros(len(images), bool)
     for indices in good:
         decoded[indices.numpy()] = True
         advance(len(indices))
     return [
-        BadImage(paths[index], _reason(paths[index])) for index in np.flatnonzero(~decoded).tolist()
+        BadImage(index, images.name(index), _reason(images, index))
+        for index in np.flatnonzero(~decoded).tolist()
     ]
 
 
@@ -165,9 +149,7 @@ def without(
         raise DataError(
             f"{describe_bad(bad)} Remove them, or leave them out with --on-bad-image skip."
         )
-    names = {image.path for image in bad}
-    kept = np.array([path not in names for path in examples.paths], bool)
-    good = examples.take(np.flatnonzero(kept))
+    good = examples.take(np.delete(np.arange(len(examples)), [image.index for image in bad]))
     had, have = examples.counts(), good.counts()
     lost = [
         label
@@ -181,7 +163,7 @@ def without(
 
 def describe_bad(bad: Sequence[BadImage]) -> str:
     """How many files can't be decoded, and the first of them by name with the reason."""
-    lines = [f"\n  {image.path}: {image.reason}" for image in bad[:10]]
+    lines = [f"\n  {image.name}: {image.reason}" for image in bad[:10]]
     if len(bad) > 10:
         lines.append(f"\n  and {len(bad) - 10} more")
     files = "file is no image" if len(bad) == 1 else "files are no images"
@@ -226,11 +208,12 @@ def _files(folder: Path) -> list[str]:
     )
 
 
-def _reason(path: str) -> str:
-    if Path(path).stat().st_size == 0:
+def _reason(images: Images, index: int) -> str:
+    encoded = images.encoded(index)
+    if not encoded:
         return "the file is empty"
     try:
-        decode(tf.io.read_file(path))
+        decode(encoded)
     except tf.errors.OpError as error:
         return decoder_message(error)
     return "it could not be decoded"

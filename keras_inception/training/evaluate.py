@@ -1,115 +1,162 @@
-"""How good a network is on images that it has not seen."""
+"""How good a network is on images that it has not seen.
+
+What a network answers, from wherever it runs, becomes one table of scores, images by classes;
+everything else is counted from that, so a run, its export and a server are measured alike.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+import keras
 import numpy as np
 
-from keras_inception.data.sources import Examples
+from keras_inception.data.examples import DataError, Examples
+from keras_inception.data.preprocessing import Preprocessing
+from keras_inception.data.sources import BadImage, find_bad_images
+from keras_inception.training.crops import check_crops, crop_batches, crop_weights
+from keras_inception.training.measures import Evaluation, MultiLabelEvaluation, Result
 
 
-class Ranked(Protocol):
-    """The best classes for one image, the best first."""
-
-    @property
-    def labels(self) -> tuple[str, ...]: ...
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Predictions counted against the truth.
-
-    Args:
-        labels: the class names.
-        confusion: int64 [classes, classes]; rows are true classes, columns predicted ones.
-        top5_hits: images whose true class was among the five best; ``None`` where fewer than five
-            classes were answered.
-    """
-
-    labels: tuple[str, ...]
-    confusion: np.ndarray
-    top5_hits: int | None
-
-    @property
-    def images(self) -> int:
-        return int(self.confusion.sum())
-
-    @property
-    def accuracy(self) -> float:
-        """Top-1: the share of images whose best class is the true one."""
-        return float(np.trace(self.confusion) / self.images)
-
-    @property
-    def top5_accuracy(self) -> float | None:
-        return None if self.top5_hits is None else self.top5_hits / self.images
-
-    @property
-    def recall(self) -> np.ndarray:
-        """Of each class, the share of its images found: float64 [classes], nan without images."""
-        return _divide(np.diag(self.confusion), self.confusion.sum(axis=1))
-
-    @property
-    def precision(self) -> np.ndarray:
-        """Of each class, the share of its answers that were right: float64 [classes], or nan."""
-        return _divide(np.diag(self.confusion), self.confusion.sum(axis=0))
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON; nan becomes ``None``."""
-        per_class = zip(self.labels, self.recall, self.precision, strict=True)
-        return {
-            "images": self.images,
-            "accuracy": self.accuracy,
-            "top5_accuracy": self.top5_accuracy,
-            "classes": {
-                label: {
-                    "recall": None if np.isnan(recall) else float(recall),
-                    "precision": None if np.isnan(precision) else float(precision),
-                }
-                for label, recall, precision in per_class
-            },
-            "confusion": self.confusion.tolist(),
-        }
-
-
-def evaluate(
-    predict: Callable[[Sequence[bytes]], Sequence[Ranked]],
+def evaluate_model(
+    model: keras.Model,
+    labels: Sequence[str],
+    how: Preprocessing,
     examples: Examples,
     *,
+    crops: int = 1,
     batch_size: int = 32,
     advance: Callable[[int], None] = lambda images: None,
-) -> Evaluation:
-    """Predict every example and count.
+    record: dict[str, Any] | None = None,
+) -> Result:
+    """Measure a Keras model that is at hand, on any backend.
 
     Args:
-        predict: from encoded images to their best classes; of a run, an export or a server.
-        examples: the images and their true classes.
-        batch_size: images a call of ``predict``.
-        advance: is told after each call how many images it took, for a progress bar.
+        model: from float32 [batch, size, size, 3] to scores [batch, classes]: by a sigmoid where
+            an image can be of several classes, else by a softmax.
+        labels: the class names, in the order of its outputs.
+        how: the input protocol.
+        examples: images with their true classes, which are matched by name.
+        crops: cut from each image, 1, 10 or 144; their scores are averaged.
+        batch_size: network inputs at a time.
+        advance: is told after each batch how many images it took.
+        record: what else the result's record says.
+
+    Raises:
+        DataError: no image can be decoded, or one is of a class that the model does not know.
+        ValueError: ``crops`` is none of the choices.
     """
-    best: list[str] = []
-    top5_hits: int | None = 0
-    for start in range(0, len(examples), batch_size):
-        targets = examples.targets[start : start + batch_size]
-        encoded = [Path(path).read_bytes() for path in examples.paths[start : start + batch_size]]
-        for target, ranked in zip(targets, predict(encoded), strict=True):
-            best.append(ranked.labels[0])
-            if len(ranked.labels) < 5:
-                top5_hits = None
-            if top5_hits is not None:
-                top5_hits += examples.labels[target] in ranked.labels[:5]
-        advance(len(encoded))
-    # A server may know classes that the folder does not have.
-    labels = examples.labels + tuple(sorted(set(best) - set(examples.labels)))
-    index = {label: column for column, label in enumerate(labels)}
-    confusion = np.zeros((len(labels), len(labels)), np.int64)
-    for target, label in zip(examples.targets, best, strict=True):
-        confusion[target, index[label]] += 1
-    return Evaluation(labels, confusion, top5_hits)
+    check_crops(crops, how)
+    weights = crop_weights(crops)
+    rows = min(batch_size, len(examples) * len(weights))
+    numbers: list[np.ndarray] = []
+    scores: list[np.ndarray] = []
+    for which, inputs in crop_batches(examples, how, crops, batch_size):
+        answered = _predict(model, inputs.numpy().reshape(-1, how.size, how.size, 3), rows)
+        views = answered.reshape(len(which), len(weights), -1)
+        scores.append(np.einsum("bvc,v->bc", views, weights))
+        numbers.append(which.numpy())
+        advance(len(which))
+    left_out = find_unreadable(
+        examples, np.setdiff1d(np.arange(len(examples)), np.concatenate(numbers or [[]]))
+    )
+    if not numbers:
+        raise no_images(left_out)
+    return count(
+        examples,
+        labels,
+        np.concatenate(numbers),
+        np.concatenate(scores),
+        left_out,
+        multi_label=ends_in_sigmoid(model),
+        record=record or {},
+    )
 
 
-def _divide(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
-    return np.divide(parts, wholes, out=np.full(len(parts), np.nan), where=wholes > 0)
+def count(
+    examples: Examples,
+    labels: Sequence[str],
+    numbers: np.ndarray,
+    scores: np.ndarray,
+    left_out: Sequence[BadImage],
+    *,
+    multi_label: bool,
+    record: dict[str, Any],
+) -> Result:
+    """Scores set beside the true classes, matched by name.
+
+    Args:
+        labels: of the columns of ``scores``.
+        numbers: int64 [images], of the examples that the rows of ``scores`` are for.
+        multi_label: whether each class is scored by itself.
+
+    Raises:
+        DataError: an image is of a class that is not among ``labels``, or of several classes
+            where the scores allow one.
+    """
+    if examples.multi_label and not multi_label:
+        raise DataError(
+            "The images can be of several classes each, but the model chooses one: its scores add"
+            " up to 1. Train it with a sigmoid, or evaluate it on images of one class each."
+        )
+    column = {label: place for place, label in enumerate(labels)}
+    known = [label in column for label in examples.labels]
+    unknown = [
+        label
+        for label, images, is_known in zip(examples.labels, examples.counts(), known, strict=True)
+        if images and not is_known
+    ]
+    if unknown:
+        raise DataError(
+            f"There are images of classes that the model does not know: {', '.join(unknown[:10])}."
+            f" It knows: {', '.join(labels[:10])}{', ...' if len(labels) > 10 else ''}."
+        )
+    columns = np.array([column.get(label, -1) for label in examples.labels], np.int64)
+    if multi_label:
+        targets = np.zeros(scores.shape, bool)
+        if examples.multi_label:
+            targets[:, columns[known]] = examples.targets[numbers][:, known]
+        else:
+            targets[np.arange(len(numbers)), columns[examples.targets[numbers]]] = True
+    else:
+        targets = columns[examples.targets[numbers]]
+    kind = MultiLabelEvaluation if multi_label else Evaluation
+    return kind(tuple(labels), numbers, targets, scores, tuple(left_out), record)
+
+
+def find_unreadable(examples: Examples, numbers: np.ndarray) -> list[BadImage]:
+    """Why each of these images could not be read and decoded."""
+    bad = []
+    for number in numbers.tolist():
+        name = examples.images.name(number)
+        try:
+            (found,) = find_bad_images(examples.images.take(np.array([number]))) or [None]
+            reason = found.reason if found else "it could not be read"
+        except OSError as error:
+            reason = error.strerror or str(error)
+        bad.append(BadImage(number, name, reason))
+    return bad
+
+
+def no_images(left_out: Sequence[BadImage]) -> DataError:
+    """The error for data of which nothing is left to measure."""
+    first = f" The first, {left_out[0].name}: {left_out[0].reason}" if left_out else ""
+    return DataError(f"There is no image to evaluate on that can be decoded.{first}")
+
+
+def ends_in_sigmoid(model: keras.Model) -> bool:
+    """Whether a model scores each class by itself."""
+    return getattr(model.layers[-1], "activation", None) is keras.activations.sigmoid
+
+
+def _predict(model: keras.Model, inputs: np.ndarray, rows: int) -> np.ndarray:
+    """Scores, float32; always with as many rows, so that the network is compiled once."""
+    answers = []
+    for start in range(0, len(inputs), rows):
+        batch = inputs[start : start + rows]
+        missing = rows - len(batch)
+        if missing:
+            batch = np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), batch.dtype)])
+        answers.append(np.asarray(model.predict_on_batch(batch), np.float32)[: rows - missing])
+    return np.concatenate(answers)

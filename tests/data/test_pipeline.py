@@ -85,7 +85,7 @@ def test_random_crops_stay_inside_the_image_and_flips_happen(examples) -> None:
 
 def test_evaluation_sees_what_serving_sees(examples) -> None:
     (images, targets) = next(iter(evaluation_batches(examples, HOW, 40)))
-    for image, path in zip(images.numpy(), examples.paths, strict=True):
-        served = preprocess(decode(Path(path).read_bytes())[np.newaxis], HOW)
+    for index, image in enumerate(images.numpy()):
+        served = preprocess(decode(examples.images.encoded(index))[np.newaxis], HOW)
         np.testing.assert_array_equal(image, served.numpy()[0])
     assert targets.numpy().argmax(axis=1).tolist() == examples.targets.tolist()

@@ -6,14 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_inception.data.sources import (
-    DataError,
-    Examples,
-    find_bad_images,
-    read_folder,
-    split,
-    without,
-)
+from keras_inception.data.examples import DataError, Examples, Files
+from keras_inception.data.sources import find_bad_images, read_folder, split, without
+
+
+def names(examples: Examples) -> list[str]:
+    return [examples.images.name(index) for index in range(len(examples))]
 
 
 def test_classes_are_the_folders_in_order(photos: Path) -> None:
@@ -21,7 +19,7 @@ def test_classes_are_the_folders_in_order(photos: Path) -> None:
     assert examples.labels == ("dawn", "dusk")
     assert len(examples) == 40
     assert examples.counts().tolist() == [20, 20]
-    for path, target in zip(examples.paths, examples.targets, strict=True):
+    for path, target in zip(names(examples), examples.targets, strict=True):
         assert Path(path).parent.name == examples.labels[target]
 
 
@@ -83,8 +81,8 @@ def test_bad_images_are_found_and_named(photos: Path, tmp_path: Path) -> None:
     whole = (folder / "dawn" / "00.jpg").read_bytes()
     (folder / "dusk" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     examples = read_folder(folder)
-    bad = find_bad_images(examples.paths)
-    assert [Path(image.path).name for image in bad] == ["text.jpg", "cut.jpg", "empty.png"]
+    bad = find_bad_images(examples.images)
+    assert [Path(image.name).name for image in bad] == ["text.jpg", "cut.jpg", "empty.png"]
     assert "Unknown image file format" in bad[0].reason
     assert bad[2].reason == "the file is empty"
     assert len(without(examples, bad, "skip")) == 40
@@ -98,22 +96,22 @@ def test_a_class_with_only_bad_images_is_named(photos: Path, tmp_path: Path) -> 
     (folder / "noon" / "1.jpg").write_bytes(b"x")
     examples = read_folder(folder)
     with pytest.raises(DataError, match="can be decoded of: noon"):
-        without(examples, find_bad_images(examples.paths), "skip")
+        without(examples, find_bad_images(examples.images), "skip")
 
 
 def made(*counts: int) -> Examples:
     targets = np.repeat(np.arange(len(counts)), counts)
-    paths = tuple(f"{index}.png" for index in range(len(targets)))
-    return Examples(tuple("abc"[: len(counts)]), paths, targets)
+    files = Files.of("", [f"{index}.png" for index in range(len(targets))])
+    return Examples(tuple("abc"[: len(counts)]), files, targets)
 
 
 def test_split_takes_the_same_share_of_each_class_every_time() -> None:
     examples = made(50, 100, 10)
     larger, apart = split(examples, 0.2, seed=3)
     assert apart.counts().tolist() == [10, 20, 2]
-    assert sorted(larger.paths + apart.paths) == sorted(examples.paths)
-    assert split(examples, 0.2, seed=3)[1].paths == apart.paths
-    assert split(examples, 0.2, seed=4)[1].paths != apart.paths
+    assert sorted(names(larger) + names(apart)) == sorted(names(examples))
+    assert names(split(examples, 0.2, seed=3)[1]) == names(apart)
+    assert names(split(examples, 0.2, seed=4)[1]) != names(apart)
 
 
 def test_split_leaves_something_on_both_sides() -> None:

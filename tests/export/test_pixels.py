@@ -10,9 +10,9 @@ import tensorflow as tf
 from PIL import Image
 
 from inception_export.publish import export_saved_model
+from keras_inception.data.examples import Examples, Files
 from keras_inception.data.pipeline import evaluation_batches
 from keras_inception.data.preprocessing import Preprocessing
-from keras_inception.data.sources import Examples
 
 
 def photo(height: int, width: int) -> Image.Image:
@@ -97,9 +97,7 @@ def test_the_graph_sees_the_pixels_that_training_evaluated(
     for name, content in IMAGES.items():
         paths.append(tmp_path / name)
         paths[-1].write_bytes(content)
-    examples = Examples(
-        ("a", "b"), tuple(str(path) for path in paths), np.zeros(len(paths), np.int64)
-    )
+    examples = Examples(("a", "b"), Files.of(tmp_path, IMAGES), np.zeros(len(paths), np.int64))
     evaluated = np.concatenate([batch for batch, _ in evaluation_batches(examples, how, 7)])
     signature = tf.saved_model.load(str(saved_model)).signatures["features"]
     served = signature(image_bytes=tf.constant(list(IMAGES.values())))["features"].numpy()

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_inception.data.sources import DataError
+from keras_inception.data.examples import DataError
 from keras_inception.training.recipe import RECIPES, Recipe
 from keras_inception.training.run import Run, RunError, open_run
 from keras_inception.training.train import train
@@ -62,7 +62,7 @@ def test_a_run_holds_what_it_should(run: Run) -> None:
     assert run.record["data"]["training_images"] == 36
     assert run.record["data"]["validation_images"] == 4
     assert run.validation.counts().tolist() == [2, 2]
-    assert all(Path(path).is_file() for path in run.validation.paths)
+    assert all(Path(run.validation.images.name(index)).is_file() for index in range(4))
     assert set(run.record["versions"]) == {"keras-inception", "keras", "tensorflow", "numpy"}
     assert list(run.path.glob("logs/train/events*")), "TensorBoard has something to show"
     rows = list(csv.DictReader((run.path / "history.csv").read_text().splitlines()))
@@ -152,7 +152,7 @@ def test_bad_images_are_left_out_and_named(fast: None, photos: Path, tmp_path: P
 
 def test_a_validation_folder_is_used(fast: None, photos: Path, tmp_path: Path) -> None:
     recipe = TINY.with_changes({"epochs": 1})
-    finished = train(photos, tmp_path / "run", recipe, validation_folder=photos, say=quiet)
+    finished = train(photos, tmp_path / "run", recipe, validation_data=photos, say=quiet)
     assert finished.record["data"]["validation_images"] == 40
 
 

@@ -1,0 +1,196 @@
+"""Images by number, with their classes: what every source of images becomes.
+
+An image is reached by its number alone, so that the order of an epoch, a split and a resumed run
+are numbers too, whatever the images are kept in.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from keras_inception.data.preprocessing import Tensor
+
+
+class DataError(ValueError):
+    """The images can't be used as they are; the message says why and what would help."""
+
+
+class Images(Protocol):
+    """Images by number, from 0."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, indices: np.ndarray) -> Images:
+        """The images at ``indices``, in their order."""
+        ...
+
+    def name(self, index: int) -> str:
+        """What a person would call one, such as its path."""
+        ...
+
+    def encoded(self, index: int) -> bytes:
+        """One as the bytes of an image file."""
+        ...
+
+    def reader(self) -> Callable[[Tensor], Tensor]:
+        """A function for tf.data from a number, int64 [], to the image.
+
+        It returns the bytes of an image file, string [], or pixels, uint8 [height, width, 3].
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Files:
+    """Image files.
+
+    A million paths as Python strings would take more memory than everything else that training
+    keeps of an image, so they stand one after the other in one string.
+
+    Args:
+        root: the folder that the paths are relative to.
+        names: the paths, UTF-8, without anything between them.
+        begins: int64 [images], where each begins.
+        lengths: int32 [images], in bytes.
+    """
+
+    root: str
+    names: bytes
+    begins: np.ndarray
+    lengths: np.ndarray
+
+    @classmethod
+    def of(cls, root: str | Path, paths: Iterable[str]) -> Files:
+        """The files at ``paths``, relative to ``root``."""
+        encoded = [os.fsencode(path) for path in paths]
+        lengths = np.array([len(path) for path in encoded], np.int32)
+        begins = np.cumsum(lengths, dtype=np.int64) - lengths
+        return cls(str(root), b"".join(encoded), begins, lengths)
+
+    def __len__(self) -> int:
+        return len(self.begins)
+
+    def take(self, indices: np.ndarray) -> Files:
+        return Files(self.root, self.names, self.begins[indices], self.lengths[indices])
+
+    def name(self, index: int) -> str:
+        begin = self.begins[index]
+        return os.path.join(self.root, os.fsdecode(self.names[begin : begin + self.lengths[index]]))
+
+    def encoded(self, index: int) -> bytes:
+        return Path(self.name(index)).read_bytes()
+
+    def reader(self) -> Callable[[Tensor], Tensor]:
+        names, begins = tf.constant(self.names), tf.constant(self.begins)
+        lengths, root = tf.constant(self.lengths), tf.constant(os.path.join(self.root, ""))
+
+        def read(index: Tensor) -> Tensor:
+            length = tf.cast(lengths[index], tf.int64)
+            return tf.io.read_file(root + tf.strings.substr(names, begins[index], length))
+
+        return read
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Decoded images of one size, in memory or mapped from a file.
+
+    Args:
+        pixels: uint8 [all images, height, width] (grey), or [..., 1] (grey) or [..., 3] (RGB).
+        numbers: int64 [images], which of them.
+    """
+
+    pixels: np.ndarray
+    numbers: np.ndarray
+
+    @classmethod
+    def of(cls, pixels: np.ndarray) -> Pixels:
+        """All images of an array.
+
+        Raises:
+            DataError: the array has another type or shape.
+        """
+        shape = pixels.shape
+        if pixels.dtype != np.uint8 or not (
+            len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
+        ):
+            raise DataError(
+                "Arrays of images must be uint8 in [0, 255], of shape [images, height, width] or"
+                " [images, height, width, 1 or 3]."
+                f" Received: {pixels.dtype} of shape {list(shape)}"
+            )
+        return cls(pixels, np.arange(len(pixels), dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def take(self, indices: np.ndarray) -> Pixels:
+        return Pixels(self.pixels, self.numbers[indices])
+
+    def name(self, index: int) -> str:
+        return f"image {self.numbers[index]}"
+
+    def encoded(self, index: int) -> bytes:
+        from PIL import Image
+
+        image = self.pixels[self.numbers[index]]
+        file = io.BytesIO()
+        Image.fromarray(image.squeeze(-1) if image.shape[2:] == (1,) else image).save(file, "PNG")
+        return file.getvalue()
+
+    def reader(self) -> Callable[[Tensor], Tensor]:
+        pixels, numbers = tf.constant(self.pixels), tf.constant(self.numbers)
+
+        def read(index: Tensor) -> Tensor:
+            image = pixels[numbers[index]]
+            if image.shape.rank == 2:
+                image = image[..., tf.newaxis]
+            return tf.broadcast_to(image, [*image.shape[:2], 3])
+
+        return read
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Images with their classes.
+
+    Args:
+        labels: the class names; a target is an index into them.
+        images: one an example.
+        targets: int64 [examples], the class of each; or where an image can be of several classes
+            or none, bool [examples, classes].
+        groups: int64 [examples], equal for images that must not be split, such as those of one
+            patient; ``None`` where each stands for itself.
+    """
+
+    labels: tuple[str, ...]
+    images: Images
+    targets: np.ndarray
+    groups: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image can be of several classes, or of none."""
+        return self.targets.ndim == 2
+
+    def take(self, indices: np.ndarray) -> Examples:
+        """The examples at ``indices``, in their order."""
+        groups = None if self.groups is None else self.groups[indices]
+        return Examples(self.labels, self.images.take(indices), self.targets[indices], groups)
+
+    def counts(self) -> np.ndarray:
+        """Examples of each class: int64 [classes]."""
+        if self.multi_label:
+            return self.targets.sum(axis=0, dtype=np.int64)
+        return np.bincount(self.targets, minlength=len(self.labels))
