@@ -19,11 +19,10 @@ def add(commands: Any) -> None:
         commands,
         "train",
         run,
-        "train a network on a folder of images",
-        "The folder has one folder for each class with its images in it. Every setting of the"
-        " recipe is an option too.",
+        "train a network on images of known classes",
+        "Every setting of the recipe is an option too.",
     )
-    train.add_argument("folder", help="FOLDER/CLASS/IMAGE")
+    train.add_argument("data", metavar="DATA", help="a folder with a folder for each class")
     train.add_argument("--output", required=True, metavar="RUN", help="the run's folder, made here")
     train.add_argument(
         "--recipe",
@@ -31,7 +30,7 @@ def add(commands: Any) -> None:
         help=f"one of {', '.join(RECIPES)}, or a YAML file of differences from the default recipe",
     )
     train.add_argument(
-        "--validation-folder", metavar="FOLDER", help="validate on these images, same classes"
+        "--validation-data", metavar="DATA", help="validate on these images, same classes"
     )
     train.add_argument(
         "--on-bad-image",
@@ -71,10 +70,10 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         finished = train(
-            options.folder,
+            options.data,
             options.output,
             recipe,
-            validation_folder=options.validation_folder,
+            validation_data=options.validation_data,
             on_bad_image=options.on_bad_image,
             resume=options.resume,
         )

@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from keras_inception.data.examples import Examples, Files
+from keras_inception.data.prepare import Prepared
 from keras_inception.data.preprocessing import Preprocessing
-from keras_inception.data.sources import Examples
 from keras_inception.training.recipe import Recipe, load_recipe
 
 
@@ -69,9 +70,18 @@ class Run:
         index = {label: target for target, label in enumerate(self.labels)}
         return Examples(
             self.labels,
-            tuple(row["image"] for row in rows),
+            Files.of("", [row["image"] for row in rows]),
             np.array([index[row["label"]] for row in rows], np.int64),
         )
+
+    def check_data(self, prepared: Prepared) -> None:
+        """Refuse to go on with other data than the run was begun with.
+
+        Raises:
+            RunError: the classes or the images are others.
+        """
+        if prepared.training.labels != self.labels:
+            raise RunError(f"The data have other classes than the run {self.path}.")
 
     @property
     def model_path(self) -> Path:
@@ -90,7 +100,7 @@ class Run:
         if not self.finished:
             raise RunError(
                 f"The run {self.path} has not finished. Go on with it:"
-                f" keras-inception train FOLDER --output {self.path} --resume"
+                f" keras-inception train DATA --output {self.path} --resume"
             )
         import keras
 
@@ -112,14 +122,8 @@ def open_run(path: str | Path) -> Run:
     return run
 
 
-def create_run(
-    path: str | Path, recipe: Recipe, validation: Examples, how: Preprocessing, data: Any
-) -> Run:
-    """Make the folder of a new run.
-
-    Args:
-        validation: the images set apart, with the labels of all.
-        data: what run.json says of the images.
+def create_run(path: str | Path, recipe: Recipe, prepared: Prepared, how: Preprocessing) -> Run:
+    """Make the folder of a new run, for images that are ready to train on.
 
     Raises:
         RunError: there is something at ``path`` already.
@@ -132,15 +136,21 @@ def create_run(
         )
     (run.path / "checkpoints").mkdir(parents=True, exist_ok=True)
     recipe.save(run.path / "recipe.yaml")
+    validation = prepared.validation
     (run.path / "labels.txt").write_text(
         "".join(f"{label}\n" for label in validation.labels), "utf-8"
     )
     with (run.path / "validation.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["image", "label"])
-        for image, target in zip(validation.paths, validation.targets, strict=True):
-            writer.writerow([Path(image).resolve(), validation.labels[target]])
-    record = {"preprocessing": dataclasses.asdict(how), "data": data, "versions": versions()}
+        for index, target in enumerate(validation.targets):
+            image = Path(validation.images.name(index)).resolve()
+            writer.writerow([image, validation.labels[target]])
+    record = {
+        "preprocessing": dataclasses.asdict(how),
+        "data": prepared.record,
+        "versions": versions(),
+    }
     (run.path / "run.json").write_text(json.dumps(record, indent=1, ensure_ascii=False), "utf-8")
     return run
 

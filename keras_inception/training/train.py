@@ -13,21 +13,14 @@ import keras
 import numpy as np
 
 from keras_inception.data.augment import Augmentation
+from keras_inception.data.examples import Examples
 from keras_inception.data.pipeline import (
     evaluation_batches,
     training_batches,
     with_auxiliary_targets,
 )
+from keras_inception.data.prepare import Source, prepare
 from keras_inception.data.preprocessing import Preprocessing
-from keras_inception.data.sources import (
-    BadImage,
-    Examples,
-    describe_bad,
-    find_bad_images,
-    read_folder,
-    split,
-    without,
-)
 from keras_inception.imagenet import preprocessing_of
 from keras_inception.models.application import loss_weights
 from keras_inception.models.catalogue import find
@@ -41,22 +34,23 @@ from keras_inception.training.run import Run, RunError, create_run, open_run
 
 
 def train(
-    folder: str | Path,
+    data: Source,
     output: str | Path,
     recipe: Recipe | None = None,
     *,
-    validation_folder: str | Path | None = None,
+    validation_data: Source | None = None,
     on_bad_image: Literal["skip", "refuse"] = "skip",
     resume: bool = False,
     say: Callable[[str], None] = print,
 ) -> Run:
-    """Train a network on a folder with one folder of images for each class.
+    """Train a network on images of known classes.
 
     Args:
-        folder: of the training images, ``folder/CLASS/IMAGE``.
+        data: the training images, such as a folder ``data/CLASS/IMAGE``; see
+            :func:`~keras_inception.data.sources.open_source`.
         output: the run's folder, made here.
         recipe: how; the default recipe if not given, the run's own when resuming.
-        validation_folder: images to validate on, with the same classes; by default the recipe's
+        validation_data: images to validate on, with the same classes; by default the recipe's
             ``validation_fraction`` of each class is set apart.
         on_bad_image: whether files that can't be decoded are left out and named, or refused.
         resume: go on with the run in ``output`` after its last whole epoch.
@@ -80,19 +74,20 @@ def train(
         recipe = run.recipe
     recipe = recipe or Recipe()
 
-    training, validation, bad = _read(folder, validation_folder, recipe, on_bad_image)
-    if run is not None and training.labels != run.labels:
-        raise RunError(f"{folder} has other classes than the run {output}.")
-    if bad:
-        say(describe_bad(bad).rstrip() + "\nLeft out.")
+    prepared = prepare(
+        data,
+        validation_data,
+        validation_fraction=recipe.validation_fraction,
+        seed=recipe.seed,
+        on_bad_image=on_bad_image,
+        say=say,
+    )
+    training, validation = prepared.training, prepared.validation
+    if run is not None:
+        run.check_data(prepared)
     batch_size = min(recipe.batch_size, len(training))
     if batch_size < recipe.batch_size:
         say(f"A batch is all of the {batch_size} training images.")
-    counts = training.counts()
-    say(
-        f"{len(training)} training and {len(validation)} validation images of"
-        f" {len(training.labels)} classes; {counts.min()} to {counts.max()} training images each"
-    )
 
     with _policy(recipe.precision):
         keras.utils.set_random_seed(recipe.seed)
@@ -104,13 +99,7 @@ def train(
         say(f"{model.name}, {how.size} x {how.size} pixels, {model.count_params():,} parameters")
 
         if run is None:
-            data = {
-                "training": str(Path(folder).resolve()),
-                "training_images": len(training),
-                "validation_images": len(validation),
-                "left_out": [image.path for image in bad],
-            }
-            run = create_run(output, recipe, validation, how, data)
+            run = create_run(output, recipe, prepared, how)
             history: list[dict[str, float]] = []
         else:
             history = restore_last(run.path, model)
@@ -184,31 +173,6 @@ def _preprocessing(recipe: Recipe, size: int) -> Preprocessing:
         return default
     published = preprocessing_of(recipe.weights, size)
     return dataclasses.replace(default, mean=published.mean, std=published.std)
-
-
-def _read(
-    folder: str | Path,
-    validation_folder: str | Path | None,
-    recipe: Recipe,
-    on_bad_image: Literal["skip", "refuse"],
-) -> tuple[Examples, Examples, list[BadImage]]:
-    training = read_folder(folder)
-    bad = _find_bad_images(training)
-    training = without(training, bad, on_bad_image)
-    if validation_folder is None:
-        return *split(training, recipe.validation_fraction, recipe.seed), bad
-    validation = read_folder(validation_folder, training.labels)
-    bad_validation = _find_bad_images(validation)
-    return training, without(validation, bad_validation, on_bad_image), bad + bad_validation
-
-
-def _find_bad_images(examples: Examples) -> list[BadImage]:
-    """Every image decoded once, with a bar on a terminal: it may take minutes."""
-    if not sys.stdout.isatty():
-        return find_bad_images(examples.paths)
-    print("Looking at every image")
-    bar = keras.utils.Progbar(len(examples), unit_name="image")
-    return find_bad_images(examples.paths, bar.add)
 
 
 def _compile(model: keras.Model, recipe: Recipe, steps: int) -> None:
