@@ -33,7 +33,7 @@ if who == "ours":
     from keras_inception.training.recipe import Recipe
     from keras_inception.training import train
     recipe = Recipe(model="InceptionV3", image_size=139, epochs=1, learning_rate=1e-3)
-    model = train.build(recipe, 10)
+    model = train.build(recipe, 10, 0.99)
     train.fuse_batch_norm(model)
     train._compile(model, recipe, steps)
 else:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from keras_inception.models.inception_v4 import InceptionV4
     from keras_inception.prediction import Prediction, predict
     from keras_inception.training.evaluate import Evaluation, evaluate
-    from keras_inception.training.recipe import RECIPES, Recipe, load_recipe
+    from keras_inception.training.recipe import Recipe
+    from keras_inception.training.recipes import RECIPES, load_recipe
     from keras_inception.training.run import Run, open_run
     from keras_inception.training.train import train
     from keras_inception.weights.loading import WeightsError, load_weights
@@ -40,9 +41,9 @@ _HOMES = {
     "predict": "keras_inception.prediction",
     "Evaluation": "keras_inception.training.evaluate",
     "evaluate": "keras_inception.training.evaluate",
-    "RECIPES": "keras_inception.training.recipe",
+    "RECIPES": "keras_inception.training.recipes",
     "Recipe": "keras_inception.training.recipe",
-    "load_recipe": "keras_inception.training.recipe",
+    "load_recipe": "keras_inception.training.recipes",
     "Run": "keras_inception.training.run",
     "open_run": "keras_inception.training.run",
     "train": "keras_inception.training.train",

@@ -38,7 +38,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def run(photos: Path, tmp_path_factory: pytest.TempPathFactory):
     """A small Inception v1 trained on the photos, finished."""
-    from keras_inception.training.recipe import RECIPES
+    from keras_inception.training.recipes import RECIPES
     from keras_inception.training.train import train
 
     recipe = RECIPES["small"].with_changes(

@@ -10,7 +10,8 @@ from typing import Any
 
 from inception_serving.startup import load_tensorflow_quietly
 from keras_inception.commands.arguments import add_command
-from keras_inception.training.recipe import RECIPES, Recipe, load_recipe
+from keras_inception.training.recipe import Recipe
+from keras_inception.training.recipes import RECIPES, load_recipe
 
 
 def add(commands: Any) -> None:

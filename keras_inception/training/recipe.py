@@ -6,45 +6,16 @@ This module loads neither Keras nor TensorFlow, so that ``--help`` answers at on
 from __future__ import annotations
 
 import dataclasses
-import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
-
-class RecipeError(ValueError):
-    """A recipe breaks a rule; the message names the setting, the rule and the value received."""
-
-
-def _setting(default: Any, doc: str) -> Any:
-    return field(default=default, metadata={"doc": doc})
-
-
-def _coerce(name: str, value: Any, hint: Any) -> Any:
-    """``value`` as the type of its setting; numbers and switches may come as text."""
-    choices = typing.get_args(hint)
-    if typing.get_origin(hint) is Literal:
-        if value in choices:
-            return value
-        listed = ", ".join(map(str, choices))
-        raise RecipeError(f"`{name}` must be one of {listed}. Received: {name}={value!r}")
-    if isinstance(hint, types.UnionType):
-        if value is None or value == "none":
-            return None
-        (hint,) = (choice for choice in choices if choice is not types.NoneType)
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-    try:
-        if hint is bool:
-            return {"true": True, "false": False}[str(value).lower()]
-        if isinstance(value, bool) or (hint is int and int(value) != float(value)):
-            raise ValueError
-        return hint(value)
-    except (ValueError, TypeError, KeyError, OverflowError):
-        raise RecipeError(f"`{name}` must be {words[hint]}. Received: {name}={value!r}") from None
+from keras_inception.training.settings import RecipeError, check_known, coerce
+from keras_inception.training.settings import setting as _setting
 
 
 @dataclass(frozen=True)
@@ -72,8 +43,8 @@ class Recipe:
     )
     aux: bool = _setting(False, "train with the auxiliary heads; they are left out of the result")
     variant: str | None = _setting(None, "variant of the network; its default if not given")
-    batch_norm_momentum: float = _setting(
-        0.99, "of the moving statistics, 0 to below 1; lower it when an epoch has few steps"
+    batch_norm_momentum: float | Literal["auto"] = _setting(
+        "auto", "of the moving statistics, 0 to below 1; auto: by the number of steps"
     )
 
     # Where it starts from
@@ -81,11 +52,20 @@ class Recipe:
         None,
         "start from these: imagenet, imagenet:SOURCE/NAME, or a file or run; else from random ones",
     )
+    head_epochs: int = _setting(
+        0, "of the epochs, the first so many train the classifier alone, which is new"
+    )
+    head_learning_rate: float | None = _setting(
+        None, "in these epochs, constant; learning_rate if not given"
+    )
     trainable_from: str | None = _setting(
         None, "freeze every layer before this end point, such as mixed_6a; none if not given"
     )
     freeze_batch_norm: bool = _setting(
         False, "leave batch norm as the weights have it; what fine-tuning on few images needs"
+    )
+    recalibrate: bool = _setting(
+        False, "after training, measure batch norm's statistics again over the training images"
     )
 
     # The images
@@ -95,41 +75,155 @@ class Recipe:
     )
     augment_flip: bool = _setting(False, "mirror half of the training images left to right")
     validation_fraction: float = _setting(
-        0.1, "of each class, set apart for validation when no validation folder is given"
+        0.1, "of each class, set apart for validation when no validation data are given"
     )
 
     # The optimization
     epochs: int = _setting(100, "passes over the training images")
     batch_size: int = _setting(32, "images a step")
-    optimizer: Literal["sgd", "adamw"] = _setting("sgd", "sgd is with Nesterov momentum 0.9")
+    optimizer: Literal["sgd", "rmsprop", "adam", "adamw"] = _setting(
+        "sgd", "rmsprop is TensorFlow 1's: its mean square starts at one"
+    )
+    momentum: float | None = _setting(None, "of sgd and rmsprop, 0 to below 1; 0.9 if not given")
+    nesterov: bool | None = _setting(None, "Nesterov's momentum, of sgd; true if not given")
+    epsilon: float | None = _setting(
+        None, "of rmsprop (inside the root, 1.0 if not given), adam and adamw (1e-7)"
+    )
     learning_rate: float = _setting(0.1, "at the peak, after the warm-up")
-    warmup_epochs: float = _setting(1.0, "of linear rise from 0; then a cosine falls to 0")
-    weight_decay: float = _setting(1e-4, "on kernels only, times the learning rate each step")
+    warmup_epochs: float = _setting(1.0, "of linear rise from 0")
+    schedule: Literal["cosine", "exponential", "constant"] = _setting(
+        "cosine", "of the learning rate after the warm-up: to 0, in steps by decay_rate, or level"
+    )
+    decay_rate: float | None = _setting(
+        None, "factor of the exponential schedule; 0.94 if not given"
+    )
+    decay_epochs: float | None = _setting(
+        None, "between two decays of the exponential schedule; 2 if not given"
+    )
+    weight_decay: float = _setting(
+        1e-4, "on kernels only; to the gradient as from an L2 loss, with adamw apart from it"
+    )
+    clip_norm: float | None = _setting(
+        None, "longest gradient, the norm of all weights' together; longer ones are shortened"
+    )
     label_smoothing: float = _setting(0.1, "share of the target spread over all classes")
+    ema: float | None = _setting(
+        None, "decay of the moving averages of the weights, 0 to below 1, which are the result"
+    )
+    early_stopping_epochs: int | None = _setting(
+        None, "stop after so many epochs without a lower validation loss"
+    )
+    checkpoint_minutes: float | None = _setting(
+        15.0, "between two checkpoints within an epoch; at its end there is always one"
+    )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = _setting(
         "float32", "Keras's dtype policy"
+    )
+    deterministic: bool = _setting(
+        False, "the same numbers every time to the last bit, by slower operations"
     )
     seed: int = _setting(0, "of the initial weights, the split, the order and the augmentation")
 
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self))
         for setting in dataclasses.fields(self):
-            value = _coerce(setting.name, getattr(self, setting.name), hints[setting.name])
+            value = coerce(setting.name, getattr(self, setting.name), hints[setting.name])
             object.__setattr__(self, setting.name, value)
+        starts = self.weights is not None
         for name, holds, rule in (
             ("image_size", self.image_size is None or self.image_size >= 1, "at least 1"),
             ("width", self.width > 0, "above 0"),
             ("dropout", self.dropout is None or 0 <= self.dropout < 1, "at least 0 and below 1"),
-            ("batch_norm_momentum", 0 <= self.batch_norm_momentum < 1, "at least 0 and below 1"),
+            (
+                "batch_norm_momentum",
+                self.batch_norm_momentum == "auto" or 0 <= self.batch_norm_momentum < 1,
+                "auto, or at least 0 and below 1",
+            ),
+            (
+                "head_epochs",
+                0 <= self.head_epochs <= self.epochs,
+                f"at least 0 and at most epochs, which is {self.epochs}",
+            ),
+            ("head_epochs", starts or not self.head_epochs, "0 without weights"),
+            (
+                "head_learning_rate",
+                self.head_learning_rate is None or self.head_learning_rate > 0,
+                "above 0",
+            ),
+            (
+                "head_learning_rate",
+                self.head_learning_rate is None or self.head_epochs > 0,
+                "left out without head_epochs",
+            ),
+            (
+                "trainable_from",
+                starts or self.trainable_from is None,
+                "left out without weights",
+            ),
+            ("freeze_batch_norm", starts or not self.freeze_batch_norm, "false without weights"),
+            (
+                "recalibrate",
+                not (self.recalibrate and self.freeze_batch_norm),
+                "false with freeze_batch_norm",
+            ),
             ("crop", 0 < self.crop <= 1, "above 0 and at most 1"),
             ("augment_crop_area", 0 < self.augment_crop_area <= 1, "above 0 and at most 1"),
             ("validation_fraction", 0 <= self.validation_fraction < 1, "at least 0 and below 1"),
             ("epochs", self.epochs >= 1, "at least 1"),
             ("batch_size", self.batch_size >= 1, "at least 1"),
+            (
+                "momentum",
+                self.momentum is None or 0 <= self.momentum < 1,
+                "at least 0 and below 1",
+            ),
+            (
+                "momentum",
+                self.momentum is None or self.optimizer in ("sgd", "rmsprop"),
+                f"left out with optimizer={self.optimizer}",
+            ),
+            (
+                "nesterov",
+                self.nesterov is None or self.optimizer == "sgd",
+                f"left out with optimizer={self.optimizer}",
+            ),
+            ("epsilon", self.epsilon is None or self.epsilon > 0, "above 0"),
+            (
+                "epsilon",
+                self.epsilon is None or self.optimizer != "sgd",
+                "left out with optimizer=sgd",
+            ),
             ("learning_rate", self.learning_rate > 0, "above 0"),
             ("warmup_epochs", self.warmup_epochs >= 0, "at least 0"),
+            (
+                "decay_rate",
+                self.decay_rate is None or 0 < self.decay_rate <= 1,
+                "above 0 and at most 1",
+            ),
+            (
+                "decay_rate",
+                self.decay_rate is None or self.schedule == "exponential",
+                f"left out with schedule={self.schedule}",
+            ),
+            ("decay_epochs", self.decay_epochs is None or self.decay_epochs > 0, "above 0"),
+            (
+                "decay_epochs",
+                self.decay_epochs is None or self.schedule == "exponential",
+                f"left out with schedule={self.schedule}",
+            ),
             ("weight_decay", self.weight_decay >= 0, "at least 0"),
+            ("clip_norm", self.clip_norm is None or self.clip_norm > 0, "above 0"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "at least 0 and below 1"),
+            ("ema", self.ema is None or 0 <= self.ema < 1, "at least 0 and below 1"),
+            (
+                "early_stopping_epochs",
+                self.early_stopping_epochs is None or self.early_stopping_epochs >= 1,
+                "at least 1",
+            ),
+            (
+                "checkpoint_minutes",
+                self.checkpoint_minutes is None or self.checkpoint_minutes > 0,
+                "above 0",
+            ),
         ):
             if not holds:
                 raise RecipeError(
@@ -142,88 +236,9 @@ class Recipe:
         Raises:
             RecipeError: there is no such setting, or a value breaks its rule.
         """
-        settings = [setting.name for setting in dataclasses.fields(self)]
-        unknown = [name for name in changes if name not in settings]
-        if unknown:
-            raise RecipeError(
-                f"There is no setting {', '.join(map(repr, unknown))}."
-                f" The settings are: {', '.join(settings)}."
-            )
+        check_known(changes, (setting.name for setting in dataclasses.fields(self)))
         return dataclasses.replace(self, **changes)
 
     def save(self, path: str | Path) -> None:
         """Write every setting as YAML."""
         Path(path).write_text(yaml.safe_dump(dataclasses.asdict(self), sort_keys=False), "utf-8")
-
-
-RECIPES: dict[str, Recipe] = {
-    # Inception v3 from scratch, in the manner of today's published trainings of it.
-    "default": Recipe(augment_crop_area=0.08, augment_flip=True),
-    # From published weights, downloaded once, to one's own classes: a new classifier, batch norm
-    # as it was, the rest trained gently.
-    "finetune": Recipe(
-        weights="imagenet",
-        freeze_batch_norm=True,
-        augment_crop_area=0.35,
-        augment_flip=True,
-        epochs=15,
-        learning_rate=0.005,
-    ),
-    # A first look at one's own photos on a laptop's CPU: a quarter of GoogLeNet's width at 96
-    # pixels; about 2 minutes for 500 photos on 2 cores.
-    "quick": Recipe(
-        model="InceptionV1",
-        image_size=96,
-        stem="small",
-        width=0.5,
-        dropout=0.2,
-        batch_norm_momentum=0.9,
-        augment_crop_area=0.35,
-        augment_flip=True,
-        epochs=30,
-        batch_size=32,
-        learning_rate=0.05,
-        weight_decay=5e-4,
-    ),
-    # Small images such as scanned digits: nearly all of the image, not mirrored.
-    "small": Recipe(
-        model="InceptionV1",
-        image_size=32,
-        stem="small",
-        width=0.25,
-        dropout=0.2,
-        batch_norm_momentum=0.9,
-        crop=1.0,
-        augment_crop_area=0.8,
-        epochs=20,
-        batch_size=64,
-        learning_rate=0.05,
-        weight_decay=5e-4,
-    ),
-}
-
-
-def load_recipe(name_or_path: str) -> Recipe:
-    """A named recipe, or a YAML file of differences from the default one.
-
-    The file may start from another recipe: ``recipe: small``.
-
-    Raises:
-        RecipeError: there is neither such a recipe nor such a file, or the file's settings break
-            their rules.
-    """
-    if name_or_path in RECIPES:
-        return RECIPES[name_or_path]
-    path = Path(name_or_path)
-    if not path.is_file():
-        raise RecipeError(
-            f"There is no recipe or YAML file {name_or_path!r}."
-            f" The recipes are: {', '.join(RECIPES)}."
-        )
-    try:
-        changes = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(changes, dict):
-        raise RecipeError(f"{path} must hold settings, one `name: value` a line.")
-    return load_recipe(changes.pop("recipe", "default")).with_changes(changes)

@@ -25,7 +25,8 @@ import numpy as np
 from keras_inception.data.examples import Examples, Files
 from keras_inception.data.prepare import Prepared
 from keras_inception.data.preprocessing import Preprocessing
-from keras_inception.training.recipe import Recipe, load_recipe
+from keras_inception.training.recipe import Recipe
+from keras_inception.training.recipes import load_recipe
 
 
 class RunError(ValueError):

@@ -24,11 +24,11 @@ from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.imagenet import preprocessing_of
 from keras_inception.models.application import loss_weights
 from keras_inception.models.catalogue import find
-from keras_inception.models.endpoints import endpoints
 from keras_inception.training.checkpoint import Checkpoints, restore_best, restore_last
+from keras_inception.training.finetune import momentum, set_trainable
 from keras_inception.training.fused import fuse_batch_norm
 from keras_inception.training.optimizers import make_optimizer
-from keras_inception.training.recipe import Recipe, RecipeError
+from keras_inception.training.recipe import Recipe
 from keras_inception.training.report import draw_curves
 from keras_inception.training.run import Run, RunError, create_run, open_run
 
@@ -91,10 +91,10 @@ def train(
 
     with _policy(recipe.precision):
         keras.utils.set_random_seed(recipe.seed)
-        model = build(recipe, len(training.labels))
+        steps = len(training) // batch_size
+        model = build(recipe, len(training.labels), momentum(recipe, steps))
         fuse_batch_norm(model)
         how = _preprocessing(recipe, model.input_shape[1])
-        steps = len(training) // batch_size
         _compile(model, recipe, steps)
         say(f"{model.name}, {how.size} x {how.size} pixels, {model.count_params():,} parameters")
 
@@ -123,8 +123,11 @@ def train(
     return run
 
 
-def build(recipe: Recipe, classes: int) -> keras.Model:
-    """The recipe's network, with random weights.
+def build(recipe: Recipe, classes: int, momentum: float) -> keras.Model:
+    """The recipe's network.
+
+    Args:
+        momentum: of batch norm.
 
     Raises:
         ValueError: there is no such network, or it refuses a setting.
@@ -139,31 +142,11 @@ def build(recipe: Recipe, classes: int) -> keras.Model:
         width=recipe.width,
         stem=recipe.stem,
         variant=recipe.variant,
-        momentum=recipe.batch_norm_momentum,
+        momentum=momentum,
         weights=recipe.weights,
     )
-    _freeze(model, recipe)
+    set_trainable(model, recipe, "all")
     return model
-
-
-def _freeze(model: keras.Model, recipe: Recipe) -> None:
-    """Freeze what the recipe says: layers before an end point, batch norm."""
-    if recipe.trainable_from is not None:
-        first = recipe.trainable_from
-        choices = list(endpoints(model))
-        if first not in choices:
-            raise RecipeError(
-                f"`trainable_from` must be an end point of {model.name}: {', '.join(choices)}."
-                f" Received: trainable_from={first!r}"
-            )
-        up_to = keras.Model(model.input, endpoints(model)[first])
-        for layer in up_to.layers:
-            if not layer.name.startswith(first):
-                layer.trainable = False
-    if recipe.freeze_batch_norm:
-        for layer in model.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.trainable = False
 
 
 def _preprocessing(recipe: Recipe, size: int) -> Preprocessing:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from keras_inception.data.preprocessing import Preprocessing
-from keras_inception.training.recipe import RECIPES, RecipeError
+from keras_inception.training.recipes import RECIPES
 from keras_inception.training.run import Run
+from keras_inception.training.settings import RecipeError
 from keras_inception.training.train import _preprocessing, build, train
 
 
@@ -46,18 +47,18 @@ def test_frozen_layers_and_statistics_stay_as_the_weights_have_them(
 
 
 def test_weights_of_as_many_classes_bring_their_classifier(run: Run) -> None:
-    model = build(recipe(run), 2)
+    model = build(recipe(run), 2, 0.9)
     for one, other in zip(model.get_weights(), run.load_model().get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_an_unknown_end_point_is_refused_with_the_choices(run: Run) -> None:
     with pytest.raises(RecipeError, match=r"inception_3a, .*Received: trainable_from='mixed_9'"):
-        build(recipe(run, trainable_from="mixed_9"), 2)
+        build(recipe(run, trainable_from="mixed_9"), 2, 0.9)
 
 
 def test_only_batch_norm_is_frozen_by_its_switch(run: Run) -> None:
-    model = build(recipe(run, freeze_batch_norm=True), 2)
+    model = build(recipe(run, freeze_batch_norm=True), 2, 0.9)
     for layer in model.layers:
         assert layer.trainable != isinstance(layer, keras.layers.BatchNormalization)
 

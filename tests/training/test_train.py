@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from keras_inception.data.examples import DataError
-from keras_inception.training.recipe import RECIPES, Recipe
+from keras_inception.training.recipe import Recipe
+from keras_inception.training.recipes import RECIPES
 from keras_inception.training.run import Run, RunError, open_run
 from keras_inception.training.train import train
 
@@ -25,11 +26,11 @@ def quiet(line: str) -> None:
     pass
 
 
-def one_convolution(recipe: Recipe, classes: int) -> keras.Model:
+def one_convolution(recipe: Recipe, classes: int, momentum: float = 0.9) -> keras.Model:
     """What a recipe's network has, dropout's random state included, but traced in no time."""
     image = keras.Input((28, 28, 3))
     x = keras.layers.Conv2D(8, 5, strides=4, use_bias=False)(image)
-    x = keras.layers.BatchNormalization(momentum=0.9, scale=False)(x)
+    x = keras.layers.BatchNormalization(momentum=momentum, scale=False)(x)
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Activation("relu")(x))
     x = keras.layers.Dropout(0.2)(x)
     x = keras.layers.Dense(classes, dtype="float32", name="logits")(x)
@@ -210,7 +211,7 @@ def test_only_kernels_decay() -> None:
     from keras_inception.training.optimizers import make_optimizer
     from keras_inception.training.train import build
 
-    model = build(TINY, 2)
+    model = build(TINY, 2, 0.9)
     optimizer = make_optimizer(Recipe(weight_decay=0.1), model, 10)
     optimizer.build(model.trainable_variables)
     decayed = [each.path for each in model.trainable_variables if optimizer._use_weight_decay(each)]
@@ -224,7 +225,7 @@ def test_the_learning_rate_rises_and_falls() -> None:
     from keras_inception.training.train import build
 
     recipe = Recipe(epochs=10, learning_rate=0.4, warmup_epochs=2)
-    schedule = make_optimizer(recipe, build(TINY, 2), 5)._learning_rate
+    schedule = make_optimizer(recipe, build(TINY, 2, 0.9), 5)._learning_rate
     rates = [float(schedule(step)) for step in range(51)]
     assert rates[0] == 0
     assert rates[10] == pytest.approx(0.4)

@@ -1,0 +1,82 @@
+"""What a setting of a recipe is: documented, typed, and read from text as well as from Python."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterable
+from dataclasses import field
+from typing import Any, Literal
+
+
+class RecipeError(ValueError):
+    """A recipe breaks a rule; the message names the setting, the rule and the value received."""
+
+
+def setting(default: Any, doc: str) -> Any:
+    """A field of a recipe with the meaning that ``--help`` prints."""
+    return field(default=default, metadata={"doc": doc})
+
+
+def choices_of(hint: Any) -> tuple[Any, ...]:
+    """The types that a setting's type allows: ``float | None`` is of two."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return typing.get_args(hint)
+    return (hint,)
+
+
+def coerce(name: str, value: Any, hint: Any) -> Any:
+    """``value`` as the type of its setting; numbers, switches and none may come as text.
+
+    Raises:
+        RecipeError: it is not of the setting's type.
+    """
+    choices = choices_of(hint)
+    if types.NoneType in choices and (value is None or value == "none"):
+        return None
+    words: list[str] = []
+    for choice in choices:
+        if typing.get_origin(choice) is Literal:
+            if value in typing.get_args(choice):
+                return value
+            words += typing.get_args(choice)
+        elif choice is not types.NoneType:
+            try:
+                return _as(choice, value)
+            except (ValueError, TypeError, KeyError, OverflowError):
+                words.append(_WORDS[choice])
+    rule = f"one of {', '.join(words)}" if len(words) > 1 else words[0]
+    raise RecipeError(f"`{name}` must be {rule}. Received: {name}={value!r}")
+
+
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+def _as(kind: Any, value: Any) -> Any:
+    if kind is bool:
+        return {"true": True, "false": False}[str(value).lower()]
+    if isinstance(value, bool) or (kind is int and int(value) != float(value)):
+        raise ValueError
+    return kind(value)
+
+
+def check_known(names: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse what is no setting, with the nearest that is.
+
+    Raises:
+        RecipeError: one of ``names`` is not among the known.
+    """
+    known = list(known)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise RecipeError(
+            f"There is no setting {', '.join(map(repr, unknown))}.{nearest(unknown[0], known)}"
+            f" The settings are: {', '.join(known)}."
+        )
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The hint that one of ``known`` may be meant, a blank before it; or nothing."""
+    found = difflib.get_close_matches(name, list(known), 1)
+    return f" Did you mean {found[0]!r}?" if found else ""
