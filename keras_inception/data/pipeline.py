@@ -19,13 +19,14 @@ def training_batches(
     batch_size: int,
     epochs: int,
     first_epoch: int = 0,
+    first_step: int = 0,
     seed: int = 0,
 ) -> tf.data.Dataset:
-    """The batches of every epoch from ``first_epoch`` on, one stream.
+    """The batches from a step of an epoch on to the last epoch's end, one stream.
 
     An epoch is ``len(examples) // batch_size`` batches; the examples left over are others each
-    time. The stream is a function of the seed and the position in it, so starting at an epoch
-    gives what would have come then.
+    time. The stream is a function of the seed and the position in it, so starting at a
+    step gives what would have come then.
 
     Returns:
         Pairs of images, float32 [batch_size, size, size, 3], and targets, float32
@@ -36,7 +37,8 @@ def training_batches(
     read, target = _images(examples), _targets(examples)
 
     def order(epoch: Tensor) -> tf.data.Dataset:
-        indices = tf.data.Dataset.from_tensor_slices(shuffled(count, seed, epoch)[:per_epoch])
+        begin = tf.where(epoch == first_epoch, first_step * batch_size, 0)
+        indices = tf.data.Dataset.from_tensor_slices(shuffled(count, seed, epoch)[begin:per_epoch])
         return indices.map(lambda index: (epoch, index))
 
     def example(epoch: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
