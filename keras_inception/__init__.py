@@ -12,6 +12,7 @@ from keras_inception.version import __version__
 
 if TYPE_CHECKING:
     from keras_inception.conversion import Verification, convert_weights, verify_weights
+    from keras_inception.evaluation import evaluate
     from keras_inception.imagenet import decode_predictions, preprocess_input
     from keras_inception.models.application import loss_weights
     from keras_inception.models.describe import describe
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from keras_inception.models.inception_v3 import InceptionV3
     from keras_inception.models.inception_v4 import InceptionV4
     from keras_inception.prediction import Prediction, predict
-    from keras_inception.training.evaluate import Evaluation, evaluate
+    from keras_inception.training.gradcam import grad_cam
+    from keras_inception.training.measures import Evaluation, MultiLabelEvaluation
     from keras_inception.training.recipe import Recipe
     from keras_inception.training.recipes import RECIPES, load_recipe
     from keras_inception.training.run import Run, open_run
@@ -39,8 +41,10 @@ _HOMES = {
     "preprocess_input": "keras_inception.imagenet",
     "Prediction": "keras_inception.prediction",
     "predict": "keras_inception.prediction",
-    "Evaluation": "keras_inception.training.evaluate",
-    "evaluate": "keras_inception.training.evaluate",
+    "evaluate": "keras_inception.evaluation",
+    "Evaluation": "keras_inception.training.measures",
+    "MultiLabelEvaluation": "keras_inception.training.measures",
+    "grad_cam": "keras_inception.training.gradcam",
     "RECIPES": "keras_inception.training.recipes",
     "Recipe": "keras_inception.training.recipe",
     "load_recipe": "keras_inception.training.recipes",
@@ -72,6 +76,7 @@ __all__ = [
     "InceptionV2",
     "InceptionV3",
     "InceptionV4",
+    "MultiLabelEvaluation",
     "Prediction",
     "Recipe",
     "Run",
@@ -85,6 +90,7 @@ __all__ = [
     "endpoints",
     "evaluate",
     "features",
+    "grad_cam",
     "load_recipe",
     "load_weights",
     "loss_weights",

@@ -28,12 +28,22 @@ MAY_IMPORT = {
         "keras_inception.models",
         "keras_inception.training",
         "keras_inception.conversion",
+        "keras_inception.evaluation",
         "keras_inception.prediction",
+        "keras_inception.predictors",
         "inception_export",
         "inception_serving",
     },
     # What asks runs, exports and servers alike.
-    "keras_inception.prediction": {
+    "keras_inception.prediction": {"keras_inception.predictors"},
+    "keras_inception.evaluation": {
+        "keras_inception.columns",
+        "keras_inception.data",
+        "keras_inception.predictors",
+        "keras_inception.training",
+    },
+    "keras_inception.columns": {"keras_inception.data", "keras_inception.predictors"},
+    "keras_inception.predictors": {
         "keras_inception.data",
         "keras_inception.training",
         "inception_serving",
@@ -45,6 +55,7 @@ MAY_IMPORT = {
     "keras_inception": {
         "keras_inception.commands",
         "keras_inception.conversion",
+        "keras_inception.evaluation",
         "keras_inception.imagenet",
         "keras_inception.prediction",
         "keras_inception.models",

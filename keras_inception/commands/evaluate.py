@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,7 @@ from keras_inception.commands.arguments import USING, add_command, positive
 from keras_inception.commands.console import progress
 
 if TYPE_CHECKING:
-    from keras_inception.data.examples import Examples
-    from keras_inception.training.evaluate import Evaluation
+    from keras_inception.training.measures import Evaluation, Result
 
 
 def add(commands: Any) -> None:
@@ -23,90 +23,156 @@ def add(commands: Any) -> None:
         "evaluate",
         run,
         "measure a run, an export or a server on images of known classes",
+        "Prints accuracy, loss, calibration and a line for each class; the numbers are the same"
+        " whichever of the three is measured. Images that can't be decoded are left out and named.",
     )
     evaluate.add_argument("using", metavar=USING)
     evaluate.add_argument(
-        "folder",
+        "data",
         nargs="?",
-        help="FOLDER/CLASS/IMAGE; of a run, by default the images it was validated on",
+        metavar="DATA",
+        help="FOLDER/CLASS/IMAGE or another source of images, as `train` takes it; of a run, by"
+        " default the images it was validated on",
+    )
+    evaluate.add_argument(
+        "--crops",
+        type=int,
+        choices=[1, 10, 144],
+        default=1,
+        help="cut from each image of a run's data, their scores averaged (%(default)s)",
     )
     evaluate.add_argument("--json", metavar="FILE", help="write all numbers there")
     evaluate.add_argument(
+        "--figure", metavar="PNG", help="draw the reliability diagram: accuracy by confidence"
+    )
+    evaluate.add_argument(
         "--batch-size", type=positive, default=32, help="images a call (%(default)s)"
+    )
+    evaluate.add_argument(
+        "--labels",
+        metavar="FILE",
+        help="of a server's model: the class names in order, one a line, such as its labels.txt;"
+        " by default they are learned from its answers",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Predict every image, and print how often that was right."""
+    """Evaluate, print, and name the images that were left out."""
     load_tensorflow_quietly()
-    from keras_inception.data.sources import describe_bad, find_bad_images, without
-    from keras_inception.prediction import open_predictor
-    from keras_inception.training.evaluate import evaluate
+    from keras_inception.evaluation import evaluate
+    from keras_inception.training.measures import Evaluation
+    from keras_inception.training.run import read_labels
 
-    with open_predictor(options.using) as predict:
-        examples = _examples(options)
-        bad = find_bad_images(examples.images)
-        if bad:
-            print(describe_bad(bad).rstrip() + "\nLeft out.")
-            examples = without(examples, bad, "skip")
-        with progress(len(examples)) as advance:
-            result = evaluate(predict, examples, batch_size=options.batch_size, advance=advance)
+    result = evaluate(
+        options.using,
+        options.data,
+        crops=options.crops,
+        labels=read_labels(options.labels) if options.labels else None,
+        batch_size=options.batch_size,
+        progress=progress,
+    )
     if options.json:
-        Path(options.json).write_text(
-            json.dumps(result.as_dict(), indent=1, ensure_ascii=False), "utf-8"
-        )
+        _write_json(Path(options.json), result.as_dict())
     print_evaluation(result)
+    if options.figure:
+        if not isinstance(result, Evaluation):
+            raise ValueError("A reliability diagram is drawn where a model chooses one class.")
+        _draw(result, options.figure)
     return 0
 
 
-def _examples(options: argparse.Namespace) -> Examples:
-    from keras_inception.data.examples import DataError
-    from keras_inception.data.sources import read_folder
-    from keras_inception.prediction import find_saved_model
-    from keras_inception.training.run import open_run, read_labels
-
-    using = Path(options.using)
-    if (using / "run.json").is_file():
-        run = open_run(using)
-        if options.folder:
-            return read_folder(options.folder, run.labels)
-        if not len(run.validation):
-            raise DataError(f"The run {using} set no images apart: name a folder to evaluate on.")
-        return run.validation
-    if not options.folder:
-        raise DataError(f"Name a folder to evaluate {using} on, FOLDER/CLASS/IMAGE.")
-    saved_model = find_saved_model(using)
-    if saved_model is not None:
-        return read_folder(options.folder, read_labels(saved_model / "assets" / "labels.txt"))
-    return read_folder(options.folder)  # a server's classes show in its answers
-
-
-def print_evaluation(result: Evaluation) -> None:
-    """A line for each class, what it was taken for, and the accuracy."""
+def print_evaluation(result: Result) -> None:
+    """A line for each class, the figures of the whole, how they were taken, what was left out."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
+    from keras_inception.training.measures import Evaluation
+
+    single = isinstance(result, Evaluation)
     table = Table()
-    table.add_column("class")
-    for heading in ("images", "recall", "precision"):
-        table.add_column(heading, justify="right")
-    table.add_column("taken for")
-    for row, label in enumerate(result.labels):
-        mistaken = [
-            f"{result.labels[column]} ({count})"
-            for column, count in enumerate(result.confusion[row])
-            if count and column != row
-        ]
-        table.add_row(
-            label,
-            str(result.confusion[row].sum()),
-            f"{result.recall[row]:.3f}",
-            f"{result.precision[row]:.3f}",
-            ", ".join(mistaken),
-        )
+    table.add_column("class", overflow="fold")
+    measures = list(next(iter(result.per_class.values())))
+    for heading in measures:
+        table.add_column(_WORDS.get(heading, heading), justify="right")
+    if single:
+        table.add_column("taken for", overflow="fold")
+    for row, (label, values) in enumerate(result.per_class.items()):
+        cells = [str(values["images"])]
+        cells += [_text(values[name], 3) for name in measures[1:]]
+        if isinstance(result, Evaluation):
+            cells.append(escape(_taken_for(result, row)))
+        table.add_row(escape(label), *cells)
     Console().print(table)
-    hits = int(result.confusion.trace())
-    line = f"Accuracy {result.accuracy:.4f} ({hits} of {result.images} images)"
-    if result.top5_accuracy is not None:
-        line += f", top 5 {result.top5_accuracy:.4f}"
-    print(line)
+    if isinstance(result, Evaluation):
+        hits = int(result.confusion.trace())
+        figures = [f"Accuracy {result.accuracy:.4f} ({hits} of {result.images} images)"]
+        if result.top5_accuracy is not None:
+            figures.append(f"top 5 {result.top5_accuracy:.4f}")
+        if result.loss is not None:
+            figures.append(f"loss {result.loss:.4f}")
+        figures.append(f"calibration error {result.calibration.ece:.4f}")
+        print(", ".join(figures))
+        for line in result.not_known:
+            print(f"Not known: {line}")
+    else:
+        print(
+            f"Mean average precision {_text(result.mean_average_precision, 4)},"
+            f" every class right {result.exact_match:.4f}, loss {result.loss:.4f}"
+            f" ({result.images} images, classes from a score of 0.5)"
+        )
+    print(describe_protocol(result.record["protocol"]))
+    if result.left_out:
+        from keras_inception.data.sources import describe_bad
+
+        print(f"Left out: {describe_bad(result.left_out).rstrip()}", file=sys.stderr)
+
+
+def describe_protocol(protocol: dict[str, Any]) -> str:
+    """How the images were resized and cropped, in a line."""
+    how, crops = protocol["preprocessing"], protocol["crops"]
+    if how is None:
+        return f"Protocol: {protocol['note']}"
+    edge = how["size"] / how["crop"]
+    resized = (
+        f"shorter side to {edge:.4g} pixels"
+        if how["resize"] == "shorter_side"
+        else f"stretched to {edge:.4g} x {edge:.4g} pixels"
+    )
+    if crops == 144:
+        resized = "four scales"
+    cut = "the centre" if crops == 1 else f"{crops} crops"
+    antialias = ", antialiased" if how["antialias"] else ""
+    return (
+        f"Protocol: {resized}, {cut} of {how['size']} x {how['size']},"
+        f" {how['interpolation']}{antialias}"
+    )
+
+
+_WORDS = {"f1": "F1", "average_precision": "average precision"}
+
+
+def _taken_for(result: Evaluation, row: int) -> str:
+    counts = result.confusion[row].copy()
+    counts[row] = 0
+    mistaken = counts.argsort(kind="stable")[::-1][: int((counts > 0).sum())]
+    shown = [f"{result.labels[column]} ({counts[column]})" for column in mistaken[:5]]
+    return ", ".join(shown) + (f" and {len(mistaken) - 5} more" if len(mistaken) > 5 else "")
+
+
+def _text(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    # A line for each entry: a confusion matrix of a thousand classes has a million numbers.
+    lines = [f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}"
+             for name, value in values.items()]  # fmt: skip
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
+
+
+def _draw(result: Evaluation, path: str) -> None:
+    from keras_inception.training.figures import reliability
+
+    reliability(result.calibration).savefig(path, dpi=120)
+    print(f"Drawn: {path}", file=sys.stderr)

@@ -139,7 +139,7 @@ def _show(saved_model: Path) -> None:
     from rich.table import Table
 
     from inception_export.versions import read_manifest
-    from keras_inception.prediction import find_saved_model
+    from keras_inception.predictors import find_saved_model
 
     found = find_saved_model(saved_model)
     manifest = read_manifest(found) if found else {}

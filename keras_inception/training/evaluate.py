@@ -15,8 +15,8 @@ import numpy as np
 from keras_inception.data.examples import DataError, Examples
 from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.data.sources import BadImage, find_bad_images
-from keras_inception.training.crops import check_crops, crop_batches, crop_weights
 from keras_inception.training.measures import Evaluation, MultiLabelEvaluation, Result
+from keras_inception.training.multicrop import check_crops, crop_batches, crop_weights
 
 
 def evaluate_model(
@@ -49,7 +49,7 @@ def evaluate_model(
     """
     check_crops(crops, how)
     weights = crop_weights(crops)
-    rows = min(batch_size, len(examples) * len(weights))
+    rows = max(1, min(batch_size, len(examples) * len(weights)))
     numbers: list[np.ndarray] = []
     scores: list[np.ndarray] = []
     for which, inputs in crop_batches(examples, how, crops, batch_size):
@@ -58,9 +58,8 @@ def evaluate_model(
         scores.append(np.einsum("bvc,v->bc", views, weights))
         numbers.append(which.numpy())
         advance(len(which))
-    left_out = find_unreadable(
-        examples, np.setdiff1d(np.arange(len(examples)), np.concatenate(numbers or [[]]))
-    )
+    left_out = find_unreadable(examples, numbers)
+    advance(len(left_out))
     if not numbers:
         raise no_images(left_out)
     return count(
@@ -125,14 +124,17 @@ def count(
     return kind(tuple(labels), numbers, targets, scores, tuple(left_out), record)
 
 
-def find_unreadable(examples: Examples, numbers: np.ndarray) -> list[BadImage]:
-    """Why each of these images could not be read and decoded."""
+def find_unreadable(examples: Examples, read: Sequence[np.ndarray]) -> list[BadImage]:
+    """The images that are not among the numbers of those that were read, each with the reason."""
+    missing = np.ones(len(examples), bool)
+    for numbers in read:
+        missing[numbers] = False
     bad = []
-    for number in numbers.tolist():
+    for number in np.flatnonzero(missing).tolist():
         name = examples.images.name(number)
         try:
-            (found,) = find_bad_images(examples.images.take(np.array([number]))) or [None]
-            reason = found.reason if found else "it could not be read"
+            found = find_bad_images(examples.images.take(np.array([number])))
+            reason = found[0].reason if found else "it could not be read"
         except OSError as error:
             reason = error.strerror or str(error)
         bad.append(BadImage(number, name, reason))

@@ -1,5 +1,6 @@
 """The same numbers from a run, its export and a server; and what is left out or refused."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +20,9 @@ from keras_inception.data.sources import read_folder
 from keras_inception.evaluation import evaluate
 from keras_inception.predictors import Best, PredictionError
 from keras_inception.training.calibration import calibrate
-from keras_inception.training.crops import crop_weights, cut
 from keras_inception.training.evaluate import evaluate_model
 from keras_inception.training.measures import Evaluation, MultiLabelEvaluation
+from keras_inception.training.multicrop import crop_weights, cut
 from keras_inception.training.run import Run
 from tests.training.made_up import HOW, colour_model, make_run, write_photos
 
@@ -42,10 +43,9 @@ def coloured(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Run:
 
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory: pytest.TempPathFactory, coloured: Run) -> Path:
-    """BASE, with the run exported as ``all``, answering 12 classes, and as ``three``."""
+    """BASE, with the run exported as ``three``, which answers three of the twelve classes."""
     base = tmp_path_factory.mktemp("exports")
-    for name, top in (("all", 12), ("three", 3)):
-        export_run(coloured.path, base, name, top=top, say=lambda line: None)
+    export_run(coloured.path, base, "three", top=3, say=lambda line: None)
     return base
 
 
@@ -60,9 +60,9 @@ def test_run_export_and_server_give_the_same_numbers(
 ) -> None:
     of_run = evaluate(coloured.path, pictures)
     assert isinstance(of_run, Evaluation)
-    assert 0.3 < of_run.accuracy < 0.95 < of_run.top5_accuracy < 1
+    assert 0.3 < of_run.accuracy < 0.8 < of_run.top5_accuracy < 1
     assert of_run.record["protocol"]["preprocessing"]["size"] == 16
-    for using in (exports / "all", exports / "three", f"{address}/all", f"{address}/three/1"):
+    for using in (exports / "three" / "1", f"{address}/three", f"{address}/three/1"):
         other = evaluate(using, pictures, batch_size=7)
         assert other.labels == LABELS
         np.testing.assert_allclose(other.scores, of_run.scores, atol=1e-4)
@@ -72,8 +72,8 @@ def test_run_export_and_server_give_the_same_numbers(
         assert other.not_known == []
     assert "which does not tell how" in other.record["protocol"]["note"]
     assert other.record["model"]["version"] == 1
-    of_export = evaluate(exports / "all", pictures)
-    assert of_export.record["protocol"] == of_run.record["protocol"]
+    of_export = evaluate(exports / "three", pictures)
+    assert json.dumps(of_export.record["protocol"]) == json.dumps(of_run.record["protocol"])
 
 
 def test_the_measures_are_those_of_scikit_learn(coloured: Run, pictures: Path) -> None:
@@ -117,7 +117,7 @@ def test_calibration_error_by_hand() -> None:
     confidence = np.array([0.05, 0.06, 0.62, 0.66, 1.0, 0.0])
     right = np.array([False, True, True, False, True, False])
     found = calibrate(confidence, right, bins=10)
-    # (0, 0.1]: three images, accuracy 1/3, confidence 0.11/3; (0.6, 0.7]: 1/2 and 0.64; (0.9, 1]: 1.
+    # Up to 0.1: three images, accuracy 1/3, confidence 0.11/3; up to 0.7: 1/2 and 0.64; up to 1: 1.
     assert found.images.tolist() == [3, 0, 0, 0, 0, 0, 2, 0, 0, 1]
     assert found.ece == pytest.approx((3 * abs(1 / 3 - 0.11 / 3) + 2 * abs(0.5 - 0.64)) / 6)
     assert calibrate(np.ones(4), np.ones(4, bool)).ece == 0
@@ -154,7 +154,7 @@ def test_labels_are_matched_by_name(coloured: Run, pictures: Path, address: str)
     targets = np.where(examples.targets[chosen] == 7, 0, 1)
     two = Examples((LABELS[7], LABELS[2]), examples.images.take(chosen), targets)
     whole = evaluate(coloured.path, examples)
-    for using in (coloured.path, f"{address}/all", f"{address}/three"):
+    for using in (coloured.path, f"{address}/three"):
         result = evaluate(using, two)
         for label in two.labels:
             row = result.labels.index(label)
@@ -175,7 +175,7 @@ def test_what_a_server_does_not_tell_is_said(pictures: Path, address: str) -> No
     assert len(result.not_known) == 2 and result.as_dict()["loss"] is None
     told = evaluate(f"{address}/three", one, labels=LABELS)
     assert told.loss is not None and told.top5_accuracy is not None
-    with pytest.raises(PredictionError, match="12 classes. Received: 2 labels"):
+    with pytest.raises(PredictionError, match=r"12 classes. Received: 2 labels"):
         evaluate(f"{address}/three", one, labels=LABELS[:2])
 
 
@@ -229,7 +229,7 @@ def test_arrays_are_evaluated_like_files(coloured: Run, exports: Path, tmp_path:
     files = Examples(LABELS, Files.of(tmp_path, [f"{n}.png" for n in range(8)]), targets)
     expected = evaluate(coloured.path, files).scores
     np.testing.assert_allclose(evaluate(coloured.path, examples).scores, expected, atol=1e-6)
-    np.testing.assert_allclose(evaluate(exports / "all", examples).scores, expected, atol=1e-4)
+    np.testing.assert_allclose(evaluate(exports / "three", examples).scores, expected, atol=1e-4)
 
 
 def test_a_runs_scores_are_those_of_its_preprocessing_and_model(
@@ -262,7 +262,7 @@ def test_ten_crops_are_the_corners_the_centre_and_their_mirrors() -> None:
 
 @pytest.mark.parametrize("portrait", [False, True])
 def test_144_crops_are_the_papers(portrait: bool) -> None:
-    """At 7 pixels the scales are 8, 9, 10 and 11: an image whose shorter side is 9 has one as is."""
+    """At 7 pixels the scales are 8, 9, 10 and 11: a shorter side of 9 has one as it is."""
     how = Preprocessing(size=7)
     random = np.random.default_rng(0)
     image = random.integers(0, 256, (9, 21, 3)).astype(np.uint8)
@@ -280,7 +280,8 @@ def test_144_crops_are_the_papers(portrait: bool) -> None:
         for view, (top, left) in zip(at_one[5 * place :], corners, strict=False):
             np.testing.assert_allclose(view, square[top : top + 7, left : left + 7], atol=1e-2)
     whole = tf.image.resize(image[:, 6:15], (7, 7), antialias=True)
-    np.testing.assert_allclose(views[61], whole, atol=1.5)
+    # At the square's sides the kernel reaches into the image beside it.
+    np.testing.assert_allclose(views[61][:, 1:-1], whole[:, 1:-1], atol=1e-2)
     mirrored = views[63:, ::-1] if portrait else views[63:, :, ::-1]
     np.testing.assert_array_equal(mirrored, views[:63])
 
@@ -296,8 +297,8 @@ def test_scores_of_crops_are_averaged(coloured: Run, pictures: Path, exports: Pa
             scores = model.predict(scale(cut(image, HOW, crops), HOW), verbose=0)
             np.testing.assert_allclose(result.scores[row], crop_weights(crops) @ scores, atol=1e-5)
     with pytest.raises(PredictionError, match="Only a run takes several crops"):
-        evaluate(exports / "all", examples, crops=10)
-    with pytest.raises(ValueError, match="must be one of 1, 10, 144. Received: crops=2"):
+        evaluate(exports / "three", examples, crops=10)
+    with pytest.raises(ValueError, match=r"must be one of 1, 10, 144. Received: crops=2"):
         evaluate(coloured.path, examples, crops=2)
 
 

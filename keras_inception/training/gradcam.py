@@ -1,0 +1,81 @@
+"""Grad-CAM: where in an image a network sees what it says.
+
+Selvaraju et al., arXiv:1610.02391. The networks of this family end in global average pooling and a
+dense layer, so the gradient of a class's logit is the same at every place of the last feature map:
+the dense layer's weight over the number of places. No gradient need be computed, on any backend;
+the paper shows this in section 3.1 (there CAM is the case of such networks).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+
+def grad_cam(
+    model: keras.Model, images: Any, class_index: int | Sequence[int] | None = None
+) -> np.ndarray:
+    """Heat maps of what speaks for a class, on the last feature map before the pooling.
+
+    Args:
+        model: a classifier of this family, or another that ends in global average pooling, perhaps
+            dropout, and a dense layer with its activation.
+        images: network inputs, float32 [batch, height, width, 3], preprocessed as for training.
+        class_index: the class to explain, one for all images or one for each; by default each
+            image's best class.
+
+    Returns:
+        float32 [batch, height, width], the size of the images: 0 where nothing speaks for the
+        class, 1 at the most telling place. All 0 if nothing in the image speaks for it.
+
+    Raises:
+        ValueError: the model ends otherwise, or there is no such class.
+    """
+    pooling, dense = _head(model)
+    images = np.asarray(images, np.float32)
+    if images.ndim != 4:
+        raise ValueError(
+            "`images` must be [batch, height, width, 3]; a single image needs a batch of 1."
+            f" Received: shape {list(images.shape)}"
+        )
+    output = model.output["predictions"] if isinstance(model.output, dict) else model.output
+    both = keras.Model(model.input, [pooling.input, output])
+    maps, scores = both.predict_on_batch(images)
+    classes = np.asarray(scores).argmax(axis=1) if class_index is None else np.array(class_index)
+    classes = np.broadcast_to(classes, len(images))
+    if classes.min() < 0 or classes.max() >= dense.units:
+        raise ValueError(
+            f"`class_index` must be from 0 to {dense.units - 1}. Received: {class_index}"
+        )
+    kernel = keras.ops.convert_to_numpy(dense.kernel).astype(np.float32)
+    # float32 whatever the precision of the maps.
+    heat = np.einsum("bhwk,kb->bhw", np.asarray(maps).astype(np.float32), kernel[:, classes])
+    heat = np.maximum(heat, 0)[..., np.newaxis]
+    resized = keras.ops.image.resize(
+        heat, images.shape[1:3], "bilinear", data_format="channels_last"
+    )
+    heat = keras.ops.convert_to_numpy(resized)[..., 0]
+    most = heat.max(axis=(1, 2), keepdims=True)
+    return np.divide(heat, most, out=np.zeros_like(heat), where=most > 0)
+
+
+def _head(model: keras.Model) -> tuple[Any, Any]:
+    """The global average pooling and the dense layer."""
+    by_name = {layer.name: layer for layer in model.layers}
+    pooling, dense = by_name.get("avg_pool"), by_name.get("logits")
+    if pooling is None or dense is None:
+        poolings = [
+            each for each in model.layers if isinstance(each, keras.layers.GlobalAveragePooling2D)
+        ]
+        denses = [each for each in model.layers if isinstance(each, keras.layers.Dense)]
+        if len(poolings) != 1 or len(denses) != 1:
+            raise ValueError(
+                "Grad-CAM needs a classifier that ends in global average pooling and one dense"
+                f" layer. Received: {model.name}, which ends in"
+                f" {', '.join(each.name for each in model.layers[-3:])}"
+            )
+        pooling, dense = poolings[0], denses[0]
+    return pooling, dense
