@@ -95,6 +95,8 @@ def list_images(places: Sequence[str | Path]) -> list[str]:
 def draw_predictions(predictions: Sequence[Prediction], output: str | Path) -> None:
     """Draw the images in a grid, each under its best class and score, as a PNG.
 
+    Where an image can be of several classes, those with a score of at least 0.5 stand above it.
+
     Where an image's folder bears the name of one of the classes seen, that is taken for the truth:
     right is green, wrong is red.
     """
@@ -112,7 +114,13 @@ def draw_predictions(predictions: Sequence[Prediction], output: str | Path) -> N
         color = "black" if truth not in known else "green" if truth == each.labels[0] else "red"
         with Image.open(each.image) as image:
             axes.imshow(image.convert("RGB"), interpolation="nearest")
-        axes.set_title(f"{each.labels[0]}  {each.scores[0]:.0%}", fontsize=9, color=color)
+        # More than one class at half or above: the model scores each by itself.
+        likely = max(1, sum(score >= 0.5 for score in each.scores))
+        lines = [
+            f"{label}  {score:.0%}"
+            for label, score in zip(each.labels[:likely], each.scores, strict=False)
+        ]
+        axes.set_title("\n".join(lines), fontsize=9, color=color, parse_math=False)
     figure.savefig(output, dpi=110)
 
 

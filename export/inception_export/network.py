@@ -73,6 +73,16 @@ def split(model: keras.Model) -> tuple[keras.Model, Any, Callable[[Tensor], Tens
     return keras.Model(model.input, dense.input), dense, activation
 
 
+def activation_name(model: keras.Model) -> str:
+    """What makes probabilities of a classifier's logits, such as ``"softmax"`` or ``"sigmoid"``.
+
+    Raises:
+        NetworkError: :func:`split` refuses the model.
+    """
+    _, _, activation = split(model)
+    return str(getattr(activation, "__name__", activation))
+
+
 def make_network(model: keras.Model, precision: str = "float32") -> Network:
     """Make a model ready for export.
 

@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from inception_export.network import PRECISIONS, make_network, split
+from inception_export.network import PRECISIONS, activation_name, make_network, split
 from inception_export.parity import TOLERANCES, compare, sample_images
 from inception_export.saved_model import write_saved_model
 from inception_export.versions import next_version
@@ -182,6 +182,8 @@ def _write(
     return {
         "model": model.name,
         "classes": len(labels),
+        # A softmax makes scores that add up to 1; a sigmoid scores each class by itself.
+        "activation": activation_name(model),
         "top": top,
         "precision": precision,
         "parameters": model.count_params(),

@@ -26,7 +26,15 @@ def add(commands: Any) -> None:
     predict.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER")
     predict.add_argument("--with", dest="using", required=True, metavar=USING)
     predict.add_argument(
-        "--top", type=positive, default=3, help="classes for each image (%(default)s)"
+        "--top", type=positive, default=3, help="classes for each image, at most (%(default)s)"
+    )
+    predict.add_argument(
+        "--threshold",
+        type=_share,
+        default=0.0,
+        metavar="SCORE",
+        help="leave out classes with a lower score; 0.5 is usual where an image can be of several"
+        " classes (%(default)s)",
     )
     predict.add_argument(
         "--batch-size", type=positive, default=16, help="images a call (%(default)s)"
@@ -46,6 +54,7 @@ def run(options: argparse.Namespace) -> int:
             images,
             options.using,
             top=options.top,
+            threshold=options.threshold,
             batch_size=options.batch_size,
             advance=advance,
         )
@@ -89,10 +98,20 @@ def print_predictions(
         cells = [
             f"{escape(label)}  {score:.3f}"
             for label, score in zip(each.labels, each.scores, strict=True)
-        ]
+        ] or ["[dim]none[/dim]"]
         if each.error:
             cells = ["[red]no image[/red]"]
         cells += [""] * (best - len(cells))
         truth = [escape(truths[index])] if truths else []
         table.add_row(escape(each.image), *truth, *cells, f"{each.milliseconds:.1f}")
     Console().print(table)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no score, from 0 to 1")
+    return value

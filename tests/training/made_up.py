@@ -43,7 +43,7 @@ def write_photos(folder: Path, labels: tuple[str, ...], each: int, noise: float 
 
 
 def colour_model(count: int, activation: str = "softmax", name: str = "colours") -> keras.Model:
-    """From float32 [batch, 16, 16, 3] to a score for each of ``colours(count)``."""
+    """From float32 [batch, 16, 16, 3] to a score for each of ``colours(count)``; grey is none."""
     keras.utils.set_random_seed(3)
     image = keras.Input((16, 16, 3), name="image")
     x = keras.layers.Conv2D(48, 3, strides=4, padding="same", name="mixed_5b")(image)
@@ -52,12 +52,14 @@ def colour_model(count: int, activation: str = "softmax", name: str = "colours")
     x = keras.layers.Dense(count, name="logits")(x)
     x = keras.layers.Activation(activation, name="predictions")(x)
     model = keras.Model(image, x, name=name)
-    pixels = np.broadcast_to(colours(count)[:, None, None], (count, 16, 16, 3))
+    shades = np.concatenate([colours(count), [[128, 128, 128]]])
+    pixels = np.broadcast_to(shades[:, None, None], (count + 1, 16, 16, 3))
     body = keras.Model(image, model.get_layer("avg_pool").output)
     features = body.predict((pixels - 127.5).astype(np.float32) / 127.5, verbose=0)
-    wanted = 8.0 * np.eye(count) - 4.0
-    kernel = np.linalg.solve(features.T @ features + 1e-3 * np.eye(48), features.T @ wanted)
-    model.get_layer("logits").set_weights([kernel, np.zeros(count)])
+    features = np.pad(features, ((0, 0), (0, 1)), constant_values=1)
+    wanted = 12.0 * np.eye(count + 1, count) - 4.0
+    weights = np.linalg.solve(features.T @ features + 1e-3 * np.eye(49), features.T @ wanted)
+    model.get_layer("logits").set_weights([weights[:-1], weights[-1]])
     return model
 
 
