@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import tensorflow as tf
 
-from keras_inception.data.augment import Augmentation, resize_at_random
+from keras_inception.data.augment import Augmentation, changes
+from keras_inception.data.cache import decoded_bytes, decoded_once, room
+from keras_inception.data.crops import crop_at_random
 from keras_inception.data.examples import Examples
+from keras_inception.data.mixing import mixing
 from keras_inception.data.preprocessing import Preprocessing, Tensor, decode, resize, scale
+from keras_inception.data.seeded import draw
 
 
 def training_batches(
@@ -21,6 +26,9 @@ def training_batches(
     first_epoch: int = 0,
     first_step: int = 0,
     seed: int = 0,
+    class_weights: np.ndarray | None = None,
+    on_bad: Callable[[int], None] | None = None,
+    cache_megabytes: int | None = None,
 ) -> tf.data.Dataset:
     """The batches from a step of an epoch on to the last epoch's end, one stream.
 
@@ -28,31 +36,60 @@ def training_batches(
     time. The stream is a function of the seed and the position in it, so starting at a
     step gives what would have come then.
 
+    Args:
+        class_weights: [classes]. An example's weight is that of its class; of several classes
+            their mean, of none 1.
+        on_bad: is told the number of each example whose image can't be read, whenever it is
+            found so; it takes part as a blank of weight 0. Without, it ends the stream with
+            ``tf.errors.OpError``.
+        cache_megabytes: memory for decoded images, used if all fit; ``None`` for a quarter of what
+            is free and at most 2000, 0 for none. What comes is the same.
+
     Returns:
         Pairs of images, float32 [batch_size, size, size, 3], and targets, float32
-        [batch_size, classes], one for each class that an image is of.
+        [batch_size, classes]: the share of each class in an image, or where an image can be of
+        several classes, of how much of the image each is true. With ``class_weights`` or
+        ``on_bad`` triples: weights, float32 [batch_size], come with them.
     """
     count = len(examples)
-    per_epoch = count // batch_size * batch_size
-    read, target = _images(examples), _targets(examples)
+    steps = count // batch_size
+    image_of, target = _training_images(examples, how, vary, cache_megabytes), _targets(examples)
+    if on_bad is not None:
+        image_of = _or_blank(image_of, how, on_bad)
+    class_weight = None if class_weights is None else _class_weights(examples, class_weights)
+    mix = mixing(vary)
 
     def order(epoch: Tensor) -> tf.data.Dataset:
         begin = tf.where(epoch == first_epoch, first_step * batch_size, 0)
-        indices = tf.data.Dataset.from_tensor_slices(shuffled(count, seed, epoch)[begin:per_epoch])
+        indices = tf.data.Dataset.from_tensor_slices(
+            shuffled(count, seed, epoch)[begin : steps * batch_size]
+        )
         return indices.map(lambda index: (epoch, index))
 
-    def example(epoch: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-        variation = epoch * count + tf.cast(index, tf.int64)
-        image = resize_at_random(read(index), [seed, variation], how, vary)
-        return scale(image, how), target(index)
+    def example(epoch: Tensor, index: Tensor) -> tuple[Tensor, ...]:
+        index = tf.cast(index, tf.int64)
+        image = image_of(index, tf.stack([tf.cast(seed, tf.int64), epoch * count + index]))
+        weights = []
+        if on_bad is not None:
+            image, weight = image
+            weights.append(weight)
+        if class_weight is not None:
+            weights.append(class_weight(index))
+        return scale(image, how), target(index), *([tf.reduce_prod(weights)] if weights else [])
 
-    return (
+    batches = (
         tf.data.Dataset.range(first_epoch, epochs)
         .flat_map(order)
         .map(example, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(batch_size, drop_remainder=True)
-        .prefetch(tf.data.AUTOTUNE)
     )
+    if mix is not None:
+        # Seeds of steps, beside the examples' own.
+        batches = batches.enumerate(first_epoch * steps + first_step).map(
+            lambda step, batch: mix([tf.bitwise.invert(tf.cast(seed, tf.int64)), step], batch),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def shuffled(count: int, seed: Tensor, epoch: Tensor) -> Tensor:
@@ -63,41 +100,93 @@ def shuffled(count: int, seed: Tensor, epoch: Tensor) -> Tensor:
     return tf.random.experimental.stateless_shuffle(tf.range(count), [seed, epoch])
 
 
-def evaluation_batches(examples: Examples, how: Preprocessing, batch_size: int) -> tf.data.Dataset:
+def evaluation_batches(
+    examples: Examples,
+    how: Preprocessing,
+    batch_size: int,
+    *,
+    cache_megabytes: int | None = 0,
+) -> tf.data.Dataset:
     """Every example once, in order, as evaluation and serving see it.
+
+    Args:
+        cache_megabytes: memory for the finished images, used if all fit, for who goes through
+            them several times; ``None`` for a quarter of what is free and at most 2000.
 
     Returns:
         Pairs of images, float32 [batch, size, size, 3], and targets, float32 [batch, classes], one
         for each class that an image is of; the last batch may be smaller.
     """
-    read, target = _images(examples), _targets(examples)
+    read, target = examples.images.reader(), _targets(examples)
 
     def example(index: Tensor) -> tuple[Tensor, Tensor]:
-        image = resize(read(index)[tf.newaxis], how)[0]
+        image = resize(_decoded(read(index))[tf.newaxis], how)[0]
         return scale(image, how), target(index)
 
-    return (
-        tf.data.Dataset.range(len(examples))
-        .map(example, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(batch_size)
-        .prefetch(tf.data.AUTOTUNE)
-    )
+    images = tf.data.Dataset.range(len(examples)).map(example, num_parallel_calls=tf.data.AUTOTUNE)
+    if 4 * (3 * how.size**2 + len(examples.labels)) * len(examples) <= room(cache_megabytes):
+        images = images.cache()
+    return images.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
 def with_auxiliary_targets(batches: tf.data.Dataset, outputs: Sequence[str]) -> tf.data.Dataset:
-    """The same targets for every output of a model with auxiliary heads."""
-    return batches.map(lambda images, targets: (images, {output: targets for output in outputs}))
+    """The same targets, and weights if there are, for every output of a model with heads."""
+    return batches.map(
+        lambda images, *others: (images, *({output: each for output in outputs} for each in others))
+    )
 
 
-def _images(examples: Examples) -> Callable[[Tensor], Tensor]:
-    """From an example's number to its pixels, uint8 [height, width, 3]."""
-    read = examples.images.reader()
+def _training_images(
+    examples: Examples, how: Preprocessing, vary: Augmentation, cache_megabytes: int | None
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """From an example's number and a seed, int64 [2], to its image varied, in [0, 255]."""
+    read, change = examples.images.reader(), changes(vary)
 
-    def pixels(index: Tensor) -> Tensor:
-        image = read(index)
-        return decode(image) if image.dtype == tf.string else image
+    def use(image: Tensor, seed: Tensor) -> Tensor:
+        crop_seed, change_seed = draw(seed, 2)
+        if vary.crop_area < 1:
+            image = crop_at_random(image, crop_seed, how, vary)
+        else:
+            image = resize(_decoded(image)[tf.newaxis], how)[0]
+        return change(image, change_seed)
 
-    return pixels
+    if cache_megabytes != 0 and _reads_files(read):
+        below = 2 * how.size if vary.crop_area < 1 else None
+        if 0 < decoded_bytes(examples.images, below) <= room(cache_megabytes):
+            return decoded_once(read, below, use)
+    return lambda index, seed: use(read(index), seed)
+
+
+def _reads_files(read: Callable[[Tensor], Tensor]) -> bool:
+    """Whether images come as the bytes of files, not as pixels."""
+    traced = tf.function(read).get_concrete_function(tf.TensorSpec([], tf.int64))
+    return traced.output_dtypes == tf.string
+
+
+def _decoded(image: Tensor) -> Tensor:
+    return decode(image) if image.dtype == tf.string else image
+
+
+def _or_blank(
+    image_of: Callable[[Tensor, Tensor], Tensor], how: Preprocessing, on_bad: Callable[[int], None]
+) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Images with weight 1, or where they fail, blanks with weight 0."""
+
+    def report(index: np.ndarray) -> np.float32:
+        on_bad(int(index))
+        return np.float32(0)
+
+    def blank(index: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:
+        weight = tf.ensure_shape(tf.numpy_function(report, [index], tf.float32), [])
+        return tf.fill([how.size, how.size, 3], tf.constant(how.mean)[0]), weight
+
+    def image_or_blank(index: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:
+        # A graph can't catch an error; a data set can leave out what fails.
+        one = tf.data.Dataset.from_tensors((index, seed))
+        good = one.map(lambda index, seed: (image_of(index, seed), 1.0)).ignore_errors()
+        return good.concatenate(one.map(blank)).take(1).get_single_element()
+
+    return image_or_blank
 
 
 def _targets(examples: Examples) -> Callable[[Tensor], Tensor]:
@@ -106,3 +195,16 @@ def _targets(examples: Examples) -> Callable[[Tensor], Tensor]:
     if examples.multi_label:
         return lambda index: tf.cast(targets[index], tf.float32)
     return lambda index: tf.one_hot(targets[index], len(examples.labels))
+
+
+def _class_weights(examples: Examples, class_weights: np.ndarray) -> Callable[[Tensor], Tensor]:
+    """From an example's number to its weight, float32 []."""
+    targets, weights = tf.constant(examples.targets), tf.constant(class_weights, tf.float32)
+    if not examples.multi_label:
+        return lambda index: weights[targets[index]]
+
+    def mean(index: Tensor) -> Tensor:
+        of = tf.boolean_mask(weights, targets[index])
+        return tf.cond(tf.size(of) > 0, lambda: tf.reduce_mean(of), lambda: 1.0)
+
+    return mean
