@@ -31,11 +31,14 @@ images = random.normal(0, 1, (32, 139, 139, 3)).astype(np.float32)
 targets = np.eye(10, dtype=np.float32)[random.integers(0, 10, 32)]
 if who == "ours":
     from keras_inception.training.recipe import Recipe
-    from keras_inception.training import train
-    recipe = Recipe(model="InceptionV3", image_size=139, epochs=1, learning_rate=1e-3)
-    model = train.build(recipe, 10, 0.99)
-    train.fuse_batch_norm(model)
-    train._compile(model, recipe, steps)
+    from keras_inception.training.fused import fuse_batch_norm
+    from keras_inception.training.metrics import metrics_for
+    from keras_inception.training.network import build, compile_network
+    from keras_inception.training.schedule import Schedule
+    recipe = Recipe(model="InceptionV3", image_size=139, epochs=1, learning_rate=1e-3, warmup_epochs=0)
+    model = build(recipe, 10, 0.99)
+    fuse_batch_norm(model)
+    compile_network(model, recipe, Schedule(recipe, steps, 1), metrics_for(10, False, True))
 else:
     model = keras.applications.InceptionV3(weights=None, input_shape=(139, 139, 3), classes=10)
     model.compile(keras.optimizers.SGD(1e-3, momentum=0.9), "categorical_crossentropy")

@@ -1,105 +1,242 @@
-"""The complete state of a training, on disk after every epoch, so that a killed run goes on.
+"""The complete state of a training, on disk, so that a run killed at any moment goes on.
 
 Keras's own files leave out the random state of dropout and augmentation layers; here are all of
-the model's variables, seed generators included, and all of the optimizer's.
+the model's variables, seed generators included, all of the optimizer's, the moving averages, and
+how far the run has come. A file is written beside its place and renamed into it, so there is a
+whole one at every moment, also for the next start after a power failure.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_inception.training.averages import Averages
+from keras_inception.training.files import check_room, whole
+from keras_inception.training.finetune import Phase
+from keras_inception.training.run import RunError, Terminated
+
+
+@dataclass
+class State:
+    """How far a run has come.
+
+    Args:
+        epoch: epochs behind it.
+        step: steps behind it in the epoch after these.
+        history: what is known of each epoch, its number from 1 as ``"epoch"``.
+        phase: what the optimizer's variables belong to.
+        metrics: sums over the steps of an epoch that has begun, in the order of
+            ``model.metrics_variables``.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    phase: Phase = "all"
+    metrics: list[np.ndarray] = field(default_factory=list)
+
 
 class Checkpoints(keras.callbacks.Callback):
-    """Keep the last epoch's state and the best epoch's weights in ``run/checkpoints``.
+    """Keep the last state and the best epoch's weights in ``run/checkpoints``.
 
     Also writes ``history.csv``, so that history and state never disagree after a kill.
 
     Args:
+        state: kept up to date here.
+        steps: an epoch.
         monitor: the metric that decides which epoch is the best, the lower the better; ``None``
             keeps the last one.
-        history: the epochs before this one, of a run that is resumed.
+        averages: what the best weights are, if there are any.
+        minutes: between two checkpoints within an epoch; ``None`` for none.
     """
 
     def __init__(
-        self, run: Path, monitor: str | None, history: Sequence[dict[str, float]] = ()
+        self,
+        run: Path,
+        state: State,
+        steps: int,
+        monitor: str | None,
+        averages: Averages | None,
+        minutes: float | None,
     ) -> None:
         super().__init__()
         self.run = run
+        self.state = state
+        self.steps = steps
         self.monitor = monitor
-        self.history = list(history)
+        self.averages = averages
+        self.seconds = np.inf if minutes is None else 60 * minutes
+        self.terminated = False  # whether the process has been asked to end
+        self._carried = state.metrics
+        self._written = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if epoch != self.state.epoch:
+            self.state.epoch, self.state.step = epoch, 0
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self.state.step += 1
+        # Metrics are sums from zero, so those of the steps before the run was stopped may as well
+        # be added after the first step that follows; only then do the variables exist.
+        if self._carried:
+            for variable, before in zip(self.model.metrics_variables, self._carried, strict=True):
+                variable.assign(variable + before)
+            self._carried = []
+        due = self.terminated or time.monotonic() - self._written >= self.seconds
+        if due and self.state.step < self.steps:
+            self._check_finite()
+            self.state.metrics = _arrays(self.model.metrics_variables)
+            self._write_last()
+            self._end_if_asked()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        row = {
-            "epoch": float(epoch + 1),
-            **{name: float(value) for name, value in (logs or {}).items()},
-        }
-        best = (
-            min((past[self.monitor] for past in self.history), default=np.inf)
-            if self.monitor
-            else np.inf
-        )
-        self.history.append(row)
+        self._check_finite()
+        history = self.state.history
+        best = np.inf if self.monitor is None else lowest(history, self.monitor)
+        row = {"epoch": epoch + 1.0}
+        row |= {name: float(value) for name, value in (logs or {}).items()}
         if self.monitor is None or row[self.monitor] < best:
-            _write(self.run / "checkpoints" / "best.npz", _arrays(self.model.variables))
-        _write(
+            with self.averages.in_place() if self.averages else contextlib.nullcontext():
+                write_arrays(self.run / "checkpoints" / "best.npz", numbered(self.model.weights))
+        history.append(row)
+        self.state.epoch, self.state.step, self.state.metrics = epoch + 1, 0, []
+        self._write_last()
+        write_history(self.run, history)
+        self._end_if_asked()
+
+    def _write_last(self) -> None:
+        state = self.state
+        names = list(state.history[0]) if state.history else []
+        write_arrays(
             self.run / "checkpoints" / "last.npz",
-            _arrays(self.model.variables, "model_")
-            | _arrays(self.model.optimizer.variables, "optimizer_")
-            | {"history": np.array([list(past.values()) for past in self.history])}
-            | {"history_names": np.array(list(row))},
+            numbered(self.model.variables, "model_")
+            | numbered(self.model.optimizer.variables, "optimizer_")
+            | numbered(self.averages.variables if self.averages else [], "average_")
+            | {f"metric_{index}": array for index, array in enumerate(state.metrics)}
+            | {
+                "position": np.array([state.epoch, state.step]),
+                "phase": np.array(state.phase),
+                "history_names": np.array(names, np.str_),
+                "history": np.array([[row[name] for name in names] for row in state.history]),
+            },
         )
-        with (self.run / "history.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
-            writer.writeheader()
-            writer.writerows(self.history)
+        self._written = time.monotonic()
+
+    def _check_finite(self) -> None:
+        """Never keep what can't be gone on from.
+
+        Raises:
+            FloatingPointError: a weight is no number.
+        """
+        for weight in self.model.weights:
+            if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
+                raise FloatingPointError(f"{weight.path} holds what is no number")
+
+    def _end_if_asked(self) -> None:
+        if self.terminated:
+            raise Terminated(self.run)
 
 
-def restore_last(run: Path, model: keras.Model) -> list[dict[str, float]]:
-    """Put the last epoch's state back into a model compiled and built as it was.
+def read_state(run: Path) -> State:
+    """The state that a run was last kept in; a new one if it had not come that far.
 
-    Returns:
-        The history of the epochs behind it; empty if no epoch had ended, and then nothing changed.
+    Raises:
+        RunError: the file can't be read.
     """
     path = run / "checkpoints" / "last.npz"
     if not path.exists():
-        return []
-    with np.load(path) as arrays:
+        return State()
+    with _open(path) as arrays:
+        names = arrays["history_names"].tolist()
+        epoch, step = arrays["position"].tolist()
+        return State(
+            epoch,
+            step,
+            [dict(zip(names, row, strict=True)) for row in arrays["history"].tolist()],
+            arrays["phase"].item(),
+            [arrays[f"metric_{index}"] for index in range(_count(arrays, "metric_"))],
+        )
+
+
+def restore_last(run: Path, model: keras.Model, averages: Averages | None, phase: Phase) -> None:
+    """Put the last state back into a model compiled and built as it was; without one do nothing.
+
+    The optimizer of another phase stays as it is, new.
+    """
+    path = run / "checkpoints" / "last.npz"
+    if not path.exists():
+        return
+    with _open(path) as arrays:
         _assign(model.variables, arrays, "model_")
-        _assign(model.optimizer.variables, arrays, "optimizer_")
-        names = [str(name) for name in arrays["history_names"]]
-        return [dict(zip(names, map(float, row), strict=True)) for row in arrays["history"]]
+        if arrays["phase"].item() == phase:
+            _assign(model.optimizer.variables, arrays, "optimizer_")
+        if averages:
+            _assign(averages.variables, arrays, "average_")
 
 
 def restore_best(run: Path, model: keras.Model) -> None:
     """Put the best epoch's weights into the model."""
-    with np.load(run / "checkpoints" / "best.npz") as arrays:
-        _assign(model.variables, arrays)
+    with _open(run / "checkpoints" / "best.npz") as arrays:
+        _assign(model.weights, arrays, "")
 
 
-def _arrays(variables: Sequence[Any], prefix: str = "") -> dict[str, np.ndarray]:
-    return {
-        f"{prefix}{index}": keras.ops.convert_to_numpy(variable)
-        for index, variable in enumerate(variables)
-    }
+def lowest(history: Sequence[dict[str, float]], monitor: str) -> float:
+    """The lowest value so far of a metric, infinite at first."""
+    return min((row[monitor] for row in history), default=np.inf)
 
 
-def _assign(variables: Sequence[Any], arrays: Any, prefix: str = "") -> None:
+def write_history(run: Path, history: Sequence[dict[str, float]]) -> None:
+    """Write ``history.csv``, a line an epoch."""
+    if not history:
+        return
+    with whole(run / "history.csv", "w") as file:
+        writer = csv.DictWriter(file, list(history[0]))
+        writer.writeheader()
+        writer.writerows(history)
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write an .npz.
+
+    Raises:
+        OSError: the disk has no room for it; what was there before still is.
+    """
+    check_room(path.parent, sum(array.nbytes for array in arrays.values()) + 1000 * len(arrays))
+    with whole(path, "wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def numbered(variables: Sequence[Any], prefix: str = "") -> dict[str, np.ndarray]:
+    """The variables' values under their numbers."""
+    return {f"{prefix}{index}": array for index, array in enumerate(_arrays(variables))}
+
+
+def _arrays(variables: Sequence[Any]) -> list[np.ndarray]:
+    return [keras.ops.convert_to_numpy(variable) for variable in variables]
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    try:
+        with np.load(path) as arrays:
+            yield arrays
+    except (ValueError, KeyError, OSError, EOFError) as error:
+        raise RunError(f"{path} can't be read as a checkpoint of this run: {error}") from error
+
+
+def _count(arrays: Any, prefix: str) -> int:
+    return sum(name.startswith(prefix) for name in arrays)
+
+
+def _assign(variables: Sequence[Any], arrays: Any, prefix: str) -> None:
     for index, variable in enumerate(variables):
         variable.assign(arrays[f"{prefix}{index}"])
-
-
-def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write beside and rename into place: at ``path`` is always a whole file, old or new."""
-    beside = path.with_suffix(".tmp")
-    with beside.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)

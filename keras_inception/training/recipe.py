@@ -73,7 +73,35 @@ class Recipe:
     augment_crop_area: float = _setting(
         1.0, "smallest part of the image's area in a random training crop; 1: no random crops"
     )
+    augment_crop_aspect: float | None = _setting(
+        None, "widest ratio of a random crop's sides, narrowest its inverse; 4/3 if not given"
+    )
+    augment_any_resize: bool = _setting(
+        False, "resize random crops by one of four methods at random, as in 2016"
+    )
     augment_flip: bool = _setting(False, "mirror half of the training images left to right")
+    augment_shift_pixels: int = _setting(
+        0, "move training images by up to so many pixels of the input; for small ones"
+    )
+    augment_brightness: float = _setting(
+        0.0, "change at most, as part of the range, 0 to 1; 0.125 in 2016"
+    )
+    augment_saturation: float = _setting(0.0, "factor 1 - this to 1 + this, 0 to 1; 0.5 in 2016")
+    augment_contrast: float = _setting(0.0, "factor 1 - this to 1 + this, 0 to 1; 0.5 in 2016")
+    augment_hue: float = _setting(
+        0.0, "turn at most, as part of the colour circle, 0 to 0.5; 0.2 in 2016"
+    )
+    augment_rand_operations: int = _setting(0, "of RandAugment on each image; 2 is usual")
+    augment_rand_strength: float | None = _setting(None, "of RandAugment, 0 to 1; 0.5 if not given")
+    augment_erase: float = _setting(
+        0.0, "share of images with a rectangle of noise (random erasing), 0 to 1"
+    )
+    augment_mixup_alpha: float = _setting(
+        0.0, "of mixup, which blends two images and their targets, 0 (off) to 1; 0.2 is usual"
+    )
+    augment_cutmix_alpha: float = _setting(
+        0.0, "of CutMix, which sets a part of one into another, 0 (off) to 1; with mixup, by turns"
+    )
     validation_fraction: float = _setting(
         0.1, "of each class, set apart for validation when no validation data are given"
     )
@@ -130,6 +158,10 @@ class Recipe:
             value = coerce(setting.name, getattr(self, setting.name), hints[setting.name])
             object.__setattr__(self, setting.name, value)
         starts = self.weights is not None
+        mixes = {
+            "augment_mixup_alpha": self.augment_mixup_alpha,
+            "augment_cutmix_alpha": self.augment_cutmix_alpha,
+        }
         for name, holds, rule in (
             ("image_size", self.image_size is None or self.image_size >= 1, "at least 1"),
             ("width", self.width > 0, "above 0"),
@@ -168,6 +200,48 @@ class Recipe:
             ),
             ("crop", 0 < self.crop <= 1, "above 0 and at most 1"),
             ("augment_crop_area", 0 < self.augment_crop_area <= 1, "above 0 and at most 1"),
+            (
+                "augment_crop_aspect",
+                self.augment_crop_aspect is None or self.augment_crop_aspect >= 1,
+                "at least 1",
+            ),
+            (
+                "augment_crop_aspect",
+                self.augment_crop_aspect is None or self.augment_crop_area < 1,
+                "left out without augment_crop_area below 1",
+            ),
+            (
+                "augment_any_resize",
+                not self.augment_any_resize or self.augment_crop_area < 1,
+                "false without augment_crop_area below 1",
+            ),
+            ("augment_shift_pixels", self.augment_shift_pixels >= 0, "at least 0"),
+            (
+                "augment_shift_pixels",
+                self.image_size is None or self.augment_shift_pixels < self.image_size,
+                f"below image_size, which is {self.image_size}",
+            ),
+            ("augment_brightness", 0 <= self.augment_brightness <= 1, "at least 0 and at most 1"),
+            ("augment_saturation", 0 <= self.augment_saturation <= 1, "at least 0 and at most 1"),
+            ("augment_contrast", 0 <= self.augment_contrast <= 1, "at least 0 and at most 1"),
+            ("augment_hue", 0 <= self.augment_hue <= 0.5, "at least 0 and at most 0.5"),
+            ("augment_rand_operations", self.augment_rand_operations >= 0, "at least 0"),
+            (
+                "augment_rand_strength",
+                self.augment_rand_strength is None or 0 <= self.augment_rand_strength <= 1,
+                "at least 0 and at most 1",
+            ),
+            (
+                "augment_rand_strength",
+                self.augment_rand_strength is None or self.augment_rand_operations > 0,
+                "left out without augment_rand_operations",
+            ),
+            ("augment_erase", 0 <= self.augment_erase <= 1, "at least 0 and at most 1"),
+            *((name, 0 <= alpha <= 1, "at least 0 and at most 1") for name, alpha in mixes.items()),
+            *(
+                (name, alpha == 0 or self.batch_size > 1, "0 with a batch_size of 1")
+                for name, alpha in mixes.items()
+            ),
             ("validation_fraction", 0 <= self.validation_fraction < 1, "at least 0 and below 1"),
             ("epochs", self.epochs >= 1, "at least 1"),
             ("batch_size", self.batch_size >= 1, "at least 1"),
@@ -229,6 +303,15 @@ class Recipe:
                 raise RecipeError(
                     f"`{name}` must be {rule}. Received: {name}={getattr(self, name)!r}"
                 )
+
+    def augmentation(self) -> dict[str, Any]:
+        """The arguments of :class:`keras_inception.data.augment.Augmentation` that are given."""
+        prefix = "augment_"
+        return {
+            name.removeprefix(prefix): value
+            for name, value in dataclasses.asdict(self).items()
+            if name.startswith(prefix) and value is not None
+        }
 
     def with_changes(self, changes: Mapping[str, Any]) -> Recipe:
         """This recipe with other values for some settings, by name.

@@ -25,12 +25,20 @@ import numpy as np
 from keras_inception.data.examples import Examples, Files
 from keras_inception.data.prepare import Prepared
 from keras_inception.data.preprocessing import Preprocessing
+from keras_inception.training.files import sync_folder, whole
 from keras_inception.training.recipe import Recipe
 from keras_inception.training.recipes import load_recipe
 
 
 class RunError(ValueError):
     """A folder is no run, or not one that can do what is asked of it."""
+
+
+class Terminated(RunError):
+    """The process was asked to end (SIGTERM); the run's state has been kept."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"Asked to stop; the state is kept in {path}. To go on: --resume")
 
 
 @dataclass(frozen=True)
@@ -55,9 +63,9 @@ class Run:
 
     def update_record(self, **entries: Any) -> None:
         """Add to run.json, whole or not at all."""
-        beside = self.path / "run.json.tmp"
-        beside.write_text(json.dumps(self.record | entries, indent=1, ensure_ascii=False), "utf-8")
-        beside.replace(self.path / "run.json")
+        record = self.record | entries
+        with whole(self.path / "run.json", "w") as file:
+            json.dump(record, file, indent=1, ensure_ascii=False)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -130,7 +138,7 @@ def create_run(path: str | Path, recipe: Recipe, prepared: Prepared, how: Prepro
         RunError: there is something at ``path`` already.
     """
     run = Run(Path(path))
-    if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+    if run.path.exists() and (not run.path.is_dir() or not _is_unfinished_start(run.path)):
         raise RunError(
             f"{path} exists already, and a run is never overwritten. Choose another folder, remove"
             " this one, or go on with the run in it: --resume"
@@ -152,8 +160,17 @@ def create_run(path: str | Path, recipe: Recipe, prepared: Prepared, how: Prepro
         "data": prepared.record,
         "versions": versions(),
     }
-    (run.path / "run.json").write_text(json.dumps(record, indent=1, ensure_ascii=False), "utf-8")
+    # Last, since it makes the folder a run.
+    with whole(run.path / "run.json", "w") as file:
+        json.dump(record, file, indent=1, ensure_ascii=False)
+    sync_folder(run.path.parent)
     return run
+
+
+def _is_unfinished_start(path: Path) -> bool:
+    """Whether a folder is empty, or what :func:`create_run` left when it was killed."""
+    made = {"checkpoints", "recipe.yaml", "labels.txt", "validation.csv", "run.json.tmp"}
+    return {each.name for each in path.iterdir()} <= made
 
 
 def read_labels(path: str | Path) -> list[str]:

@@ -1,36 +1,32 @@
-"""Train a network on a folder of images: ``model.fit`` and what a run needs around it."""
+"""Train a network: from the data to a finished run."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import sys
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import keras
 import numpy as np
 
 from keras_inception.data.augment import Augmentation
-from keras_inception.data.examples import Examples
-from keras_inception.data.pipeline import (
-    evaluation_batches,
-    training_batches,
-    with_auxiliary_targets,
-)
-from keras_inception.data.prepare import Source, prepare
-from keras_inception.data.preprocessing import Preprocessing
-from keras_inception.imagenet import preprocessing_of
-from keras_inception.models.application import loss_weights
-from keras_inception.models.catalogue import find
-from keras_inception.training.checkpoint import Checkpoints, restore_best, restore_last
-from keras_inception.training.finetune import momentum, set_trainable
+from keras_inception.data.pipeline import evaluation_batches, training_batches
+from keras_inception.data.prepare import Prepared, Source, prepare
+from keras_inception.training.checkpoint import restore_best
+from keras_inception.training.files import check_room, sync_folder
+from keras_inception.training.finetune import momentum
+from keras_inception.training.fit import Task, fit
 from keras_inception.training.fused import fuse_batch_norm
-from keras_inception.training.optimizers import make_optimizer
+from keras_inception.training.metrics import metrics_for
+from keras_inception.training.network import build, inference, preprocessing_for
+from keras_inception.training.recalibrate import BATCHES, recalibrate
 from keras_inception.training.recipe import Recipe
 from keras_inception.training.report import draw_curves
 from keras_inception.training.run import Run, RunError, create_run, open_run
+from keras_inception.training.settings import RecipeError
+from keras_inception.training.tensorboard import MOST_CLASSES
 
 
 def train(
@@ -53,8 +49,9 @@ def train(
         validation_data: images to validate on, with the same classes; by default the recipe's
             ``validation_fraction`` of each class is set apart.
         on_bad_image: whether files that can't be decoded are left out and named, or refused.
-        resume: go on with the run in ``output`` after its last whole epoch.
-        say: takes each line about the data and the result.
+        resume: go on with the run in ``output`` from its last checkpoint; where there is none yet
+            and a recipe is given, begin it, so that one command does for every start.
+        say: takes each line about the data, the epochs and the result.
 
     Returns:
         The finished run, whose ``load_model()`` is the network of the epoch with the lowest
@@ -63,17 +60,11 @@ def train(
     Raises:
         DataError: the images can't be used.
         ValueError: there is no such network, or it refuses a setting of the recipe.
-        RunError: ``output`` exists, or can't be resumed.
+        RunError: ``output`` exists or can't be resumed, or the loss is no longer a number.
+        Terminated: on SIGTERM, when the state has been kept.
+        OSError: the disk has no room for the checkpoints.
     """
-    run = open_run(output) if resume else None
-    if run is not None:
-        if run.finished:
-            raise RunError(f"The run {output} has finished; there is nothing to resume.")
-        if recipe is not None and recipe != run.recipe:
-            raise RunError(f"A run is resumed with its own recipe, {output}/recipe.yaml.")
-        recipe = run.recipe
-    recipe = recipe or Recipe()
-
+    run, recipe = _open(output, recipe, resume)
     prepared = prepare(
         data,
         validation_data,
@@ -82,180 +73,133 @@ def train(
         on_bad_image=on_bad_image,
         say=say,
     )
-    training, validation = prepared.training, prepared.validation
     if run is not None:
         run.check_data(prepared)
-    batch_size = min(recipe.batch_size, len(training))
-    if batch_size < recipe.batch_size:
-        say(f"A batch is all of the {batch_size} training images.")
-
-    with _policy(recipe.precision):
-        keras.utils.set_random_seed(recipe.seed)
-        steps = len(training) // batch_size
-        model = build(recipe, len(training.labels), momentum(recipe, steps))
-        fuse_batch_norm(model)
-        how = _preprocessing(recipe, model.input_shape[1])
-        _compile(model, recipe, steps)
-        say(f"{model.name}, {how.size} x {how.size} pixels, {model.count_params():,} parameters")
-
+    with surroundings(recipe):
+        task = begin(recipe, prepared, say)
         if run is None:
-            run = create_run(output, recipe, prepared, how)
-            history: list[dict[str, float]] = []
-        else:
-            history = restore_last(run.path, model)
-        _fit(model, run, recipe, training, validation, how, batch_size, history)
-
-        if len(validation):
-            restore_best(run.path, model)
-        network = _inference(model)
-        metrics = {}
-        if len(validation):
-            metrics = _validate(network, validation, how, batch_size)
-            say(
-                "Validation: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-            )
-        run.update_record(validation=metrics)
-        draw_curves(run.path / "history.csv", run.path / "curves.png")
-        # Last, since a run with a model.keras counts as finished.
-        beside = run.path / "model.tmp.keras"
-        network.save(beside)
-        beside.replace(run.model_path)
+            check_room(_existing(Path(output)), room_needed(task))
+            run = create_run(output, recipe, prepared, task.how)
+        fit(task, run, say)
+        finish(task, run, say)
     return run
 
 
-def build(recipe: Recipe, classes: int, momentum: float) -> keras.Model:
-    """The recipe's network.
-
-    Args:
-        momentum: of batch norm.
-
-    Raises:
-        ValueError: there is no such network, or it refuses a setting.
-    """
-    builder = find(recipe.model).builder()
-    shape = None if recipe.image_size is None else (recipe.image_size, recipe.image_size, 3)
-    model = builder(
-        classes=classes,
-        input_shape=shape,
-        aux=recipe.aux,
-        dropout=recipe.dropout,
-        width=recipe.width,
-        stem=recipe.stem,
-        variant=recipe.variant,
-        momentum=momentum,
-        weights=recipe.weights,
-    )
-    set_trainable(model, recipe, "all")
-    return model
-
-
-def _preprocessing(recipe: Recipe, size: int) -> Preprocessing:
-    """The recipe's crop, in the range that the weights it starts from were trained in."""
-    default = Preprocessing(size=size, crop=recipe.crop)
-    if recipe.weights is None:
-        return default
-    published = preprocessing_of(recipe.weights, size)
-    return dataclasses.replace(default, mean=published.mean, std=published.std)
-
-
-def _compile(model: keras.Model, recipe: Recipe, steps: int) -> None:
-    classes = model.get_layer("logits").units
-    loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
-    metrics: list[Any] = [keras.metrics.CategoricalAccuracy(name="accuracy")]
-    if classes > 5:
-        metrics.append(keras.metrics.TopKCategoricalAccuracy(5, name="top5_accuracy"))
-    optimizer = make_optimizer(recipe, model, steps)
-    if recipe.aux:
-        weights = loss_weights(model)
-        model.compile(
-            optimizer,
-            loss={output: loss for output in weights},
-            loss_weights=weights,
-            metrics={"predictions": metrics},
-        )
-    else:
-        model.compile(optimizer, loss=loss, metrics=metrics)
-    # Built inside the first step, its variables would have that step traced twice.
-    model.optimizer.build(model.trainable_variables)
-
-
-def _fit(
-    model: keras.Model,
-    run: Run,
-    recipe: Recipe,
-    training: Examples,
-    validation: Examples,
-    how: Preprocessing,
-    batch_size: int,
-    history: list[dict[str, float]],
-) -> None:
-    vary = Augmentation(crop_area=recipe.augment_crop_area, flip=recipe.augment_flip)
-    batches = training_batches(
-        training,
-        how,
-        vary,
-        batch_size=batch_size,
-        epochs=recipe.epochs,
-        first_epoch=len(history),
-        seed=recipe.seed,
-    )
-    held_out = evaluation_batches(validation, how, batch_size) if len(validation) else None
-    if recipe.aux:
-        outputs = list(loss_weights(model))
-        batches = with_auxiliary_targets(batches, outputs)
-        held_out = held_out and with_auxiliary_targets(held_out, outputs)
-    monitor = None
-    if held_out is not None:
-        monitor = "val_predictions_loss" if recipe.aux else "val_loss"
-    callbacks = [
-        keras.callbacks.TerminateOnNaN(raise_error=True),
-        keras.callbacks.TensorBoard(run.path / "logs", write_graph=False),
-        Checkpoints(run.path, monitor, history),
-    ]
-    try:
-        model.fit(
-            batches,
-            epochs=recipe.epochs,
-            initial_epoch=len(history),
-            steps_per_epoch=len(training) // batch_size,
-            validation_data=held_out,
-            shuffle=False,  # the stream is in random order already
-            callbacks=callbacks,
-            # Keras's bar with rate and time left for people, a line an epoch for log files.
-            verbose=1 if sys.stdout.isatty() else 2,
-        )
-    except RuntimeError as error:
-        if "NaN or Inf loss" not in str(error):
-            raise
-        raise RunError(
-            f"The loss is no longer a number, in epoch {len(callbacks[-1].history) + 1}. Try a"
-            f" lower learning_rate (it is {recipe.learning_rate:g}) or a longer warm-up"
-            f" (warmup_epochs is {recipe.warmup_epochs:g}), in a new run."
-        ) from error
-
-
-def _inference(model: keras.Model) -> keras.Model:
-    """The network without auxiliary heads and uncompiled, so that stock Keras alone opens it."""
-    output = model.output["predictions"] if isinstance(model.output, dict) else model.output
-    return keras.Model(model.input, output, name=model.name)
-
-
-def _validate(
-    network: keras.Model, validation: Examples, how: Preprocessing, batch_size: int
-) -> dict[str, float]:
-    probabilities = network.predict(evaluation_batches(validation, how, batch_size), verbose=0)
-    right = probabilities[np.arange(len(validation)), validation.targets]
-    return {
-        "accuracy": float(np.mean(probabilities.argmax(axis=1) == validation.targets)),
-        "loss": float(-np.mean(np.log(np.maximum(right, 1e-12)))),
-    }
+def _open(output: str | Path, recipe: Recipe | None, resume: bool) -> tuple[Run | None, Recipe]:
+    """The run to go on with, if there is one, and the recipe."""
+    new = recipe is not None and not (Path(output) / "run.json").exists()
+    if not resume or new:
+        return None, recipe or Recipe()
+    run = open_run(output)
+    if run.finished:
+        raise RunError(f"The run {output} has finished; there is nothing to resume.")
+    if recipe is not None and recipe != run.recipe:
+        raise RunError(f"A run is resumed with its own recipe, {output}/recipe.yaml.")
+    return run, run.recipe
 
 
 @contextlib.contextmanager
-def _policy(name: str) -> Iterator[None]:
+def surroundings(recipe: Recipe) -> Iterator[None]:
+    """Keras and TensorFlow as the recipe wants them, and afterwards as they were."""
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
+    keras.config.set_dtype_policy(recipe.precision)
+    keras.utils.set_random_seed(recipe.seed)
+    if recipe.deterministic and keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # For the rest of the process: TensorFlow has no way back.
+        tf.config.experimental.enable_op_determinism()
     try:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def begin(recipe: Recipe, data: Prepared, say: Callable[[str], None]) -> Task:
+    """Build the network for the data.
+
+    Raises:
+        ValueError: there is no such network, or it refuses a setting of the recipe.
+    """
+    training = data.training
+    if recipe.early_stopping_epochs is not None and not len(data.validation):
+        raise RecipeError(
+            "`early_stopping_epochs` needs validation images."
+            f" Received: early_stopping_epochs={recipe.early_stopping_epochs}"
+        )
+    batch_size = min(recipe.batch_size, len(training))
+    if batch_size < recipe.batch_size:
+        say(f"A batch is all of the {batch_size} training images.")
+    classes = len(training.labels)
+    model = build(
+        recipe,
+        classes,
+        momentum(recipe, len(training) // batch_size),
+        multi_label=training.multi_label,
+    )
+    fuse_batch_norm(model)
+    how = preprocessing_for(recipe, model.input_shape[1])
+    say(f"{model.name}, {how.size} x {how.size} pixels, {model.count_params():,} parameters")
+    drawn = len(data.validation) > 0 and classes <= MOST_CLASSES
+    metrics = metrics_for(classes, training.multi_label, confusion=drawn)
+    return Task(recipe, data, model, how, batch_size, metrics)
+
+
+def room_needed(task: Task) -> int:
+    """Bytes of disk for the best and the last checkpoint, a new one beside it, and the result."""
+    copies = {"sgd": 2, "rmsprop": 3}.get(task.recipe.optimizer, 3) + (task.recipe.ema is not None)
+    return 4 * task.model.count_params() * (2 * copies + 2)
+
+
+def finish(task: Task, run: Run, say: Callable[[str], None]) -> None:
+    """Keep the best epoch's network, measured; the run is then finished."""
+    recipe, validation = task.recipe, task.data.validation
+    restore_best(run.path, task.model)
+    if recipe.recalibrate:
+        # Shuffled, since a batch of one class alone has other statistics; not augmented.
+        batches = training_batches(
+            task.data.training,
+            task.how,
+            Augmentation(),
+            batch_size=task.batch_size,
+            epochs=1,
+            seed=recipe.seed,
+        )
+        recalibrate(task.model, batches.take(BATCHES))
+    network = inference(task.model)
+    metrics = {}
+    if len(validation):
+        metrics = _validate(task, network)
+        say("Validation: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    run.update_record(validation=metrics)
+    draw_curves(run.path / "history.csv", run.path / "curves.png")
+    # Last, since a run with a model.keras counts as finished.
+    beside = run.path / "model.tmp.keras"
+    network.save(beside)
+    with beside.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(beside, run.model_path)
+    sync_folder(run.path)
+
+
+def _validate(task: Task, network: keras.Model) -> dict[str, float]:
+    """Accuracy and loss, without label smoothing, of the network as it is kept."""
+    validation = task.data.validation
+    batches = evaluation_batches(validation, task.how, task.batch_size)
+    scores = network.predict(batches, verbose=0)
+    if validation.multi_label:
+        right = (scores > 0.5) == validation.targets
+        chance = np.where(validation.targets, scores, 1 - scores)
+    else:
+        right = scores.argmax(axis=1) == validation.targets
+        chance = scores[np.arange(len(validation)), validation.targets]
+    return {
+        "accuracy": float(np.mean(right)),
+        "loss": float(-np.mean(np.log(np.maximum(chance, 1e-12)))),
+    }
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder above that exists."""
+    path = path.absolute()
+    return next(each for each in (path, *path.parents) if each.is_dir())

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from keras_inception.data.preprocessing import Preprocessing
+from keras_inception.training.network import build, preprocessing_for
 from keras_inception.training.recipes import RECIPES
 from keras_inception.training.run import Run
 from keras_inception.training.settings import RecipeError
-from keras_inception.training.train import _preprocessing, build, train
+from keras_inception.training.train import train
 
 
 def quiet(line: str) -> None:
@@ -65,8 +66,8 @@ def test_only_batch_norm_is_frozen_by_its_switch(run: Run) -> None:
 
 def test_the_range_goes_with_published_weights() -> None:
     finetune = RECIPES["finetune"]
-    assert _preprocessing(finetune, 299) == Preprocessing(size=299)
+    assert preprocessing_for(finetune, 299) == Preprocessing(size=299)
     other = finetune.with_changes({"weights": "imagenet:timm/inception_v3.gluon_in1k", "crop": 0.9})
-    how = _preprocessing(other, 299)
+    how = preprocessing_for(other, 299)
     assert how.crop == 0.9
     assert how.mean == pytest.approx((123.675, 116.28, 103.53))

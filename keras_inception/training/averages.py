@@ -1,0 +1,68 @@
+"""Moving averages of the weights, which generalize better than the weights themselves."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+
+class Averages(keras.callbacks.Callback):
+    """Exponential moving averages of all weights, batch norm's moving statistics included.
+
+    As TF-Slim keeps them: in a young run the decay is (1 + steps) / (10 + steps), so that the
+    random weights of the start are soon forgotten. Keras's own (``use_ema``) leave out the
+    statistics, and put the averages into the model at the end of every ``fit``. Validation inside
+    ``fit`` sees the averages.
+
+    Args:
+        decay: of the averages, 0 to below 1.
+        steps: that the run has behind it.
+    """
+
+    def __init__(self, model: keras.Model, decay: float, steps: int = 0) -> None:
+        super().__init__()
+        self.decay = decay
+        self.steps = steps
+        self.weights = model.weights
+        self.variables = [
+            keras.Variable(each, trainable=False, dtype=each.dtype, name="average")
+            for each in self.weights
+        ]
+        self._replaced: list[np.ndarray] = []
+        self._update = self._move
+        if keras.config.backend() == "tensorflow":
+            import tensorflow as tf
+
+            self._update = tf.function(self._move, autograph=False)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        self._update(keras.ops.convert_to_tensor(1 - decay, "float32"))
+
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._replaced = [keras.ops.convert_to_numpy(each).copy() for each in self.weights]
+        for weight, average in zip(self.weights, self.variables, strict=True):
+            weight.assign(average)
+
+    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
+        for weight, replaced in zip(self.weights, self._replaced, strict=True):
+            weight.assign(replaced)
+        self._replaced = []
+
+    @contextlib.contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The averages in the model in place of its weights."""
+        self.on_test_begin()
+        try:
+            yield
+        finally:
+            self.on_test_end()
+
+    def _move(self, share: Any) -> None:
+        for average, weight in zip(self.variables, self.weights, strict=True):
+            average.assign_sub(keras.ops.cast(share, average.dtype) * (average - weight))

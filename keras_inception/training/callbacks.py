@@ -1,0 +1,134 @@
+"""What a run tells while it goes on, and what asks it to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_inception.training.checkpoint import Checkpoints, State
+from keras_inception.training.recipe import Recipe
+
+
+class Progress(keras.callbacks.Callback):
+    """A line an epoch: what was measured, images a second and the time that the run still needs.
+
+    On a terminal Keras's bar shows the measures, and the line has the rest.
+
+    Args:
+        steps: an epoch.
+        batch_size: images a step.
+        epochs: of the run.
+        say: takes the line.
+    """
+
+    def __init__(
+        self,
+        steps: int,
+        batch_size: int,
+        epochs: int,
+        say: Callable[[str], None],
+    ) -> None:
+        super().__init__()
+        self.steps = steps
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.say = say
+        self._begun = self._ended = 0.0
+        self._timed = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._timed = -1
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        # From the end of the first step, which may have been traced.
+        self._ended = time.monotonic()
+        self._timed += 1
+        if self._timed == 0:
+            self._begun = self._ended
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        now = time.monotonic()
+        parts = []
+        if not sys.stdout.isatty():
+            parts = [f"Epoch {epoch + 1}/{self.epochs}"]
+            parts += [f"{name} {value:.4f}" for name, value in (logs or {}).items()]
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        parts.append(f"learning rate {rate:.3g}")
+        left = self.epochs - epoch - 1
+        if self._timed > 0:
+            a_step = (self._ended - self._begun) / self._timed
+            parts.append(f"{self.batch_size / a_step:.4g} images/s")
+            if left:
+                an_epoch = a_step * self.steps + now - self._ended
+                parts.append(f"{duration(left * an_epoch)} left")
+        self.say(", ".join(parts))
+
+
+class Bar(keras.callbacks.ProgbarLogger):
+    """Keras's bar, counting to the run's last epoch, where a ``fit`` may have an earlier one."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self.of = epochs
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        super().set_params(params | {"epochs": self.of})
+
+
+class EarlyStopping(keras.callbacks.Callback):
+    """End the ``fit`` when :func:`stops_early` says so."""
+
+    def __init__(self, state: State, monitor: str | None, recipe: Recipe) -> None:
+        super().__init__()
+        self.state = state
+        self.monitor = monitor
+        self.recipe = recipe
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if stops_early(self.state.history, self.monitor, self.recipe):
+            self.model.stop_training = True
+
+
+def stops_early(history: Sequence[dict[str, float]], monitor: str | None, recipe: Recipe) -> bool:
+    """Whether the lowest validation loss is as old as the recipe allows.
+
+    A function of the history alone, so a run that is resumed stops where it would have stopped.
+    The epochs of the classifier alone do not count.
+    """
+    if recipe.early_stopping_epochs is None or monitor is None:
+        return False
+    values = [row[monitor] for row in history[recipe.head_epochs :]]
+    return bool(values) and len(values) - 1 - int(np.argmin(values)) >= recipe.early_stopping_epochs
+
+
+@contextlib.contextmanager
+def ending_on_sigterm(checkpoints: Checkpoints) -> Iterator[None]:
+    """On SIGTERM finish the step, keep the state, and end; in a thread change nothing."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        checkpoints.terminated = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: Any = signal.signal(signal.SIGTERM, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def duration(seconds: float) -> str:
+    """In words: ``40 s``, ``12 min``, ``3.4 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,207 @@
+"""``model.fit`` and what a run needs around it: from where it stands to its end."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_inception.data.augment import Augmentation
+from keras_inception.data.pipeline import (
+    evaluation_batches,
+    training_batches,
+    with_auxiliary_targets,
+)
+from keras_inception.data.prepare import Prepared
+from keras_inception.data.preprocessing import Preprocessing
+from keras_inception.training.averages import Averages
+from keras_inception.training.callbacks import (
+    Bar,
+    EarlyStopping,
+    Progress,
+    ending_on_sigterm,
+    stops_early,
+)
+from keras_inception.training.checkpoint import (
+    Checkpoints,
+    State,
+    read_state,
+    restore_last,
+    write_history,
+)
+from keras_inception.training.finetune import Phase, phase_of, set_trainable
+from keras_inception.training.metrics import ConfusionAccuracy
+from keras_inception.training.network import compile_network
+from keras_inception.training.recipe import Recipe
+from keras_inception.training.run import Run, RunError
+from keras_inception.training.schedule import Schedule
+from keras_inception.training.tensorboard import TensorBoard
+
+
+@dataclass(frozen=True)
+class Task:
+    """A network and what it is to learn.
+
+    Args:
+        metrics: what is counted, kept from one ``compile`` to the next.
+    """
+
+    recipe: Recipe
+    data: Prepared
+    model: keras.Model
+    how: Preprocessing
+    batch_size: int
+    metrics: list[keras.metrics.Metric]
+
+    @property
+    def steps(self) -> int:
+        """An epoch."""
+        return len(self.data.training) // self.batch_size
+
+    @property
+    def monitor(self) -> str | None:
+        """The metric that decides which epoch is the best; ``None`` without validation images."""
+        if not len(self.data.validation):
+            return None
+        return "val_predictions_loss" if self.recipe.aux else "val_loss"
+
+    def learning_rate(self, phase: Phase) -> Any:
+        """A number or a schedule, counted from the first step of the phase."""
+        recipe = self.recipe
+        if phase == "head":
+            return recipe.head_learning_rate or recipe.learning_rate
+        return Schedule(recipe, self.steps, recipe.epochs - recipe.head_epochs)
+
+    def compile(self, phase: Phase) -> None:
+        """Make the model ready for the epochs of a phase, with a new optimizer."""
+        set_trainable(self.model, self.recipe, phase)
+        compile_network(
+            self.model,
+            self.recipe,
+            self.learning_rate(phase),
+            self.metrics,
+            multi_label=self.data.training.multi_label,
+        )
+
+    def batches(self, epochs: int, first_epoch: int = 0, first_step: int = 0) -> Any:
+        """The training images from a step on, a tf.data stream."""
+        recipe = self.recipe
+        vary = Augmentation(**recipe.augmentation())
+        batches = training_batches(
+            self.data.training,
+            self.how,
+            vary,
+            batch_size=self.batch_size,
+            epochs=epochs,
+            first_epoch=first_epoch,
+            first_step=first_step,
+            seed=recipe.seed,
+        )
+        return self._for_all_outputs(batches)
+
+    def held_out(self) -> Any:
+        """The validation images, a tf.data stream, or ``None``."""
+        if not len(self.data.validation):
+            return None
+        batches = evaluation_batches(
+            self.data.validation, self.how, self.batch_size, cache_megabytes=None
+        )
+        return self._for_all_outputs(batches)
+
+    def pictures(self) -> np.ndarray:
+        """Some of the first training images as the network sees them, uint8 [up to 16, ...]."""
+        images = next(iter(self.batches(1)))[0][:16].numpy()
+        pixels = images * np.array(self.how.std) + np.array(self.how.mean)
+        return pixels.clip(0, 255).astype(np.uint8)
+
+    def _for_all_outputs(self, batches: Any) -> Any:
+        if not self.recipe.aux:
+            return batches
+        return with_auxiliary_targets(batches, list(self.model.output))
+
+
+def fit(task: Task, run: Run, say: Callable[[str], None]) -> None:
+    """Train from where the run stands to its last epoch.
+
+    Raises:
+        RunError: the loss is no longer a number.
+        Terminated: on SIGTERM, after the step.
+        OSError: the disk is full.
+    """
+    recipe, state = task.recipe, read_state(run.path)
+    write_history(run.path, state.history)  # a kill may have come after the state and before it
+    averages = None
+    if recipe.ema is not None:
+        averages = Averages(task.model, recipe.ema, state.epoch * task.steps + state.step)
+    checkpoints = Checkpoints(
+        run.path, state, task.steps, task.monitor, averages, recipe.checkpoint_minutes
+    )
+    confusion = next((each for each in task.metrics if isinstance(each, ConfusionAccuracy)), None)
+    board = TensorBoard(run.path / "logs", task.pictures, task.data.training.labels, confusion)
+    callbacks = [
+        keras.callbacks.TerminateOnNaN(raise_error=True),
+        *([averages] if averages else []),
+        Bar(recipe.epochs),
+        Progress(task.steps, task.batch_size, recipe.epochs, say),
+        board,
+        checkpoints,  # after what tells of the epoch, which it may end the run with
+        EarlyStopping(state, task.monitor, recipe),
+    ]
+    compiled: Phase | None = None
+    with contextlib.closing(board), ending_on_sigterm(checkpoints):
+        while state.epoch < recipe.epochs and not stops_early(state.history, task.monitor, recipe):
+            phase = phase_of(recipe, state.epoch)
+            if phase != compiled:
+                task.compile(phase)
+                if compiled is None:
+                    restore_last(run.path, task.model, averages, phase)
+                compiled = state.phase = phase
+            with _telling_of_divergence(task, state):
+                _fit_a_stretch(task, state, callbacks)
+
+
+def _fit_a_stretch(task: Task, state: State, callbacks: list[Any]) -> None:
+    """What one ``fit`` can do: whole epochs of one phase, or the rest of an epoch begun."""
+    epoch, step = state.epoch, state.step
+    last = epoch + 1
+    if not step:
+        last = task.recipe.head_epochs if state.phase == "head" else task.recipe.epochs
+    task.model.fit(
+        task.batches(last, epoch, step),
+        epochs=last,
+        initial_epoch=epoch,
+        steps_per_epoch=task.steps - step,
+        validation_data=task.held_out(),
+        shuffle=False,  # the stream is in random order already
+        callbacks=callbacks,
+        # Keras's bar for people; a line an epoch is ours.
+        verbose=1 if sys.stdout.isatty() else 0,
+    )
+
+
+@contextlib.contextmanager
+def _telling_of_divergence(task: Task, state: State) -> Iterator[None]:
+    try:
+        yield
+    except (FloatingPointError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "NaN or Inf loss" not in str(error):
+            raise
+        step = state.step + isinstance(error, RuntimeError)  # which ends before the step counts
+        rate = task.learning_rate(state.phase)
+        if isinstance(rate, Schedule):
+            rate = float(rate(int(task.model.optimizer.iterations) - 1))
+        advice = "a lower learning_rate, a longer warm-up (warmup_epochs)"
+        if task.recipe.clip_norm is None:
+            advice += ", shorter gradients (clip_norm=2)"
+        if task.recipe.precision == "mixed_float16":
+            advice += ", precision=mixed_bfloat16"
+        raise RunError(
+            f"The loss is no longer a number: step {step} of {task.steps} in epoch"
+            f" {state.epoch + 1}, at learning rate {rate:.3g}. The last checkpoint, from before,"
+            f" is kept. What helps, in a new run: {advice}."
+        ) from error

@@ -1,0 +1,98 @@
+"""The network of a recipe: built, compiled, and cut to what is kept of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_inception.data.preprocessing import Preprocessing
+from keras_inception.imagenet import preprocessing_of
+from keras_inception.models.application import loss_weights
+from keras_inception.models.catalogue import find
+from keras_inception.training.finetune import set_trainable
+from keras_inception.training.optimizers import make_optimizer
+from keras_inception.training.recipe import Recipe
+
+
+def build(
+    recipe: Recipe, classes: int, momentum: float, *, multi_label: bool = False
+) -> keras.Model:
+    """The recipe's network.
+
+    Args:
+        momentum: of batch norm.
+        multi_label: whether an image can be of several classes, or of none: the classifier then
+            ends in a sigmoid.
+
+    Raises:
+        ValueError: there is no such network, or it refuses a setting.
+    """
+    builder = find(recipe.model).builder()
+    shape = None if recipe.image_size is None else (recipe.image_size, recipe.image_size, 3)
+    model = builder(
+        classes=classes,
+        classifier_activation="sigmoid" if multi_label else "softmax",
+        input_shape=shape,
+        aux=recipe.aux,
+        dropout=recipe.dropout,
+        width=recipe.width,
+        stem=recipe.stem,
+        variant=recipe.variant,
+        momentum=momentum,
+        weights=recipe.weights,
+    )
+    set_trainable(model, recipe, "all")  # what it refuses is refused before anything is written
+    return model
+
+
+def preprocessing_for(recipe: Recipe, size: int) -> Preprocessing:
+    """The recipe's crop, in the range that the weights it starts from were trained in."""
+    default = Preprocessing(size=size, crop=recipe.crop)
+    if recipe.weights is None:
+        return default
+    published = preprocessing_of(recipe.weights, size)
+    return dataclasses.replace(default, mean=published.mean, std=published.std)
+
+
+def compile_network(
+    model: keras.Model,
+    recipe: Recipe,
+    learning_rate: Any,
+    metrics: Sequence[keras.metrics.Metric],
+    *,
+    multi_label: bool = False,
+) -> None:
+    """Compile for what is trainable now, the optimizer built.
+
+    Args:
+        learning_rate: a number or a schedule.
+        metrics: of the classifier.
+    """
+    smoothing = recipe.label_smoothing
+    loss: Any
+    if multi_label:
+        loss = keras.losses.BinaryCrossentropy(label_smoothing=smoothing)
+    else:
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
+    optimizer = make_optimizer(recipe, model, learning_rate)
+    if recipe.aux:
+        weights = loss_weights(model)
+        model.compile(
+            optimizer,
+            loss={output: loss for output in weights},
+            loss_weights=weights,
+            metrics={"predictions": list(metrics)},
+        )
+    else:
+        model.compile(optimizer, loss=loss, metrics=list(metrics))
+    # Built inside the first step, its variables would have that step traced twice.
+    model.optimizer.build(model.trainable_variables)
+
+
+def inference(model: keras.Model) -> keras.Model:
+    """The network without auxiliary heads and uncompiled, so that stock Keras alone opens it."""
+    output = model.output["predictions"] if isinstance(model.output, dict) else model.output
+    return keras.Model(model.input, output, name=model.name)

@@ -1,0 +1,74 @@
+"""Batch norm's moving statistics, measured again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+BATCHES = 200  # as many as a run looks at; the statistics of 200 batches differ little from all
+
+
+def recalibrate(model: keras.Model, batches: Iterable[Any]) -> None:
+    """Replace batch norm's moving statistics by those of ``batches``, with the weights as they are.
+
+    Moving averages lag behind the weights, and in a short training never reach them: the network
+    is good while training and random afterwards. Here every layer's mean and variance become the
+    exact average over the batches of what it saw in training mode (the variance of the batch
+    itself, as Keras has it). Frozen layers (``trainable=False``) keep theirs and are passed as in
+    inference.
+
+    Args:
+        model: any Keras model.
+        batches: images as the network's input, [batch, height, width, channels], or tuples that
+            begin with them; of mixed classes and all of one size, the larger the better.
+
+    Raises:
+        ValueError: there are no batches.
+    """
+    layers = [layer for layer in _batch_norms(model) if layer.trainable]
+    moving = [each for layer in layers for each in (layer.moving_mean, layer.moving_variance)]
+    before = [keras.ops.convert_to_numpy(each).copy() for each in moving]
+    sums = [np.zeros(each.shape) for each in moving]
+    momenta = [layer.momentum for layer in layers]
+    count = 0
+    try:
+        for layer in layers:
+            layer.momentum = 0.0  # the moving statistics are then the last batch's
+            layer.moving_mean.assign(keras.ops.zeros_like(layer.moving_mean))  # 0 * inf is not 0
+            layer.moving_variance.assign(keras.ops.ones_like(layer.moving_variance))
+        look = _in_training_mode(model)
+        for batch in batches:
+            look(batch[0] if isinstance(batch, tuple | list) else batch)
+            count += 1
+            for total, each in zip(sums, moving, strict=True):
+                total += keras.ops.convert_to_numpy(each)
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+        for total, each, old in zip(sums, moving, before, strict=True):
+            each.assign(total / count if count else old)
+    if not count:
+        raise ValueError("`batches` must hold at least one batch of images. Received: none")
+
+
+def _batch_norms(model: keras.Model) -> Iterator[Any]:
+    """Those of nested models too."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            yield layer
+        elif isinstance(layer, keras.Model):
+            yield from _batch_norms(layer)
+
+
+def _in_training_mode(model: keras.Model) -> Any:
+    def look(images: Any) -> None:
+        model(images, training=True)
+
+    if keras.config.backend() != "tensorflow":
+        return look
+    import tensorflow as tf
+
+    return tf.function(look, autograph=False, reduce_retracing=True)
