@@ -14,7 +14,19 @@ from typing import Any, Literal
 
 import yaml
 
-from keras_inception.training.settings import RecipeError, check_known, coerce
+from keras_inception.training.settings import (
+    AT_LEAST_0,
+    AT_LEAST_1,
+    BELOW_1,
+    POSITIVE,
+    POSITIVE_UP_TO_1,
+    UP_TO_1,
+    UP_TO_HALF,
+    RecipeError,
+    check_known,
+    check_within,
+    coerce,
+)
 from keras_inception.training.settings import setting as _setting
 
 
@@ -32,19 +44,21 @@ class Recipe:
     # The network
     model: str = _setting("InceptionV3", "the network, such as InceptionV1 or inception_v3")
     image_size: int | None = _setting(
-        None, "height and width of the network's input in pixels; the network's own by default"
+        None,
+        "height and width of the network's input in pixels; the network's own by default",
+        AT_LEAST_1,
     )
     stem: Literal["imagenet", "small"] = _setting(
         "imagenet", "small is for images of 28 to 96 pixels"
     )
-    width: float = _setting(1.0, "factor on every filter count")
+    width: float = _setting(1.0, "factor on every filter count", POSITIVE)
     dropout: float | None = _setting(
-        None, "rate before the classifier, 0 to below 1; as published by default"
+        None, "rate before the classifier, 0 to below 1; as published by default", BELOW_1
     )
     aux: bool = _setting(False, "train with the auxiliary heads; they are left out of the result")
     variant: str | None = _setting(None, "variant of the network; its default if not given")
     batch_norm_momentum: float | Literal["auto"] = _setting(
-        "auto", "of the moving statistics, 0 to below 1; auto: by the number of steps"
+        "auto", "of the moving statistics, 0 to below 1; auto: by the number of steps", BELOW_1
     )
 
     # Where it starts from
@@ -53,10 +67,10 @@ class Recipe:
         "start from these: imagenet, imagenet:SOURCE/NAME, or a file or run; else from random ones",
     )
     head_epochs: int = _setting(
-        0, "of the epochs, the first so many train the classifier alone, which is new"
+        0, "of the epochs, the first so many train the classifier alone, which is new", AT_LEAST_0
     )
     head_learning_rate: float | None = _setting(
-        None, "in these epochs, constant; learning_rate if not given"
+        None, "in these epochs, constant; learning_rate if not given", POSITIVE
     )
     trainable_from: str | None = _setting(
         None, "freeze every layer before this end point, such as mixed_6a; none if not given"
@@ -69,80 +83,106 @@ class Recipe:
     )
 
     # The images
-    crop: float = _setting(0.875, "fraction of the shorter side kept when evaluating, 0 to 1")
+    crop: float = _setting(
+        0.875, "fraction of the shorter side kept when evaluating, 0 to 1", POSITIVE_UP_TO_1
+    )
     augment_crop_area: float = _setting(
-        1.0, "smallest part of the image's area in a random training crop; 1: no random crops"
+        1.0,
+        "smallest part of the image's area in a random training crop; 1: no random crops",
+        POSITIVE_UP_TO_1,
     )
     augment_crop_aspect: float | None = _setting(
-        None, "widest ratio of a random crop's sides, narrowest its inverse; 4/3 if not given"
+        None,
+        "widest ratio of a random crop's sides, narrowest its inverse; 4/3 if not given",
+        AT_LEAST_1,
     )
     augment_any_resize: bool = _setting(
         False, "resize random crops by one of four methods at random, as in 2016"
     )
     augment_flip: bool = _setting(False, "mirror half of the training images left to right")
     augment_shift_pixels: int = _setting(
-        0, "move training images by up to so many pixels of the input; for small ones"
+        0, "move training images by up to so many pixels of the input; for small ones", AT_LEAST_0
     )
     augment_brightness: float = _setting(
-        0.0, "change at most, as part of the range, 0 to 1; 0.125 in 2016"
+        0.0, "change at most, as part of the range, 0 to 1; 0.125 in 2016", UP_TO_1
     )
-    augment_saturation: float = _setting(0.0, "factor 1 - this to 1 + this, 0 to 1; 0.5 in 2016")
-    augment_contrast: float = _setting(0.0, "factor 1 - this to 1 + this, 0 to 1; 0.5 in 2016")
+    augment_saturation: float = _setting(
+        0.0, "factor 1 - this to 1 + this, 0 to 1; 0.5 in 2016", UP_TO_1
+    )
+    augment_contrast: float = _setting(
+        0.0, "factor 1 - this to 1 + this, 0 to 1; 0.5 in 2016", UP_TO_1
+    )
     augment_hue: float = _setting(
-        0.0, "turn at most, as part of the colour circle, 0 to 0.5; 0.2 in 2016"
+        0.0, "turn at most, as part of the colour circle, 0 to 0.5; 0.2 in 2016", UP_TO_HALF
     )
-    augment_rand_operations: int = _setting(0, "of RandAugment on each image; 2 is usual")
-    augment_rand_strength: float | None = _setting(None, "of RandAugment, 0 to 1; 0.5 if not given")
+    augment_rand_operations: int = _setting(
+        0, "of RandAugment on each image; 2 is usual", AT_LEAST_0
+    )
+    augment_rand_strength: float | None = _setting(
+        None, "of RandAugment, 0 to 1; 0.5 if not given", UP_TO_1
+    )
     augment_erase: float = _setting(
-        0.0, "share of images with a rectangle of noise (random erasing), 0 to 1"
+        0.0, "share of images with a rectangle of noise (random erasing), 0 to 1", UP_TO_1
     )
     augment_mixup_alpha: float = _setting(
-        0.0, "of mixup, which blends two images and their targets, 0 (off) to 1; 0.2 is usual"
+        0.0,
+        "of mixup, which blends two images and their targets, 0 (off) to 1; 0.2 is usual",
+        UP_TO_1,
     )
     augment_cutmix_alpha: float = _setting(
-        0.0, "of CutMix, which sets a part of one into another, 0 (off) to 1; with mixup, by turns"
+        0.0,
+        "of CutMix, which sets a part of one into another, 0 (off) to 1; with mixup, by turns",
+        UP_TO_1,
     )
     validation_fraction: float = _setting(
-        0.1, "of each class, set apart for validation when no validation data are given"
+        0.1, "of each class, set apart for validation when no validation data are given", BELOW_1
     )
 
     # The optimization
-    epochs: int = _setting(100, "passes over the training images")
-    batch_size: int = _setting(32, "images a step")
+    epochs: int = _setting(100, "passes over the training images", AT_LEAST_1)
+    batch_size: int = _setting(32, "images a step", AT_LEAST_1)
     optimizer: Literal["sgd", "rmsprop", "adam", "adamw"] = _setting(
         "sgd", "rmsprop is TensorFlow 1's: its mean square starts at one"
     )
-    momentum: float | None = _setting(None, "of sgd and rmsprop, 0 to below 1; 0.9 if not given")
+    momentum: float | None = _setting(
+        None, "of sgd and rmsprop, 0 to below 1; 0.9 if not given", BELOW_1
+    )
     nesterov: bool | None = _setting(None, "Nesterov's momentum, of sgd; true if not given")
     epsilon: float | None = _setting(
-        None, "of rmsprop (inside the root, 1.0 if not given), adam and adamw (1e-7)"
+        None, "of rmsprop (inside the root, 1.0 if not given), adam and adamw (1e-7)", POSITIVE
     )
-    learning_rate: float = _setting(0.1, "at the peak, after the warm-up")
-    warmup_epochs: float = _setting(1.0, "of linear rise from 0")
+    learning_rate: float = _setting(0.1, "at the peak, after the warm-up", POSITIVE)
+    warmup_epochs: float = _setting(1.0, "of linear rise from 0", AT_LEAST_0)
     schedule: Literal["cosine", "exponential", "constant"] = _setting(
         "cosine", "of the learning rate after the warm-up: to 0, in steps by decay_rate, or level"
     )
     decay_rate: float | None = _setting(
-        None, "factor of the exponential schedule; 0.94 if not given"
+        None, "factor of the exponential schedule; 0.94 if not given", POSITIVE_UP_TO_1
     )
     decay_epochs: float | None = _setting(
-        None, "between two decays of the exponential schedule; 2 if not given"
+        None, "between two decays of the exponential schedule; 2 if not given", POSITIVE
     )
     weight_decay: float = _setting(
-        1e-4, "on kernels only; to the gradient as from an L2 loss, with adamw apart from it"
+        1e-4,
+        "on kernels only; to the gradient as from an L2 loss, with adamw apart from it",
+        AT_LEAST_0,
     )
     clip_norm: float | None = _setting(
-        None, "longest gradient, the norm of all weights' together; longer ones are shortened"
+        None,
+        "longest gradient, the norm of all weights' together; longer ones are shortened",
+        POSITIVE,
     )
-    label_smoothing: float = _setting(0.1, "share of the target spread over all classes")
+    label_smoothing: float = _setting(0.1, "share of the target spread over all classes", BELOW_1)
     ema: float | None = _setting(
-        None, "decay of the moving averages of the weights, 0 to below 1, which are the result"
+        None,
+        "decay of the moving averages of the weights, 0 to below 1, which are the result",
+        BELOW_1,
     )
     early_stopping_epochs: int | None = _setting(
-        None, "stop after so many epochs without a lower validation loss"
+        None, "stop after so many epochs without a lower validation loss", AT_LEAST_1
     )
     checkpoint_minutes: float | None = _setting(
-        15.0, "between two checkpoints within an epoch; at its end there is always one"
+        15.0, "between two checkpoints within an epoch; at its end there is always one", POSITIVE
     )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = _setting(
         "float32", "Keras's dtype policy"
@@ -156,6 +196,7 @@ class Recipe:
         hints = typing.get_type_hints(type(self))
         for setting in dataclasses.fields(self):
             value = coerce(setting.name, getattr(self, setting.name), hints[setting.name])
+            check_within(setting.name, value, setting.metadata["within"])
             object.__setattr__(self, setting.name, value)
         starts = self.weights is not None
         mixes = {
@@ -163,47 +204,23 @@ class Recipe:
             "augment_cutmix_alpha": self.augment_cutmix_alpha,
         }
         for name, holds, rule in (
-            ("image_size", self.image_size is None or self.image_size >= 1, "at least 1"),
-            ("width", self.width > 0, "above 0"),
-            ("dropout", self.dropout is None or 0 <= self.dropout < 1, "at least 0 and below 1"),
-            (
-                "batch_norm_momentum",
-                self.batch_norm_momentum == "auto" or 0 <= self.batch_norm_momentum < 1,
-                "auto, or at least 0 and below 1",
-            ),
             (
                 "head_epochs",
-                0 <= self.head_epochs <= self.epochs,
-                f"at least 0 and at most epochs, which is {self.epochs}",
+                self.head_epochs <= self.epochs,
+                f"at most epochs, which is {self.epochs}",
             ),
             ("head_epochs", starts or not self.head_epochs, "0 without weights"),
-            (
-                "head_learning_rate",
-                self.head_learning_rate is None or self.head_learning_rate > 0,
-                "above 0",
-            ),
             (
                 "head_learning_rate",
                 self.head_learning_rate is None or self.head_epochs > 0,
                 "left out without head_epochs",
             ),
-            (
-                "trainable_from",
-                starts or self.trainable_from is None,
-                "left out without weights",
-            ),
+            ("trainable_from", starts or self.trainable_from is None, "left out without weights"),
             ("freeze_batch_norm", starts or not self.freeze_batch_norm, "false without weights"),
             (
                 "recalibrate",
                 not (self.recalibrate and self.freeze_batch_norm),
                 "false with freeze_batch_norm",
-            ),
-            ("crop", 0 < self.crop <= 1, "above 0 and at most 1"),
-            ("augment_crop_area", 0 < self.augment_crop_area <= 1, "above 0 and at most 1"),
-            (
-                "augment_crop_aspect",
-                self.augment_crop_aspect is None or self.augment_crop_aspect >= 1,
-                "at least 1",
             ),
             (
                 "augment_crop_aspect",
@@ -215,40 +232,19 @@ class Recipe:
                 not self.augment_any_resize or self.augment_crop_area < 1,
                 "false without augment_crop_area below 1",
             ),
-            ("augment_shift_pixels", self.augment_shift_pixels >= 0, "at least 0"),
             (
                 "augment_shift_pixels",
                 self.image_size is None or self.augment_shift_pixels < self.image_size,
                 f"below image_size, which is {self.image_size}",
-            ),
-            ("augment_brightness", 0 <= self.augment_brightness <= 1, "at least 0 and at most 1"),
-            ("augment_saturation", 0 <= self.augment_saturation <= 1, "at least 0 and at most 1"),
-            ("augment_contrast", 0 <= self.augment_contrast <= 1, "at least 0 and at most 1"),
-            ("augment_hue", 0 <= self.augment_hue <= 0.5, "at least 0 and at most 0.5"),
-            ("augment_rand_operations", self.augment_rand_operations >= 0, "at least 0"),
-            (
-                "augment_rand_strength",
-                self.augment_rand_strength is None or 0 <= self.augment_rand_strength <= 1,
-                "at least 0 and at most 1",
             ),
             (
                 "augment_rand_strength",
                 self.augment_rand_strength is None or self.augment_rand_operations > 0,
                 "left out without augment_rand_operations",
             ),
-            ("augment_erase", 0 <= self.augment_erase <= 1, "at least 0 and at most 1"),
-            *((name, 0 <= alpha <= 1, "at least 0 and at most 1") for name, alpha in mixes.items()),
             *(
                 (name, alpha == 0 or self.batch_size > 1, "0 with a batch_size of 1")
                 for name, alpha in mixes.items()
-            ),
-            ("validation_fraction", 0 <= self.validation_fraction < 1, "at least 0 and below 1"),
-            ("epochs", self.epochs >= 1, "at least 1"),
-            ("batch_size", self.batch_size >= 1, "at least 1"),
-            (
-                "momentum",
-                self.momentum is None or 0 <= self.momentum < 1,
-                "at least 0 and below 1",
             ),
             (
                 "momentum",
@@ -260,43 +256,20 @@ class Recipe:
                 self.nesterov is None or self.optimizer == "sgd",
                 f"left out with optimizer={self.optimizer}",
             ),
-            ("epsilon", self.epsilon is None or self.epsilon > 0, "above 0"),
             (
                 "epsilon",
                 self.epsilon is None or self.optimizer != "sgd",
                 "left out with optimizer=sgd",
-            ),
-            ("learning_rate", self.learning_rate > 0, "above 0"),
-            ("warmup_epochs", self.warmup_epochs >= 0, "at least 0"),
-            (
-                "decay_rate",
-                self.decay_rate is None or 0 < self.decay_rate <= 1,
-                "above 0 and at most 1",
             ),
             (
                 "decay_rate",
                 self.decay_rate is None or self.schedule == "exponential",
                 f"left out with schedule={self.schedule}",
             ),
-            ("decay_epochs", self.decay_epochs is None or self.decay_epochs > 0, "above 0"),
             (
                 "decay_epochs",
                 self.decay_epochs is None or self.schedule == "exponential",
                 f"left out with schedule={self.schedule}",
-            ),
-            ("weight_decay", self.weight_decay >= 0, "at least 0"),
-            ("clip_norm", self.clip_norm is None or self.clip_norm > 0, "above 0"),
-            ("label_smoothing", 0 <= self.label_smoothing < 1, "at least 0 and below 1"),
-            ("ema", self.ema is None or 0 <= self.ema < 1, "at least 0 and below 1"),
-            (
-                "early_stopping_epochs",
-                self.early_stopping_epochs is None or self.early_stopping_epochs >= 1,
-                "at least 1",
-            ),
-            (
-                "checkpoint_minutes",
-                self.checkpoint_minutes is None or self.checkpoint_minutes > 0,
-                "above 0",
             ),
         ):
             if not holds:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import types
 import typing
-from collections.abc import Iterable
-from dataclasses import field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
@@ -14,9 +14,26 @@ class RecipeError(ValueError):
     """A recipe breaks a rule; the message names the setting, the rule and the value received."""
 
 
-def setting(default: Any, doc: str) -> Any:
-    """A field of a recipe with the meaning that ``--help`` prints."""
-    return field(default=default, metadata={"doc": doc})
+@dataclass(frozen=True)
+class Range:
+    """What a number may be, in words and as a test."""
+
+    rule: str
+    holds: Callable[[float], bool]
+
+
+POSITIVE = Range("above 0", lambda value: value > 0)
+AT_LEAST_0 = Range("at least 0", lambda value: value >= 0)
+AT_LEAST_1 = Range("at least 1", lambda value: value >= 1)
+BELOW_1 = Range("at least 0 and below 1", lambda value: 0 <= value < 1)
+UP_TO_1 = Range("at least 0 and at most 1", lambda value: 0 <= value <= 1)
+POSITIVE_UP_TO_1 = Range("above 0 and at most 1", lambda value: 0 < value <= 1)
+UP_TO_HALF = Range("at least 0 and at most 0.5", lambda value: 0 <= value <= 0.5)
+
+
+def setting(default: Any, doc: str, within: Range | None = None) -> Any:
+    """A field of a recipe with the meaning that ``--help`` prints, and what it may be."""
+    return field(default=default, metadata={"doc": doc, "within": within})
 
 
 def choices_of(hint: Any) -> tuple[Any, ...]:
@@ -59,6 +76,16 @@ def _as(kind: Any, value: Any) -> Any:
     if isinstance(value, bool) or (kind is int and int(value) != float(value)):
         raise ValueError
     return kind(value)
+
+
+def check_within(name: str, value: Any, within: Range | None) -> None:
+    """Refuse a number outside its range; what is no number, ``None`` or a word, passes.
+
+    Raises:
+        RecipeError: it is outside.
+    """
+    if within and isinstance(value, int | float) and not within.holds(value):
+        raise RecipeError(f"`{name}` must be {within.rule}. Received: {name}={value!r}")
 
 
 def check_known(names: Iterable[str], known: Iterable[str]) -> None:
