@@ -3,7 +3,7 @@
     python benchmarks/serving_endurance.py [fuzz] [soak] [swaps] [kill]
         [--scale 1.0] [--output benchmarks/serving_endurance.json]
 
-fuzz   10,000 generated gRPC and REST requests, of messages and of bytes
+fuzz   10,000 generated gRPC and REST requests, of messages and of bytes (serving_fuzz.py)
 soak   100,000 requests, floats, images and errors mixed, and the server's memory meanwhile
 swaps  200 new versions, one after the other, under load
 kill   the server killed with SIGKILL under load, ten times, and started again
@@ -24,7 +24,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,11 +38,12 @@ import grpc  # noqa: E402
 import httpx  # noqa: E402
 import numpy as np  # noqa: E402
 from hypothesis import HealthCheck, Phase, given, seed, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
 
+from benchmarks import serving_fuzz  # noqa: E402
+from benchmarks.serving_fuzz import PREDICT, Sent, save_fuzzed  # noqa: E402
 from inception_serving import Client, errors  # noqa: E402
 from inception_serving.messages import PredictRequest  # noqa: E402
-from tests.serving.caller import Caller, png  # noqa: E402
+from tests.serving.caller import Caller  # noqa: E402
 from tests.serving.saved_models import (  # noqa: E402
     publish,
     save_arithmetic,
@@ -50,21 +51,18 @@ from tests.serving.saved_models import (  # noqa: E402
     save_scorer,
 )
 
-PREDICT = "/tensorflow.serving.PredictionService/Predict"
-METRICS = "/monitoring/prometheus/metrics"
-
 
 class Server:
     """The server in a process of its own, on ports that it keeps when it is started again."""
 
-    def __init__(self, base: Path, *flags: str) -> None:
+    def __init__(self, base: Path, *flags: str, environment: Mapping[str, str]) -> None:
         with socket.socket() as one, socket.socket() as other:
             one.bind(("127.0.0.1", 0))
             other.bind(("127.0.0.1", 0))
             self.port, self.rest_port = one.getsockname()[1], other.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
         self.url = f"http://127.0.0.1:{self.rest_port}"
-        config, monitoring = base.parent / "models.config", base.parent / "monitoring.config"
+        config = base.parent / "models.config"
         config.write_text(
             "model_config_list {"
             + "".join(
@@ -74,7 +72,6 @@ class Server:
             )
             + "}"
         )
-        monitoring.write_text("prometheus_config { enable: true }")
         self._command = [
             sys.executable,
             "-m",
@@ -82,16 +79,15 @@ class Server:
             f"--port={self.port}",
             f"--rest_api_port={self.rest_port}",
             f"--model_config_file={config}",
-            f"--monitoring_config_file={monitoring}",
             *flags,
         ]
+        self._environment = {**os.environ, "PYTHONPATH": str(ROOT / "serving"), **environment}
         self.start()
 
     def start(self) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "serving")}
         self.process = subprocess.Popen(
             self._command,
-            env=environment,
+            env=self._environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -109,31 +105,33 @@ class Server:
         self.process.communicate()
 
     def resident_mb(self) -> float:
+        """What the process itself holds; the pages of files that it maps come and go."""
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS"):
-                return int(line.split()[1]) / 1024
+            if line.startswith("RssAnon"):
+                return round(int(line.split()[1]) / 1024, 1)
         raise AssertionError("the server has gone")
 
-    def metric(self, start: str) -> float:
-        """The sum of the metrics whose lines begin so."""
-        text = httpx.get(f"{self.url}{METRICS}", timeout=30).text
-        lines = [line for line in text.splitlines() if line.startswith(start)]
-        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+_MODELS: dict[str, Callable[[Path], None]] = {
+    "arithmetic": save_arithmetic,
+    "colours": save_colours,
+    "scorer": save_scorer,
+}
 
 
 @contextmanager
-def serving(*flags: str) -> Iterator[tuple[Server, Path]]:
-    """A server of three small models, and the folder they are in."""
+def serving(
+    *flags: str,
+    models: Mapping[str, Callable[[Path], None]] = _MODELS,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[tuple[Server, Path]]:
+    """A server of some small models, and the folder they are in."""
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder, "models")
         base.mkdir()
-        for name, save in (
-            ("arithmetic", save_arithmetic),
-            ("colours", save_colours),
-            ("scorer", save_scorer),
-        ):
+        for name, save in models.items():
             save(base / name / "1")
-        server = Server(base, *flags)
+        server = Server(base, *flags, environment=environment or {})
         try:
             yield server, base
         finally:
@@ -143,117 +141,45 @@ def serving(*flags: str) -> Iterator[tuple[Server, Path]]:
 
 # ---- fuzz ----
 
-_IMAGE = png(200, 0, 0)
-_FLOATS = st.floats(width=32)
-# Each model's name and signature, and an input that it takes.
-_RIGHT = [
-    ("arithmetic", "", {"x": st.lists(_FLOATS, max_size=5)}),
-    ("arithmetic", "echo", {"text": st.lists(st.binary(max_size=20), max_size=4)}),
-    (
-        "arithmetic",
-        "two_in_two_out",
-        {name: st.lists(_FLOATS, min_size=2, max_size=2) for name in ("a", "b")},
-    ),
-    (
-        "arithmetic",
-        "reshape",
-        {
-            "x": st.integers(3, 6).flatmap(
-                lambda n: st.lists(_FLOATS, min_size=min(n, 4), max_size=4)
-            )
-        },
-    ),
-    (
-        "colours",
-        "",
-        {"image_bytes": st.lists(st.sampled_from([_IMAGE] * 9 + [b"no image"]), max_size=3)},
-    ),
-]
-
-
-@st.composite
-def _requests(draw: Any) -> Any:
-    """A PredictRequest, mostly one that the model can run."""
-    name, signature, inputs = draw(st.sampled_from(_RIGHT))
-    request = PredictRequest()
-    request.model_spec.name = name
-    request.model_spec.signature_name = signature
-    for key, values in inputs.items():
-        drawn = draw(values)
-        proto = request.inputs[key]
-        is_text = key in ("text", "image_bytes")
-        proto.dtype = 7 if is_text else 1
-        proto.tensor_shape.dim.add(size=len(drawn))
-        (proto.string_val if is_text else proto.float_val).extend(drawn)
-    wrong = draw(st.sampled_from([*range(6), *[6] * 18]))
-    some = request.inputs[next(iter(inputs))]
-    if wrong == 0:
-        some.dtype = draw(st.integers(0, 30))
-    elif wrong == 1:
-        del some.tensor_shape.dim[:]
-        for size in draw(st.lists(st.integers(-2, 2**40), max_size=4)):
-            some.tensor_shape.dim.add(size=size)
-    elif wrong == 2:
-        some.tensor_content = draw(st.binary(max_size=30))
-    elif wrong == 3:
-        request.output_filter.extend(draw(st.lists(st.sampled_from(["y", "sum", "z"]))))
-    elif wrong == 4:
-        request.model_spec.version.value = draw(st.integers(-3, 3))
-    elif wrong == 5:
-        request.inputs[draw(st.text(max_size=5))].CopyFrom(some)
-    return request
-
-
-_MESSAGES = _requests().map(lambda request: request.SerializeToString())
-
-
-@st.composite
-def _damaged(draw: Any) -> bytes:
-    data = bytearray(draw(_MESSAGES))
-    for _ in range(draw(st.integers(1, 4))):
-        data[draw(st.integers(0, len(data) - 1))] = draw(st.integers(0, 255))
-    return bytes(data)
-
-
-_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
-    max_leaves=6,
-)
-_BODIES = st.one_of(
-    st.lists(_FLOATS, min_size=1, max_size=5).map(lambda row: {"instances": row}),
-    st.lists(_FLOATS, max_size=5).map(lambda row: {"inputs": {"x": row}}),
-    st.lists(_FLOATS, min_size=1).map(lambda row: {"instances": [{"x": x} for x in row]}),
-    _JSON.map(lambda value: {"instances": [value]}),
-).map(lambda body: json.dumps(body).encode())
-_RAW = st.binary(max_size=60) | _JSON.map(lambda value: json.dumps(value).encode())
-# Of six requests, five are of messages that are mostly right.
-_KINDS = st.sampled_from(["message", "message", "message", "json", "json", "bytes"])
+# A server's memory is also what its allocators keep of what was freed, for the next request of
+# that size: glibc's, and TensorFlow's own for tensors. Here the first gives back at once what was
+# freed, and the second is filled beforehand, so that growth is what somebody still holds.
+_GIVES_BACK = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
+_LARGEST = 12_000_000  # floats, of what fits within the bytes in flight
 
 
 def fuzz(count: int) -> dict[str, Any]:
-    """No answer but those of the API; how many there were of each."""
+    """No answer but those of the API; how many there were of each, and what reached the model."""
     answers: Counter[str] = Counter()
     bad: list[str] = []
+    memory: list[tuple[int, float]] = []
+    reached = 0
     # Tensors of gigabytes, in messages of a few bytes, are refused and not run.
-    with serving("--max_bytes_in_flight=50000000") as (server, _), httpx.Client(timeout=30) as http:
+    flags = [f"--max_bytes_in_flight={4 * _LARGEST + 2_000_000}"]
+    models = {serving_fuzz.MODEL: save_fuzzed}
+    with (
+        serving(*flags, models=models, environment=_GIVES_BACK) as (server, _),
+        httpx.Client(base_url=server.url, timeout=30) as http,
+    ):
         caller = Caller(server.address)
-        call = caller.channel.unary_unary(PREDICT)
-        url = f"{server.url}/v1/models/arithmetic:predict"
 
-        def grpc_answer(data: bytes) -> str:
-            try:
-                call(data, timeout=30)
-            except grpc.RpcError as error:
-                if error.code().name in ("INTERNAL", "UNKNOWN", "DEADLINE_EXCEEDED"):
-                    bad.append(f"{error.code().name} {error.details()} for {data!r}")
-                return f"gRPC {error.code().name}"
-            return "gRPC OK"
+        def runs() -> int:
+            answer = caller.predict({}, name=serving_fuzz.MODEL, signature="count")
+            return int(answer.outputs["runs"].int64_val[0])
 
-        def rest_answer(body: bytes) -> str:
-            response = http.post(url, content=body)
+        def send(sent: Sent) -> str:
+            if sent.method == "gRPC":
+                call = caller.channel.unary_unary(sent.path)
+                try:
+                    call(sent.content, timeout=30)
+                except grpc.RpcError as error:
+                    if error.code().name in ("INTERNAL", "UNKNOWN", "DEADLINE_EXCEEDED"):
+                        bad.append(f"{error.code().name} {error.details()} to {sent}")
+                    return f"gRPC {error.code().name}"
+                return "gRPC OK"
+            response = http.request(sent.method, sent.path, content=sent.content)
             if response.status_code >= 500 and response.status_code != 501:
-                bad.append(f"{response.status_code} {response.text} for {body!r}")
+                bad.append(f"{response.status_code} {response.text} to {sent}")
             return f"REST {response.status_code}"
 
         @seed(1)
@@ -264,39 +190,43 @@ def fuzz(count: int) -> dict[str, Any]:
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )
-        @given(_KINDS, st.data())
-        def one(kind: str, data: Any) -> None:
-            if sum(answers.values()) == count // 2:
-                memory.append(server.resident_mb())
-            if kind == "message":
-                answers[grpc_answer(data.draw(_MESSAGES))] += 1
-            elif kind == "json":
-                answers[rest_answer(data.draw(_BODIES))] += 1
-            elif data.draw(st.booleans()):
-                answers[grpc_answer(data.draw(_damaged() | st.binary(max_size=60)))] += 1
-            else:
-                answers[rest_answer(data.draw(_RAW))] += 1
+        @given(serving_fuzz.REQUESTS)
+        def one(sent: Sent) -> None:
+            nonlocal reached
+            before = runs()
+            answers[send(sent)] += 1
+            reached += runs() > before
+            if (done := sum(answers.values())) % (count // 10) == 0:
+                memory.append((done, server.resident_mb()))
 
-        # Those who are warm take what memory they need; what comes after would be a leak.
+        large = PredictRequest()
+        large.model_spec.name = serving_fuzz.MODEL
+        proto = large.inputs["x"]
+        proto.dtype = 1
+        proto.tensor_shape.dim.add(size=_LARGEST)
+        proto.float_val.append(1)
+        for _ in range(10):
+            assert send(Sent("gRPC", PREDICT, large.SerializeToString())) == "gRPC OK"
         for _ in range(300):
-            grpc_answer(PredictRequest().SerializeToString())
-            rest_answer(b'{"instances": [1]}')
-        memory = [server.resident_mb()]
+            send(Sent("gRPC", PREDICT, b""))
+            send(Sent("POST", f"/v1/models/{serving_fuzz.MODEL}:predict", b'{"instances": [1]}'))
+        memory.append((0, server.resident_mb()))
         started = time.monotonic()
         one()
         took = time.monotonic() - started
-        memory.append(server.resident_mb())
-        reached = server.metric(":tensorflow:serving:runtime_latency_count") - 300
         caller.channel.close()
         code = server.stop()
-    total = sum(answers.values())
+    first = next(mb for requests, mb in memory if requests >= count / 10)
     return {
-        "requests": total,
+        "requests": sum(answers.values()),
         "answers": dict(sorted(answers.items())),
-        "answered by the model": round(reached),
+        "reached the model": reached,
         "internal errors, unknown errors, time-outs": bad,
         "server's exit code": code,
-        "memory before, half-way and after, MB": [round(mb, 1) for mb in memory],
+        "memory after the first tenth, MB": first,
+        "memory at the end, MB": memory[-1][1],
+        "grown, MB": round(memory[-1][1] - first, 1),
+        "memory": memory,
         "seconds": round(took, 1),
     }
 
@@ -354,7 +284,7 @@ def soak(count: int, clients: int = 8) -> dict[str, Any]:
             with lock:
                 done += 1
                 if done % max(1, count // 20) == 0:
-                    memory.append((done, round(server.resident_mb(), 1)))
+                    memory.append((done, server.resident_mb()))
 
         started = time.monotonic()
         with ThreadPoolExecutor(clients) as pool:
@@ -420,7 +350,7 @@ def swaps(count: int, clients: int = 4) -> dict[str, Any]:
         "failed requests": failed,
         "versions that answered": sum(1 for number in range(2, count + 2) if versions[number]),
         "seconds from disk to the first answer, median": round(float(np.median(times)), 2),
-        "memory at the end, MB": round(memory, 1),
+        "memory at the end, MB": memory,
         "server's exit code": code,
     }
 

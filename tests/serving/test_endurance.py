@@ -12,10 +12,8 @@ def test_fuzz() -> None:
 
     assert found["internal errors, unknown errors, time-outs"] == []
     assert found["server's exit code"] == 0
-    # Of 10,000, 49 % are answered; those that an op refuses reach the model as well, uncounted.
-    assert found["answered by the model"] >= found["requests"] * 0.4
-    _, half_way, after = found["memory before, half-way and after, MB"]
-    assert after - half_way < 100
+    assert found["reached the model"] >= found["requests"] * 0.5
+    assert found["grown, MB"] < 20
 
 
 @pytest.mark.slow
