@@ -24,7 +24,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inception_serving import ModelServer, errors
-from inception_serving.server.batching import BatchedModel, BatchingParameters, BatchScheduler
+from inception_serving.server.batching import BatchedModel, BatchScheduler
+from inception_serving.server.batching_parameters import BatchingParameters
 from inception_serving.server.config_files import read_batching
 from inception_serving.server.metrics import Metrics
 from inception_serving.tensors import Tensor

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from inception_serving import ModelServer, errors
-from inception_serving.server import rest_api
+from inception_serving.server import rest_server
 from inception_serving.server.budget import ByteBudget
 from inception_serving.server.image_size import count_pixels
 from tests.serving.caller import Caller, png
@@ -224,7 +224,7 @@ class TestSlowAndSilent:
         self, base: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """No header, half a header, half a body: each is closed, or answered and closed."""
-        monkeypatch.setattr(rest_api, "_IDLE_S", 0.5)
+        monkeypatch.setattr(rest_server, "_IDLE_S", 0.5)
         head = f"POST {PREDICT} HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n".encode()
         with ModelServer(base / "arithmetic", rest_port=0) as server:
             answers = []

@@ -1,10 +1,14 @@
 """A server that speaks TF Serving's gRPC and REST APIs.
 
-    grpc_api, rest_api      the transports: convert, call, convert back
+    grpc_api, rest_server   the transports: convert, call, convert back
+    rest_api                what each path of HTTP means
     core                    which version answers, and with what
-    predict                 the checks of a Predict request, and the run
-    servables               versions loaded, served and unloaded, as disk changes
+    predict, inference      the checks of a request, and the run
+    batching, batch_queue   requests of many clients, run as one
+    version_table           versions in memory, as requests find them
+    servables               loads and unloads them, as the disk changes
     versions                versions on disk
+    loading                 one version, from its folder to a model that answers
     saved_model, warmup     one SavedModel, loaded and run
 
 Names load on first use, so that `python -m inception_serving.server --help` answers at once.

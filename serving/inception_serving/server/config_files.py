@@ -13,7 +13,7 @@ from google.protobuf import text_format
 
 from inception_serving import errors, messages
 from inception_serving.server import config_protos
-from inception_serving.server.batching import BatchingParameters
+from inception_serving.server.batching_parameters import BatchingParameters
 from inception_serving.server.tls import Tls
 from inception_serving.server.versions import ModelConfig
 

@@ -15,7 +15,8 @@ from inception_serving.server.inference import classify, count_examples, infer_a
 from inception_serving.server.metrics import Metrics
 from inception_serving.server.predict import DEFAULT_SIGNATURE, predict
 from inception_serving.server.saved_model import Model
-from inception_serving.server.servables import Servables, VersionInfo
+from inception_serving.server.version_table import VersionInfo, VersionTable
+from inception_serving.server.versions import ModelConfig
 from inception_serving.tensors import Tensor
 
 
@@ -51,14 +52,21 @@ class Core:
 
     def __init__(
         self,
-        servables: Servables,
+        versions: VersionTable,
+        reload: Callable[[Sequence[ModelConfig], Callable[[], bool]], None],
         metrics: Metrics,
         *,
         check_method: bool = False,
         max_image_pixels: int = 0,
     ) -> None:
-        """See `ModelServer`."""
-        self._servables = servables
+        """See `ModelServer`.
+
+        Args:
+            versions: those that answer.
+            reload: serves other models instead; see `Servables.reload`.
+        """
+        self._versions = versions
+        self._reload = reload
         self._metrics = metrics
         self._check_method = check_method
         self._max_image_pixels = max_image_pixels
@@ -133,17 +141,20 @@ class Core:
 
     def status(self, spec: Any) -> Any:
         """A GetModelStatusResponse (model_servers/get_model_status_impl.cc)."""
-        versions = self._servables.versions(spec.name)
+        versions = self._versions.versions(spec.name)
         if spec.HasField("version"):
             number = spec.version.value
-            versions = [entry for entry in versions if entry[0] == number]
+            versions = [entry for entry in versions if entry.number == number]
             if not versions:
                 raise errors.NotFoundError(f"Could not find version {number} of model {spec.name}")
         elif not versions:
             raise errors.NotFoundError(f"Could not find any versions of model {spec.name}")
         response = messages.GetModelStatusResponse()
-        for number, state, error in versions:
-            entry = response.model_version_status.add(version=number, state=int(state))
+        for version in versions:
+            error = version.error
+            entry = response.model_version_status.add(
+                version=version.number, state=int(version.state)
+            )
             entry.status.error_code = errors.GRPC_CODES[type(error)] if error else 0
             entry.status.error_message = str(error or "")
         return response
@@ -160,7 +171,7 @@ class Core:
                 "ModelConfigList is currently supported"
             )
         before = self._metrics.counts()
-        self._servables.reload(model_list(request.config.model_config_list), is_awaited)
+        self._reload(model_list(request.config.model_config_list), is_awaited)
         response = messages.ReloadConfigResponse(status={})
         after = self._metrics.counts()
         for name in request.metric_names:
@@ -170,11 +181,11 @@ class Core:
 
     def models(self) -> list[str]:
         """The models seen so far."""
-        return self._servables.names()
+        return self._versions.names()
 
     def describe(self, name: str) -> list[VersionInfo]:
         """Every version of a model seen so far, newest first."""
-        return self._servables.describe(name)
+        return self._versions.versions(name)
 
     @contextmanager
     def _find(self, spec: Any) -> Iterator[tuple[int, Model]]:
@@ -183,17 +194,17 @@ class Core:
         number = None
         choice = spec.WhichOneof("version_choice")
         if choice == "version_label":
-            number = self._servables.labelled(spec.name, spec.version_label)
+            number = self._versions.labelled(spec.name, spec.version_label)
         elif choice == "version":  # version 0 is a version like any other
             number = spec.version.value
-        with self._servables.use(spec.name, number) as (version, model):
+        with self._versions.use(spec.name, number) as (version, model):
             yield version.number, model
 
     @contextmanager
     def _use(self, spec: Any, api: str, call: Call) -> Iterator[tuple[int, Model]]:
         """A version for a request that runs it, counted and timed."""
         # A name that no model has would be a metric for ever, for whoever makes up names.
-        name = spec.name if self._servables.knows(spec.name) else ""
+        name = spec.name if self._versions.knows(spec.name) else ""
         started = time.monotonic()
         try:
             with self._find(spec) as (number, model):

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import socket
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from inception_serving import errors
-from inception_serving.server.batching import BatchedModel, BatchingParameters, BatchScheduler
+from inception_serving.server.batching import BatchScheduler
+from inception_serving.server.batching_parameters import BatchingParameters
 from inception_serving.server.budget import ByteBudget, default_limit
-from inception_serving.server.config_files import PLATFORM, ConfigFile, read_batching
+from inception_serving.server.config_files import ConfigFile
 from inception_serving.server.core import Core
 from inception_serving.server.grpc_api import MAX_CALLS, GrpcServer
+from inception_serving.server.listening import bind, cannot_listen, host_port, reachable
+from inception_serving.server.loading import Loader
 from inception_serving.server.metrics import Metrics
-from inception_serving.server.rest_api import RestServer
-from inception_serving.server.saved_model import SERVING_TAG, Model, SavedModel
+from inception_serving.server.rest_server import RestServer
+from inception_serving.server.saved_model import SERVING_TAG
 from inception_serving.server.servables import Servables
 from inception_serving.server.tls import Tls
+from inception_serving.server.version_table import VersionTable
 from inception_serving.server.versions import ModelConfig, ModelFolder
-from inception_serving.server.warmup import warm_up
 
 
 class ModelServer:
@@ -146,27 +146,34 @@ class ModelServer:
         self._host = host
         self._requested_port = port
         self._requested_rest_port = rest_port
-        self._tags = tuple(tags)
-        self._warmup_iterations = warmup_iterations if warmup else 0
         self._wait_for_versions = wait_for_versions
         self._grace_s = grace_s
+        self.metrics = Metrics()
+        self._scheduler: BatchScheduler | None = None
+        if batching:
+            parameters = batching if isinstance(batching, BatchingParameters) else None
+            self._scheduler = BatchScheduler(parameters or BatchingParameters(), self.metrics)
+        loader = Loader(
+            self.metrics,
+            tags=tags,
+            warmup_iterations=warmup_iterations if warmup else 0,
+            scheduler=self._scheduler,
+            per_model_batching=per_model_batching,
+        )
+        self._versions = VersionTable()
         self._servables = Servables(
+            self._versions,
             find,
-            self._load,
+            loader,
             poll_s=poll_s,
             load_threads=load_threads,
             load_retries=load_retries,
             load_retry_interval_s=load_retry_interval_s,
             labels_ahead=labels_ahead,
         )
-        self.metrics = Metrics()
-        self._per_model_batching = per_model_batching
-        self._scheduler: BatchScheduler | None = None
-        if batching:
-            parameters = batching if isinstance(batching, BatchingParameters) else None
-            self._scheduler = BatchScheduler(parameters or BatchingParameters(), self.metrics)
         core = Core(
-            self._servables,
+            self._versions,
+            self._servables.reload,
             self.metrics,
             check_method=check_method,
             max_image_pixels=max_image_pixels,
@@ -214,19 +221,19 @@ class ModelServer:
     @property
     def address(self) -> str:
         """Where gRPC answers, such as "127.0.0.1:8500"."""
-        return _address(_reachable(self._host), self.port)
+        return host_port(reachable(self._host), self.port)
 
     @property
     def rest_address(self) -> str | None:
         """Where REST answers, such as "http://127.0.0.1:8501"; None where it is not served."""
         if self._rest_port is None:
             return None
-        return f"http://{_address(_reachable(self._host), self._rest_port)}"
+        return f"http://{host_port(reachable(self._host), self._rest_port)}"
 
     @property
     def models(self) -> dict[str, int | None]:
         """The models, each with its latest version that answers."""
-        return {name: self._servables.latest(name) for name in self._servables.names()}
+        return {name: self._versions.latest(name) for name in self._versions.names()}
 
     def start(self) -> None:
         """Load every model, then open the ports.
@@ -235,9 +242,9 @@ class ModelServer:
             errors.ServerStartError: no model, a model that does not load, a port in use.
         """
         # A port that is taken should not cost the time of a load to find out.
-        _bind(self._host, self._requested_port).close()
+        bind(self._host, self._requested_port).close()
         if self._requested_rest_port is not None:
-            _bind(self._host, self._requested_rest_port).close()
+            bind(self._host, self._requested_rest_port).close()
         if self._folder is not None and not self._wait_for_versions:
             self._folder.check()
         try:
@@ -277,13 +284,13 @@ class ModelServer:
         # Both are taken before either answers, so that a server is up as a whole or not at all.
         listener = None
         if self._requested_rest_port is not None:
-            listener = _bind(self._host, self._requested_rest_port)
+            listener = bind(self._host, self._requested_rest_port)
             self._rest_port = listener.getsockname()[1]
         try:
-            self._port = self._grpc.bind(_address(self._host, self._requested_port))
+            self._port = self._grpc.bind(host_port(self._host, self._requested_port))
         except RuntimeError as error:
             raise errors.ServerStartError(
-                _cannot_listen(self._host, self._requested_port, "it has just been taken")
+                cannot_listen(self._host, self._requested_port, "it has just been taken")
             ) from error
         if self._socket_path is not None:
             try:
@@ -295,73 +302,3 @@ class ModelServer:
         self._grpc.start()
         if self._rest is not None and listener is not None:
             self._rest.start(listener, grpc_address=self.address)
-
-    def _load(self, config: ModelConfig, path: Path) -> Model:
-        if config.platform != PLATFORM:
-            raise errors.InvalidArgumentError(
-                f"Model {config.name} requests unsupported platform {config.platform}"
-            )
-        metrics, where, started = self.metrics, str(path), time.monotonic()
-        try:
-            model: Model = SavedModel(path, tags=self._tags)
-        except errors.StatusError:
-            metrics.load_attempt_count.add(where, "fail")
-            raise
-        metrics.load_attempt_count.add(where, "success")
-        metrics.load_latency.add(where, by=round((time.monotonic() - started) * 1e6))
-        parameters = self._batching(path)
-        if self._scheduler is not None and parameters is not None:
-            model = BatchedModel(model, self._scheduler, parameters)
-        started = time.monotonic()
-        failure = None
-        try:
-            warm_up(model, path, iterations=self._warmup_iterations)
-        except errors.StatusError as error:
-            failure = error
-            raise
-        finally:
-            took = (time.monotonic() - started) * 1e6
-            metrics.warmup_latency.observe(where, errors.code_name(failure), value=took)
-        return model
-
-    def _batching(self, path: Path) -> BatchingParameters | None:
-        """How the requests of a version are batched; None for not at all."""
-        if self._scheduler is None:
-            return None
-        if not self._per_model_batching:
-            return self._scheduler.parameters
-        # servables/tensorflow/bundle_factory_util.cc, GetPerModelBatchingParams
-        file = path / "batching_params.pbtxt"
-        return read_batching(file) if file.exists() else None
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    if not 0 <= port <= 65535:
-        raise errors.ServerStartError(_cannot_listen(host, port, "a port is 0 to 65535"))
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except (socket.gaierror, UnicodeError) as error:
-        raise errors.ServerStartError(_cannot_listen(host, port, str(error))) from error
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        reason = "the port is in use" if error.errno == errno.EADDRINUSE else str(error)
-        raise errors.ServerStartError(_cannot_listen(host, port, reason)) from error
-    return listener
-
-
-def _cannot_listen(host: str, port: int, reason: str) -> str:
-    return f"Cannot listen on {_address(host, port)}: {reason}. Port 0 takes a free one."
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _reachable(host: str) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)

@@ -1,4 +1,4 @@
-"""Versions in memory: loaded, served and unloaded as the disk and the configuration change.
+"""Versions, loaded and unloaded as the disk and the configuration change.
 
 One thread polls and a few load, so requests never wait for a load. The order is TF Serving's
 availability-preserving policy (core/availability_preserving_policy.cc): the new version is ready
@@ -7,67 +7,27 @@ before the old one goes, and a new one that fails leaves the old one in place.
 
 from __future__ import annotations
 
-import enum
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from inception_serving import errors
 from inception_serving.server.saved_model import Model
+from inception_serving.server.version_table import State, Version, VersionTable
 from inception_serving.server.versions import ModelConfig, find_versions, fingerprint
 
 _log = logging.getLogger(__name__)
 
 
-class State(enum.IntEnum):
-    """ModelVersionStatus.State's numbers (apis/get_model_status.proto)."""
-
-    START = 10
-    LOADING = 20
-    AVAILABLE = 30
-    UNLOADING = 40
-    END = 50
-
-
-class Version:
-    """One version of one model. The fields change under the lock of `Servables` only."""
-
-    def __init__(self, name: str, number: int, path: Path) -> None:
-        self.name = name
-        self.number = number
-        self.path = path
-        self.state = State.START
-        self.error: errors.StatusError | None = None
-        self.model: Model | None = None
-        self.in_flight = 0
-        self.failed_files: tuple[tuple[str, int, int], ...] | None = None
-
-    def __str__(self) -> str:
-        return f"{self.name} version {self.number}"
-
-
-@dataclass(frozen=True)
-class VersionInfo:
-    """What there is to say of a version; its signatures are empty where it does not answer."""
-
-    number: int
-    state: State
-    error: errors.StatusError | None
-    labels: Sequence[str]
-    signatures: Mapping[str, Any]
-
-
 class Servables:
-    """Every version of every model, and the threads that keep them as they are wanted."""
+    """The threads that keep the versions in a table as they are wanted."""
 
     def __init__(
         self,
+        table: VersionTable,
         find: Callable[[], Sequence[ModelConfig]],
         load: Callable[[ModelConfig, Path], Model],
         *,
@@ -80,6 +40,7 @@ class Servables:
         """Nothing is loaded before `load_first`.
 
         Args:
+            table: what is loaded, and so answers requests.
             find: the models to serve, asked anew at every poll.
             load: loads and warms up the version in a folder, or raises.
             poll_s: the time between two looks at the disk; 0 looks once only.
@@ -88,6 +49,7 @@ class Servables:
             load_retry_interval_s: the time between two of these tries.
             labels_ahead: let a new label name a version that is not loaded yet.
         """
+        self._table = table
         self._find = find
         self._load = load
         self._poll_s = poll_s
@@ -95,9 +57,6 @@ class Servables:
         self._load_retry_interval_s = load_retry_interval_s
         self._labels_ahead = labels_ahead
         self._configs: dict[str, ModelConfig] = {}
-        self._labels: dict[str, Mapping[str, int]] = {}
-        self._versions: dict[str, dict[int, Version]] = {}
-        self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._poller: threading.Thread | None = None
         self._loaders = ThreadPoolExecutor(max(1, load_threads), thread_name_prefix="loader")
@@ -105,74 +64,6 @@ class Servables:
         self._under_way: dict[str, Future[None]] = {}
         self._reload_lock = threading.Lock()
         self._complaints: dict[str, str] = {}
-
-    # ---- requests ----
-
-    @contextmanager
-    def use(self, name: str, number: int | None) -> Iterator[tuple[Version, Model]]:
-        """A loaded version, held until the block ends; the latest one where no number is given.
-
-        Raises:
-            errors.NotFoundError: it is not loaded.
-        """
-        with self._lock:
-            version = self._available(name, number)
-            if version is None or version.model is None:
-                wanted = f"Latest({name})" if number is None else f"Specific({name}, {number})"
-                raise errors.NotFoundError(f"Servable not found for request: {wanted}")
-            version.in_flight += 1
-            model = version.model
-        try:
-            yield version, model
-        finally:
-            with self._lock:
-                version.in_flight -= 1
-                self._unload_if_idle(version)
-
-    def labelled(self, name: str, label: str) -> int:
-        """The version that a label names.
-
-        Raises:
-            errors.InvalidArgumentError: the model has no such label.
-        """
-        number = self._labels.get(name, {}).get(label)
-        if number is None:
-            raise errors.InvalidArgumentError(f"Unrecognized servable version label: {label}")
-        return number
-
-    def versions(self, name: str) -> list[tuple[int, State, errors.StatusError | None]]:
-        """Number, state and error of every version seen so far, newest first."""
-        with self._lock:
-            versions = self._versions.get(name, {}).values()
-            found = [(version.number, version.state, version.error) for version in versions]
-        return sorted(found, key=lambda entry: -entry[0])
-
-    def describe(self, name: str) -> list[VersionInfo]:
-        """Every version of a model seen so far, newest first, with what it offers."""
-        labels = self._labels.get(name, {})
-        with self._lock:
-            found = [
-                VersionInfo(
-                    version.number,
-                    version.state,
-                    version.error,
-                    sorted(label for label in labels if labels[label] == version.number),
-                    version.model.signatures if version.model else {},
-                )
-                for version in self._versions.get(name, {}).values()
-            ]
-        return sorted(found, key=lambda entry: -entry.number)
-
-    def knows(self, name: str) -> bool:
-        """Whether there is, or was, a model of this name."""
-        return name in self._versions
-
-    def names(self) -> list[str]:
-        """The models seen so far."""
-        with self._lock:
-            return sorted(self._versions)
-
-    # ---- life ----
 
     def load_first(self, *, wait_for_versions: bool) -> None:
         """Load what is there, and return when every model has a version that answers.
@@ -184,7 +75,7 @@ class Servables:
             errors.ServerStartError: there is no model, or one did not load.
         """
         try:
-            self._set_labels(self._find())
+            self._table.set_labels(self._find(), ahead=self._labels_ahead)
         except errors.StatusError as error:
             raise errors.ServerStartError(str(error)) from error
         except OSError:
@@ -192,7 +83,7 @@ class Servables:
         while True:
             wait(self._step().values())
             self._raise_if_failed()
-            missing = [name for name in self._configs if self.latest(name) is None]
+            missing = [name for name in self._configs if self._table.latest(name) is None]
             if self._configs and not missing:
                 return
             if not wait_for_versions or self._poll_s == 0:
@@ -227,14 +118,14 @@ class Servables:
                         f"{config.name} platform was {old[config.name].platform} and new platform "
                         f"requested is {config.platform}"
                     )
-            self._set_labels(configs)
+            self._table.set_labels(configs, ahead=self._labels_ahead)
             self._find = lambda: configs
             new = [config.name for config in configs if config.name not in old]
             with self._step_lock:
                 before = list(self._under_way.values())
             wait(before)  # what loads already, by the configuration that was
             wait(self._step().values())
-            while missing := [name for name in new if self.latest(name) is None]:
+            while missing := [name for name in new if self._table.latest(name) is None]:
                 self._raise_if_not_loaded(missing)
                 if self._stopping.wait(max(self._poll_s, 0.1)) or not is_awaited():
                     raise errors.DeadlineExceededError(
@@ -248,15 +139,8 @@ class Servables:
         if self._poller is not None:
             self._poller.join()
         self._loaders.shutdown(wait=True, cancel_futures=True)
-        for versions in self._versions.values():
-            for version in versions.values():
-                self._unload(version)
-
-    def latest(self, name: str) -> int | None:
-        """The largest version that answers."""
-        with self._lock:
-            version = self._available(name, None)
-            return version.number if version else None
+        for name in self._table.names():
+            self._unload_all(name)
 
     # ---- the loaders' own ----
 
@@ -274,7 +158,7 @@ class Servables:
                 self._configs = {config.name: config for config in self._find()}
             except OSError as error:
                 self._complain("", f"Models cannot be listed: {error}. What is loaded stays.")
-            gone = self._versions.keys() - self._configs.keys()
+            gone = set(self._table.names()) - self._configs.keys()
             for name in [*self._configs, *gone]:
                 if name not in self._under_way or self._under_way[name].done():
                     self._under_way[name] = self._loaders.submit(self._step_model, name)
@@ -284,16 +168,14 @@ class Servables:
         try:
             config = self._configs.get(name)
             if config is None:  # no longer asked for
-                for version in list(self._versions[name].values()):
-                    self._unload(version)
+                self._unload_all(name)
             else:
                 self._keep_up(config)
         except Exception:
             _log.exception("Loading model %s failed; trying again.", name)
 
     def _keep_up(self, config: ModelConfig) -> None:
-        with self._lock:
-            versions = self._versions.setdefault(config.name, {})
+        self._table.add_model(config.name)
         try:
             on_disk = find_versions(config.base_path)
         except OSError as error:
@@ -319,12 +201,9 @@ class Servables:
         for number in sorted(wanted):
             if self._stopping.is_set():
                 return
-            version = versions.get(number) or Version(config.name, number, on_disk[number])
-            version.path = on_disk[number]
-            with self._lock:
-                versions[number] = version
+            version = self._table.add(config.name, number, on_disk[number])
             self._load_version(config, version)
-        self._unload_unwanted(list(versions.values()), wanted)
+        self._unload_unwanted(self._table.all_of(config.name), wanted)
 
     def _load_version(self, config: ModelConfig, version: Version) -> None:
         if version.state not in (State.START, State.END):
@@ -332,7 +211,7 @@ class Servables:
         files = fingerprint(version.path)
         if version.failed_files == files:
             return  # nothing has changed since it failed
-        self._move(version, State.LOADING)
+        self._table.move(version, State.LOADING)
         for tries_left in reversed(range(self._load_retries + 1)):
             started = time.monotonic()
             try:
@@ -347,11 +226,11 @@ class Servables:
                 _log.warning("%s: trying again, it did not load: %s", version, failure)
             if not tries_left or self._stopping.wait(self._load_retry_interval_s):
                 version.failed_files = files
-                self._move(version, State.END, error=failure)
+                self._table.move(version, State.END, error=failure)
                 return
         version.failed_files = None
         took = f", loaded in {time.monotonic() - started:.1f} s"
-        self._move(version, State.AVAILABLE, model=model, note=took)
+        self._table.move(version, State.AVAILABLE, model=model, note=took)
 
     def _unload_unwanted(self, versions: list[Version], wanted: set[int]) -> None:
         ready = [version for version in versions if version.state == State.AVAILABLE]
@@ -362,64 +241,11 @@ class Servables:
         if wanted and len(unwanted) == len(ready):
             unwanted = unwanted[:-1]  # none of the new ones is ready: the best old one stays
         for version in unwanted:
-            self._unload(version)
+            self._table.unload(version)
 
-    def _unload(self, version: Version) -> None:
-        if version.state == State.AVAILABLE:
-            self._move(version, State.UNLOADING)
-            with self._lock:
-                self._unload_if_idle(version)
-
-    def _unload_if_idle(self, version: Version) -> None:
-        if version.state == State.UNLOADING and version.in_flight == 0:
-            version.model = None
-            version.state = State.END
-            _log.info("%s: %s", version, version.state.name)
-
-    def _move(
-        self,
-        version: Version,
-        state: State,
-        *,
-        model: Model | None = None,
-        error: errors.StatusError | None = None,
-        note: str = "",
-    ) -> None:
-        with self._lock:
-            version.state = state
-            version.error = error
-            if model is not None:
-                version.model = model
-        if error is None:
-            _log.info("%s: %s%s", version, state.name, note)
-        else:
-            _log.error("%s: %s, it did not load: %s", version, state.name, error)
-
-    def _available(self, name: str, number: int | None) -> Version | None:
-        ready = {
-            version.number: version
-            for version in self._versions.get(name, {}).values()
-            if version.state == State.AVAILABLE
-        }
-        if number is None:
-            number = max(ready, default=None)
-        return None if number is None else ready.get(number)
-
-    def _set_labels(self, configs: Sequence[ModelConfig]) -> None:
-        """Labels as configured, if each names a version that answers."""
-        for config in configs:
-            for label, number in config.labels.items():
-                known = self._labels.get(config.name, {}).get(label, number)
-                if self._labels_ahead and known == number:
-                    continue
-                with self._lock:
-                    available = self._available(config.name, number)
-                if available is None:
-                    raise errors.FailedPreconditionError(
-                        f"Request to assign label to version {number} of model {config.name}, "
-                        "which is not currently available for inference"
-                    )
-        self._labels = {config.name: config.labels for config in configs}
+    def _unload_all(self, name: str) -> None:
+        for version in self._table.all_of(name):
+            self._table.unload(version)
 
     def _complain(self, name: str, text: str) -> None:
         if self._complaints.get(name) != text:  # once, not at every poll
@@ -428,10 +254,10 @@ class Servables:
 
     def _raise_if_failed(self) -> None:
         failed = [
-            f"{name} version {number} ({error})"
-            for name in self.names()
-            for number, state, error in self.versions(name)
-            if state == State.END and error is not None
+            f"{name} version {entry.number} ({entry.error})"
+            for name in self._table.names()
+            for entry in self._table.versions(name)
+            if entry.state == State.END and entry.error is not None
         ]
         if failed:
             raise errors.ServerStartError(
@@ -440,10 +266,11 @@ class Servables:
 
     def _raise_if_not_loaded(self, names: Sequence[str]) -> None:
         failed = [
-            f"{{{{name: {name} version: {number}}} due to error: {_status_text(error)}}}, "
+            f"{{{{name: {name} version: {entry.number}}} due to error: "
+            f"{errors.code_name(entry.error)}: {entry.error}}}, "
             for name in names
-            for number, state, error in self.versions(name)
-            if state == State.END and error is not None
+            for entry in self._table.versions(name)
+            if entry.state == State.END and entry.error is not None
         ]
         if failed:
             raise errors.UnknownError(
@@ -454,7 +281,3 @@ class Servables:
         if self._complaints:
             return " ".join(self._complaints.values())
         return f"No model to serve: expected a folder NAME/VERSION. Without one: {missing}"
-
-
-def _status_text(error: errors.StatusError) -> str:
-    return f"{errors.code_name(error)}: {error}"
