@@ -6,9 +6,10 @@ are numbers too, whatever the images are kept in.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -68,10 +69,10 @@ class Files:
     lengths: np.ndarray
 
     @classmethod
-    def of(cls, root: str | Path, paths: Iterable[str]) -> Files:
+    def of(cls, root: str | Path, paths: Iterable[str | bytes]) -> Files:
         """The files at ``paths``, relative to ``root``."""
         encoded = [os.fsencode(path) for path in paths]
-        lengths = np.array([len(path) for path in encoded], np.int32)
+        lengths = np.fromiter(map(len, encoded), np.int32, len(encoded))
         begins = np.cumsum(lengths, dtype=np.int64) - lengths
         return cls(str(root), b"".join(encoded), begins, lengths)
 
@@ -89,8 +90,9 @@ class Files:
         return Path(self.name(index)).read_bytes()
 
     def reader(self) -> Callable[[Tensor], Tensor]:
-        names, begins = tf.constant(self.names), tf.constant(self.begins)
-        lengths, root = tf.constant(self.lengths), tf.constant(os.path.join(self.root, ""))
+        with tf.device("CPU:0"):
+            names, begins = tf.constant(self.names), tf.constant(self.begins)
+            lengths, root = tf.constant(self.lengths), tf.constant(os.path.join(self.root, ""))
 
         def read(index: Tensor) -> Tensor:
             length = tf.cast(lengths[index], tf.int64)
@@ -101,19 +103,19 @@ class Files:
 
 @dataclass(frozen=True)
 class Pixels:
-    """Decoded images of one size, in memory or mapped from a file.
+    """Decoded images of one size, in memory.
 
     Args:
-        pixels: uint8 [all images, height, width] (grey), or [..., 1] (grey) or [..., 3] (RGB).
+        tensor: uint8 [all images, height, width] (grey), or [..., 1] (grey) or [..., 3] (RGB).
         numbers: int64 [images], which of them.
     """
 
-    pixels: np.ndarray
+    tensor: Tensor
     numbers: np.ndarray
 
     @classmethod
     def of(cls, pixels: np.ndarray) -> Pixels:
-        """All images of an array.
+        """All images of an array, of which a copy is kept.
 
         Raises:
             DataError: the array has another type or shape.
@@ -127,13 +129,19 @@ class Pixels:
                 " [images, height, width, 1 or 3]."
                 f" Received: {pixels.dtype} of shape {list(shape)}"
             )
-        return cls(pixels, np.arange(len(pixels), dtype=np.int64))
+        with tf.device("CPU:0"):  # where tf.data reads; a GPU's memory is for the network
+            return cls(tf.constant(pixels), np.arange(len(pixels), dtype=np.int64))
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """All images: uint8, the tensor's own memory."""
+        return np.asarray(memoryview(self.tensor))
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def take(self, indices: np.ndarray) -> Pixels:
-        return Pixels(self.pixels, self.numbers[indices])
+        return Pixels(self.tensor, self.numbers[indices])
 
     def name(self, index: int) -> str:
         return f"image {self.numbers[index]}"
@@ -147,10 +155,11 @@ class Pixels:
         return file.getvalue()
 
     def reader(self) -> Callable[[Tensor], Tensor]:
-        pixels, numbers = tf.constant(self.pixels), tf.constant(self.numbers)
+        with tf.device("CPU:0"):
+            numbers = tf.constant(self.numbers)
 
         def read(index: Tensor) -> Tensor:
-            image = pixels[numbers[index]]
+            image = self.tensor[numbers[index]]
             if image.shape.rank == 2:
                 image = image[..., tf.newaxis]
             return tf.broadcast_to(image, [*image.shape[:2], 3])
@@ -169,12 +178,16 @@ class Examples:
             or none, bool [examples, classes].
         groups: int64 [examples], equal for images that must not be split, such as those of one
             patient; ``None`` where each stands for itself.
+        parts: what else their source holds, such as ``"validation"``.
+        notes: what a person should know of how the source was read.
     """
 
     labels: tuple[str, ...]
     images: Images
     targets: np.ndarray
     groups: np.ndarray | None = None
+    parts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -186,11 +199,42 @@ class Examples:
 
     def take(self, indices: np.ndarray) -> Examples:
         """The examples at ``indices``, in their order."""
-        groups = None if self.groups is None else self.groups[indices]
-        return Examples(self.labels, self.images.take(indices), self.targets[indices], groups)
+        return dataclasses.replace(
+            self,
+            images=self.images.take(indices),
+            targets=self.targets[indices],
+            groups=None if self.groups is None else self.groups[indices],
+        )
 
     def counts(self) -> np.ndarray:
         """Examples of each class: int64 [classes]."""
         if self.multi_label:
             return self.targets.sum(axis=0, dtype=np.int64)
         return np.bincount(self.targets, minlength=len(self.labels))
+
+    def with_labels(self, labels: Sequence[str]) -> Examples:
+        """The same with the classes of a model that exists, in its order.
+
+        Raises:
+            DataError: the model does not know one of the classes.
+        """
+        unknown = sorted(set(self.labels) - set(labels))
+        if unknown:
+            raise DataError(
+                f"The data hold classes that the model does not know: {listed(unknown)}."
+                f" It knows: {listed(labels)}."
+            )
+        index = {label: target for target, label in enumerate(labels)}
+        places = np.array([index[label] for label in self.labels], np.int64)
+        if self.multi_label:
+            targets = np.zeros((len(self), len(labels)), bool)
+            targets[:, places] = self.targets
+        else:
+            targets = places[self.targets]
+        return dataclasses.replace(self, labels=tuple(labels), targets=targets)
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """Names in a sentence, the first of them where they are many."""
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
-import sys
+import dataclasses
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
-import keras
+import numpy as np
 
-from keras_inception.data.examples import Examples
-from keras_inception.data.sources import (
+from keras_inception.data.checks import (
     BadImage,
+    Look,
     describe_bad,
     find_bad_images,
-    open_source,
-    split,
-    without,
+    good,
+    look,
+)
+from keras_inception.data.examples import DataError, Examples, Images, Pixels
+from keras_inception.data.progress import bar
+from keras_inception.data.sources import Source, open_source
+from keras_inception.data.splits import split
+from keras_inception.data.tell import (
+    tell_copies,
+    tell_counts,
+    tell_kinds,
+    tell_shared,
+    tell_shared_groups,
+    tell_turned,
 )
 
-Source = str | Path | Examples
+CheckImages = Literal["auto", "all", "none"]
+
+# So many images are looked at before training; it takes about a minute. Of more, a sample is.
+_FEW = 20_000
+_FEW_BYTES = 1 << 30  # of images in memory, which are only compared
+_SAMPLE = 1_000
 
 
 @dataclass(frozen=True)
@@ -32,12 +50,15 @@ class Prepared:
         validation: what it is measured on, of the same classes; may be empty.
         bad: images left out since they can't be decoded.
         record: what run.json says of the data.
+        validation_numbers: int64 [validation images], their numbers in the source that
+            ``record["validation_source"]`` names.
     """
 
     training: Examples
     validation: Examples
     bad: list[BadImage]
     record: dict[str, Any]
+    validation_numbers: np.ndarray
 
 
 def prepare(
@@ -47,51 +68,146 @@ def prepare(
     validation_fraction: float = 0.1,
     seed: int = 0,
     on_bad_image: Literal["skip", "refuse"] = "skip",
+    check_images: CheckImages = "auto",
     say: Callable[[str], None] = print,
 ) -> Prepared:
     """Open the data, leave out what can't be decoded, and set images apart for validation.
 
+    Copies of one image stay on one side of the split, as groups do.
+
     Args:
         data: a source of images, see :func:`~keras_inception.data.sources.open_source`.
-        validation_data: images to validate on, with the same classes; by default
-            ``validation_fraction`` of each class is set apart.
+        validation_data: images to validate on, with the same classes; by default the source's own
+            part ``validation``, or else ``validation_fraction`` of each class is set apart.
         seed: of the split.
         on_bad_image: whether files that can't be decoded are left out and named, or refused.
+        check_images: whether every image is decoded and compared with the others beforehand:
+            ``"auto"`` does so up to 20,000 images.
         say: takes each line about the data.
 
     Raises:
         DataError: the images can't be used.
     """
-    training = open_source(data)
-    bad = _find_bad_images(training)
-    training = without(training, bad, on_bad_image)
+    if on_bad_image == "refuse":
+        if check_images == "none":
+            raise DataError("To refuse bad images, they must be looked at: not check_images=none.")
+        check_images = "all"
+    everything = open_source(data)
+    for note in everything.notes:
+        say(note)
+    own_part = validation_data is None and "validation" in everything.parts
+    if own_part:
+        validation_data = f"{data}/validation"
+        say(f"To validate on, there are the images of {validation_data}.")
+    checked = _check(everything, check_images, on_bad_image, say)
+    training, looks, bad = everything.take(checked.kept), [checked.seen], checked.bad
+    together = tell_copies(training, checked.digests(), say)
     if validation_data is None:
-        training, validation = split(training, validation_fraction, seed)
+        larger, apart = split(training, validation_fraction, seed, together)
+        validation, validation_numbers = training.take(apart), checked.kept[apart]
+        training = training.take(larger)
     else:
-        validation = open_source(validation_data, training.labels)
-        bad_validation = _find_bad_images(validation)
-        validation = without(validation, bad_validation, on_bad_image)
-        bad = bad + bad_validation
+        others = _open_validation(validation_data, training)
+        checked_others = _check(others, check_images, on_bad_image, say)
+        looks.append(checked_others.seen)
+        bad = bad + checked_others.bad
+        validation_numbers = checked_others.kept
+        validation = others.take(validation_numbers)
+        both = np.isin(checked_others.digests(), checked.digests())
+        tell_shared(validation, np.flatnonzero(both), say)
+        if own_part:
+            tell_shared_groups(training, validation, say)
+    if not len(training):
+        raise DataError("There are no images to train on.")
+    kinds = tell_kinds([seen for seen in looks if seen is not None], say)
     if bad:
         say(describe_bad(bad).rstrip() + "\nLeft out.")
-    counts = training.counts()
-    say(
-        f"{len(training)} training and {len(validation)} validation images of"
-        f" {len(training.labels)} classes; {counts.min()} to {counts.max()} training images each"
-    )
+    tell_counts(training, validation, say)
     record = {
-        "training": str(Path(data).resolve()) if isinstance(data, (str, Path)) else None,
+        "training": source_name(data),
+        "validation_source": source_name(data if validation_data is None else validation_data),
         "training_images": len(training),
         "validation_images": len(validation),
         "left_out": [image.name for image in bad],
+        "read_otherwise": kinds,
+        "fingerprint": _fingerprint(training),
     }
-    return Prepared(training, validation, bad, record)
+    return Prepared(training, validation, bad, record, validation_numbers)
 
 
-def _find_bad_images(examples: Examples) -> list[BadImage]:
-    """Every image decoded once, with a bar on a terminal: it may take minutes."""
-    if not sys.stdout.isatty():
-        return find_bad_images(examples.images)
-    print("Looking at every image")
-    bar = keras.utils.Progbar(len(examples), unit_name="image")
-    return find_bad_images(examples.images, bar.add)
+def source_name(source: Source) -> str | None:
+    """A source as text that opens it from any folder; ``None`` for what is only in memory."""
+    if isinstance(source, (str, Path)):
+        text = os.fspath(source)
+        return text if text.startswith(("keras:", "tfds:")) else os.path.abspath(text)
+    return None
+
+
+def _open_validation(source: Source, training: Examples) -> Examples:
+    validation = open_source(source, training.labels)
+    if validation.multi_label and not training.multi_label:
+        raise DataError(
+            "Validation images have several classes each, but training images have one."
+        )
+    if training.multi_label and not validation.multi_label:
+        one_each = np.eye(len(training.labels), dtype=bool)[validation.targets]
+        validation = dataclasses.replace(validation, targets=one_each)
+    return validation
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """The numbers of the good images, the bad ones, and what all are if they were looked at."""
+
+    kept: np.ndarray
+    bad: list[BadImage]
+    seen: Look | None
+
+    def digests(self) -> np.ndarray:
+        """Of the good images; none if they were not looked at."""
+        return np.zeros(0, np.uint64) if self.seen is None else self.seen.digests[self.kept]
+
+
+def _check(
+    examples: Examples,
+    check: CheckImages,
+    on_bad_image: Literal["skip", "refuse"],
+    say: Callable[[str], None],
+) -> _Checked:
+    images = examples.images
+    if isinstance(images, Pixels):
+        few = len(images) * int(np.prod(images.tensor.shape[1:])) <= _FEW_BYTES
+    else:
+        few = len(images) <= _FEW
+    if check == "all" or (check == "auto" and few):
+        bad, seen = look_at_all(images)
+        tell_turned(images, seen.turned, say)
+        return _Checked(good(examples, bad, on_bad_image), bad, seen)
+    if not isinstance(images, Pixels):
+        say(f"{len(images)} images are not looked at one by one: bad ones show in training.")
+        if check == "auto":
+            some = np.linspace(0, len(images) - 1, _SAMPLE).astype(np.int64)
+            turned = [int(some[place]) for place in look(images.take(some)).turned]
+            tell_turned(images, turned, say, of=_SAMPLE)
+    return _Checked(np.arange(len(examples)), [], None)
+
+
+def look_at_all(images: Images) -> tuple[list[BadImage], Look]:
+    """Decode all and read their headers, with bars on a terminal: it may take minutes."""
+    bad = find_bad_images(images, bar("Decoding every image once", len(images)))
+    numbers = frozenset(image.index for image in bad)
+    seen = look(images, bar("Comparing the images", len(images)), numbers)
+    return sorted(bad + seen.misread, key=lambda image: image.index), seen
+
+
+def _fingerprint(examples: Examples) -> str:
+    """Equal for the same images with the same classes in the same order, wherever they lie."""
+    digest = blake2b(digest_size=8)
+    digest.update(repr(examples.labels).encode("utf-8", "backslashreplace"))
+    digest.update(examples.targets.tobytes())
+    images: Any = examples.images
+    for entry in dataclasses.fields(images) if dataclasses.is_dataclass(images) else ():
+        value = getattr(images, entry.name)
+        if isinstance(value, (bytes, np.ndarray)):
+            digest.update(bytes(value))
+    return digest.hexdigest()

@@ -1,224 +1,115 @@
-"""Where images come from: a folder with one folder of images for each class.
-
-What stands here is found, checked and split before anything is trained or written.
-"""
+"""Where images come from: folders, CSV files, arrays, TFRecords, and data sets by name."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-import numpy as np
-import tensorflow as tf
+from keras_inception.data import shards
+from keras_inception.data.arrays import is_idx, read_arrays, read_idx, read_npz
+from keras_inception.data.datasets import read_keras, read_tfds
+from keras_inception.data.examples import DataError, Examples, listed
+from keras_inception.data.folder import read_folder
+from keras_inception.data.records import read_records
+from keras_inception.data.table import PARTS, read_table
 
-from keras_inception.data.examples import DataError, Examples, Files, Images
-from keras_inception.data.preprocessing import Tensor, decode, decoder_message
-
-# Folders that hold parts of a data set, not classes.
-_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
-# What file managers leave in folders.
-_DEBRIS = {"thumbs.db", "desktop.ini", "icon\r"}
+Source = str | Path | Examples | tuple[Any, Any]
 
 
-def open_source(source: str | Path | Examples, labels: Sequence[str] | None = None) -> Examples:
+def open_source(source: Source, labels: Sequence[str] | None = None) -> Examples:
     """The examples in a source, whatever it keeps them in.
 
+    =============================  ================================================================
+    ``FOLDER``                     one folder of images for each class
+    ``FILE.csv``                   a line for each image: ``path``, ``label``, ``group``, ``split``
+    ``FOLDER``, ``train-*``        TFRecords: ``image/encoded``, ``image/class/label``
+    ``FILE.npz``                   arrays ``x`` and ``y``, or ``x_train``, ``y_train``, ``x_test`` …
+    ``train-images-idx3-ubyte``    IDX, as MNIST has it, compressed or not; its labels beside it
+    ``keras:NAME``                 of ``keras.datasets``
+    ``tfds:NAME``                  of TensorFlow Datasets, if it is installed
+    ``(images, labels)``           arrays in Python
+    =============================  ================================================================
+
+    Where a source has parts, it stands for ``train``, and ``SOURCE/test`` for the part ``test``.
+
     Args:
-        source: a folder with one folder of images for each class, or examples as they are.
-        labels: the classes and their order, of a model that exists.
+        labels: the classes and their order, of a model that exists. By default those of the
+            source: folders' names and words in the order of their code points, numbers in theirs.
 
     Raises:
-        DataError: the source does not exist or breaks a rule of its kind.
+        DataError: the source does not exist or breaks a rule of its kind; it has classes that are
+            not in ``labels``; or without ``labels``, there is one class only, or one without an
+            image.
     """
-    return source if isinstance(source, Examples) else read_folder(source, labels)
-
-
-@dataclass(frozen=True)
-class BadImage:
-    """An image that can't be decoded: its number, what it is called, the decoder's reason."""
-
-    index: int
-    name: str
-    reason: str
-
-
-def read_folder(root: str | Path, labels: Sequence[str] | None = None) -> Examples:
-    """List ``root/CLASS/**/FILE``: every folder in ``root`` is a class, named by the folder.
-
-    Hidden files and folders are left out; so are files in ``root`` itself. Whether a file is an
-    image shows when it is decoded, see :func:`find_bad_images`.
-
-    Args:
-        labels: the classes and their order, of a model that exists. By default the folders' names
-            in the order of their code points.
-
-    Raises:
-        DataError: there is no such folder, no class, or a class without a file; or, with
-            ``labels``, a folder that is not among them. Without ``labels`` also: one class only.
-    """
-    root = Path(root)
-    if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
-        raise DataError(
-            f"The images must be in a folder with one folder for each class; {root} {what}."
-        )
-    folders = sorted(
-        child for child in root.iterdir() if child.is_dir() and not child.name.startswith(".")
-    )
-    files = {folder.name: _files(folder) for folder in folders}
-    if not any(files.values()):
-        raise DataError(f"{root} holds no images. {_LAYOUT}")
-    names = {folder.name.lower() for folder in folders}
-    if names <= _SPLITS:
-        listed = ", ".join(folder.name for folder in folders)
-        raise DataError(
-            f"{root} holds parts of a data set ({listed}), not classes."
-            f" Name one of them, such as {folders[0]}."
-        )
-    if labels is None:
-        empty = [name for name, found in files.items() if not found]
-        if empty:
-            raise DataError(f"Every class needs images; without any: {_list(empty)} in {root}.")
-        if len(files) == 1:
-            raise DataError(
-                f"A classifier needs at least two classes; {root} holds one: {folders[0].name}."
-            )
-        labels = list(files)
-    unknown = sorted(files.keys() - set(labels))
-    if unknown:
-        raise DataError(
-            f"{root} holds classes that the model does not know: {_list(unknown)}."
-            f" It knows: {_list(labels)}."
-        )
-    paths: list[str] = []
-    targets: list[int] = []
-    for target, label in enumerate(labels):
-        found = files.get(label, [])
-        paths.extend(found)
-        targets.extend([target] * len(found))
-    relative = [os.path.relpath(path, root) for path in paths]
-    return Examples(tuple(labels), Files.of(root, relative), np.array(targets, np.int64))
-
-
-def find_bad_images(
-    images: Images, advance: Callable[[int], None] = lambda images: None
-) -> list[BadImage]:
-    """Decode every image and return those that fail, in order.
-
-    Args:
-        advance: is told, as images turn out good, how many; for a progress bar.
-    """
-    read = images.reader()
-
-    def look(index: Tensor) -> tuple[Tensor, Tensor]:
-        image = read(index)
-        # The size is used, so that decoding is not optimized away.
-        return index, tf.size(decode(image) if image.dtype == tf.string else image)
-
-    good = (
-        tf.data.Dataset.range(len(images))
-        .map(look, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False)
-        .ignore_errors()
-        .map(lambda index, size: index)
-        .batch(64)
-    )
-    decoded = np.zeros(len(images), bool)
-    for indices in good:
-        decoded[indices.numpy()] = True
-        advance(len(indices))
-    return [
-        BadImage(index, images.name(index), _reason(images, index))
-        for index in np.flatnonzero(~decoded).tolist()
+    if isinstance(source, Examples):
+        return source if labels is None else source.with_labels(labels)
+    if isinstance(source, tuple):
+        if len(source) != 2:
+            raise DataError(f"Arrays must be a pair, images and labels. Received: {len(source)}")
+        examples = read_arrays(*source, labels)
+    else:
+        examples = _read(os.fspath(source), labels)
+    if labels is not None:
+        return examples.with_labels(labels)
+    for label in examples.labels:
+        if not label or not label.isprintable() or (examples.multi_label and "|" in label):
+            raise DataError(f"A class's name must be text in one line. Received: {label!r}")
+    empty = [
+        label for label, count in zip(examples.labels, examples.counts(), strict=True) if not count
     ]
-
-
-def without(
-    examples: Examples, bad: Sequence[BadImage], on_bad: Literal["skip", "refuse"]
-) -> Examples:
-    """The examples that can be decoded.
-
-    Raises:
-        DataError: there are bad ones and ``on_bad`` is ``"refuse"``, or a class has no good one.
-    """
-    if not bad:
-        return examples
-    if on_bad == "refuse":
+    if empty:
+        raise DataError(f"Every class needs images; without any: {listed(empty)} in {source}.")
+    if len(examples.labels) == 1 and not examples.multi_label:
         raise DataError(
-            f"{describe_bad(bad)} Remove them, or leave them out with --on-bad-image skip."
+            f"A classifier needs at least two classes; there is one: {examples.labels[0]}."
         )
-    good = examples.take(np.delete(np.arange(len(examples)), [image.index for image in bad]))
-    had, have = examples.counts(), good.counts()
-    lost = [
-        label
-        for label, before, now in zip(examples.labels, had, have, strict=True)
-        if before and not now
-    ]
-    if lost:
-        raise DataError(f"No file can be decoded of: {_list(lost)}. {describe_bad(bad)}")
-    return good
+    return examples
 
 
-def describe_bad(bad: Sequence[BadImage]) -> str:
-    """How many files can't be decoded, and the first of them by name with the reason."""
-    lines = [f"\n  {image.name}: {image.reason}" for image in bad[:10]]
-    if len(bad) > 10:
-        lines.append(f"\n  and {len(bad) - 10} more")
-    files = "file is no image" if len(bad) == 1 else "files are no images"
-    return f"{len(bad)} {files} that can be decoded:{''.join(lines)}\n"
-
-
-def split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
-    """Set a fraction of each class apart, at random but the same for the same seed.
-
-    Every class with at least two examples keeps one on each side.
-
-    Args:
-        fraction: of each class for the second part, at least 0 and below 1; 0 leaves it empty.
-
-    Returns:
-        The larger part and the part set apart.
-    """
-    random = np.random.default_rng(seed)
-    apart = np.zeros(len(examples), bool)
-    for target in range(len(examples.labels)):
-        indices = random.permutation(np.flatnonzero(examples.targets == target))
-        count = round(len(indices) * fraction)
-        if fraction and len(indices) >= 2:
-            count = min(max(count, 1), len(indices) - 1)
-        apart[indices[:count]] = True
-    return examples.take(np.flatnonzero(~apart)), examples.take(np.flatnonzero(apart))
-
-
-_LAYOUT = (
-    "Expected one folder for each class with its images in it, such as"
-    " FOLDER/cat/1.jpg and FOLDER/dog/2.png."
-)
-
-
-def _files(folder: Path) -> list[str]:
-    return sorted(
-        str(path)
-        for path in folder.rglob("*")
-        if path.is_file()
-        and path.name.lower() not in _DEBRIS
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+def _read(source: str, labels: Sequence[str] | None) -> Examples:
+    for prefix, read in (("keras:", read_keras), ("tfds:", read_tfds)):
+        if source.startswith(prefix):
+            return read(source.removeprefix(prefix))
+    source, part = _with_part(source)
+    path = Path(source)
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        if _has_shards(path):
+            return read_records(*shards.find_shards(source, part))
+        if part is not None:
+            raise DataError(f"{source} has no parts, so not {part!r}.")
+        return read_folder(path)
+    if any(sign in source for sign in "*?[") and not path.exists():
+        return read_records(*shards.find_shards(source, part))
+    if not path.exists():
+        raise DataError(f"{source} does not exist.")
+    if suffix in (".csv", ".tsv"):
+        return read_table(path, part)
+    if suffix == ".npz":
+        return read_npz(path, part, labels)
+    if part is not None:
+        raise DataError(f"{source} has no parts, so not {part!r}.")
+    if shards.is_shard(source):
+        return read_records([source])
+    if is_idx(path):
+        return read_idx(path, labels)
+    raise DataError(
+        f"{source} is none of what images come from: a folder with a folder for each class, a"
+        " .csv file, an .npz file, TFRecords (.tfrecord or such as train-00000-of-00010), or an"
+        " IDX file."
     )
 
 
-def _reason(images: Images, index: int) -> str:
-    encoded = images.encoded(index)
-    if not encoded:
-        return "the file is empty"
-    try:
-        decode(encoded)
-    except tf.errors.OpError as error:
-        return decoder_message(error)
-    return "it could not be decoded"
+def _with_part(source: str) -> tuple[str, str | None]:
+    """``photos.csv/test`` is the part ``test`` of photos.csv."""
+    base, slash, last = source.rpartition("/")
+    if slash and last in PARTS.values() and not os.path.exists(source) and os.path.exists(base):
+        return base, last
+    return source, None
 
 
-def _list(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:10])
-    return f"{shown} and {len(names) - 10} more" if len(names) > 10 else shown
+def _has_shards(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return any(shards.is_shard(entry.name) and entry.is_file() for entry in entries)

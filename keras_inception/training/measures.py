@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_inception.data.sources import BadImage
+from keras_inception.data.checks import BadImage
 from keras_inception.training.calibration import Calibration, calibrate
 
 

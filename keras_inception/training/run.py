@@ -13,16 +13,14 @@ RUN/
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from keras_inception.data.examples import Examples, Files
+from keras_inception.data.examples import Examples
+from keras_inception.data.listing import read_list, write_list
 from keras_inception.data.prepare import Prepared
 from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.training.files import sync_folder, whole
@@ -73,15 +71,13 @@ class Run:
 
     @property
     def validation(self) -> Examples:
-        """The images that the run was validated on; none if nothing was set apart."""
-        with (self.path / "validation.csv").open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        index = {label: target for target, label in enumerate(self.labels)}
-        return Examples(
-            self.labels,
-            Files.of("", [row["image"] for row in rows]),
-            np.array([index[row["label"]] for row in rows], np.int64),
-        )
+        """The images that the run was validated on; none if nothing was set apart.
+
+        Raises:
+            DataError: they were arrays in memory, or their source has changed.
+        """
+        source = self.record["data"].get("validation_source")
+        return read_list(self.path / "validation.csv", self.labels, source)
 
     def check_data(self, prepared: Prepared) -> None:
         """Refuse to go on with other data than the run was begun with.
@@ -91,6 +87,17 @@ class Run:
         """
         if prepared.training.labels != self.labels:
             raise RunError(f"The data have other classes than the run {self.path}.")
+        before, now = self.record["data"], prepared.record
+        if before.get("fingerprint", now["fingerprint"]) != now["fingerprint"]:
+            had, have = (
+                f"{data['training_images']} images to train and {data['validation_images']} to"
+                " validate on"
+                for data in (before, now)
+            )
+            raise RunError(
+                f"The data are not those of the run {self.path}: it had {had}, now there are"
+                f" {have}. Go on with the same images, or begin a new run."
+            )
 
     @property
     def model_path(self) -> Path:
@@ -145,16 +152,9 @@ def create_run(path: str | Path, recipe: Recipe, prepared: Prepared, how: Prepro
         )
     (run.path / "checkpoints").mkdir(parents=True, exist_ok=True)
     recipe.save(run.path / "recipe.yaml")
-    validation = prepared.validation
-    (run.path / "labels.txt").write_text(
-        "".join(f"{label}\n" for label in validation.labels), "utf-8"
-    )
-    with (run.path / "validation.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["image", "label"])
-        for index, target in enumerate(validation.targets):
-            image = Path(validation.images.name(index)).resolve()
-            writer.writerow([image, validation.labels[target]])
+    labels = prepared.training.labels
+    (run.path / "labels.txt").write_text("".join(f"{label}\n" for label in labels), "utf-8")
+    write_list(run.path / "validation.csv", prepared.validation, prepared.validation_numbers)
     record = {
         "preprocessing": dataclasses.asdict(how),
         "data": prepared.record,

@@ -1,13 +1,14 @@
-"""Folders as people have them."""
+"""Folders as people have them, and what is no source."""
 
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from keras_inception.data.examples import DataError, Examples, Files
-from keras_inception.data.sources import find_bad_images, read_folder, split, without
+from keras_inception.data.examples import DataError, Examples
+from keras_inception.data.sources import open_source
 
 
 def names(examples: Examples) -> list[str]:
@@ -15,12 +16,13 @@ def names(examples: Examples) -> list[str]:
 
 
 def test_classes_are_the_folders_in_order(photos: Path) -> None:
-    examples = read_folder(photos)
+    examples = open_source(photos)
     assert examples.labels == ("dawn", "dusk")
     assert len(examples) == 40
     assert examples.counts().tolist() == [20, 20]
     for path, target in zip(names(examples), examples.targets, strict=True):
         assert Path(path).parent.name == examples.labels[target]
+    assert names(examples) == sorted(names(examples))
 
 
 def test_debris_and_hidden_files_are_no_images(photos: Path, tmp_path: Path) -> None:
@@ -28,15 +30,35 @@ def test_debris_and_hidden_files_are_no_images(photos: Path, tmp_path: Path) -> 
     (folder / ".git").mkdir()
     (folder / "dawn" / ".DS_Store").write_bytes(b"x")
     (folder / "dawn" / "Thumbs.db").write_bytes(b"x")
+    (folder / "dawn" / ".cache").mkdir()
+    (folder / "dawn" / ".cache" / "1.jpg").write_bytes(b"x")
     (folder / "notes.txt").write_text("x")
-    assert len(read_folder(folder)) == 40
+    assert len(open_source(folder)) == 40
 
 
 def test_images_in_folders_within_a_class_belong_to_it(photos: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(photos, tmp_path / "photos")
     (folder / "dawn" / "monday").mkdir()
     shutil.move(folder / "dawn" / "00.jpg", folder / "dawn" / "monday" / "00.jpg")
-    assert read_folder(folder).counts().tolist() == [20, 20]
+    assert open_source(folder).counts().tolist() == [20, 20]
+
+
+def test_linked_files_and_class_folders_are_followed(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "linked"
+    (folder / "dusk").mkdir(parents=True)
+    (folder / "dawn").symlink_to(photos / "dawn")
+    (folder / "dusk" / "1.jpg").symlink_to(photos / "dusk" / "00.jpg")
+    assert open_source(folder).counts().tolist() == [20, 1]
+
+
+def test_names_that_are_no_text_are_read(photos: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(photos, tmp_path / "photos")
+    odd = os.fsencode(folder / "dawn") + b"/\xff.jpg"
+    shutil.copy(os.fsencode(folder / "dawn" / "00.jpg"), odd)
+    examples = open_source(folder)
+    (index,) = [place for place, name in enumerate(names(examples)) if os.fsencode(name) == odd]
+    assert examples.images.encoded(index) == Path(folder / "dawn" / "00.jpg").read_bytes()
+    assert examples.images.reader()(np.int64(index)).numpy() == examples.images.encoded(index)
 
 
 @pytest.mark.parametrize(
@@ -53,73 +75,39 @@ def test_folders_that_are_no_data_set_are_refused(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(DataError, match=message):
-        read_folder(tmp_path)
+        open_source(tmp_path)
 
 
 def test_an_empty_class_is_named(photos: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(photos, tmp_path / "photos")
     (folder / "noon").mkdir()
     with pytest.raises(DataError, match="without any: noon"):
-        read_folder(folder)
-    assert read_folder(folder, ("dawn", "dusk", "noon")).counts().tolist() == [20, 20, 0]
+        open_source(folder)
+    assert open_source(folder, ("dawn", "dusk", "noon")).counts().tolist() == [20, 20, 0]
 
 
 def test_classes_that_the_model_does_not_know_are_named(photos: Path) -> None:
     with pytest.raises(DataError, match=r"does not know: dusk.*knows: dawn, noon"):
-        read_folder(photos, ("dawn", "noon"))
+        open_source(photos, ("dawn", "noon"))
+    examples = open_source(photos, ("dusk", "noon", "dawn"))
+    assert examples.counts().tolist() == [20, 0, 20]
+    assert Path(examples.images.name(0)).parent.name == "dawn"
+    assert examples.labels[examples.targets[0]] == "dawn"
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="nowhere does not exist"):
-        read_folder(tmp_path / "nowhere")
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [("nowhere", "nowhere does not exist"),
+     ("photo.jpg", "none of what images come from"),
+     ("nothing-*", "no TFRecord files"),
+     ("dawn/test", "does not exist")],
+)  # fmt: skip
+def test_what_is_no_source_is_named(tmp_path: Path, source: str, message: str) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"x")
+    with pytest.raises(DataError, match=message):
+        open_source(tmp_path / source)
 
 
-def test_bad_images_are_found_and_named(photos: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(photos, tmp_path / "photos")
-    (folder / "dawn" / "text.jpg").write_text("I am text.")
-    (folder / "dusk" / "empty.png").write_bytes(b"")
-    whole = (folder / "dawn" / "00.jpg").read_bytes()
-    (folder / "dusk" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
-    examples = read_folder(folder)
-    bad = find_bad_images(examples.images)
-    assert [Path(image.name).name for image in bad] == ["text.jpg", "cut.jpg", "empty.png"]
-    assert "Unknown image file format" in bad[0].reason
-    assert bad[2].reason == "the file is empty"
-    assert len(without(examples, bad, "skip")) == 40
-    with pytest.raises(DataError, match=r"3 files are no images[\s\S]*text\.jpg"):
-        without(examples, bad, "refuse")
-
-
-def test_a_class_with_only_bad_images_is_named(photos: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(photos, tmp_path / "photos")
-    (folder / "noon").mkdir()
-    (folder / "noon" / "1.jpg").write_bytes(b"x")
-    examples = read_folder(folder)
-    with pytest.raises(DataError, match="can be decoded of: noon"):
-        without(examples, find_bad_images(examples.images), "skip")
-
-
-def made(*counts: int) -> Examples:
-    targets = np.repeat(np.arange(len(counts)), counts)
-    files = Files.of("", [f"{index}.png" for index in range(len(targets))])
-    return Examples(tuple("abc"[: len(counts)]), files, targets)
-
-
-def test_split_takes_the_same_share_of_each_class_every_time() -> None:
-    examples = made(50, 100, 10)
-    larger, apart = split(examples, 0.2, seed=3)
-    assert apart.counts().tolist() == [10, 20, 2]
-    assert sorted(names(larger) + names(apart)) == sorted(names(examples))
-    assert names(split(examples, 0.2, seed=3)[1]) == names(apart)
-    assert names(split(examples, 0.2, seed=4)[1]) != names(apart)
-
-
-def test_split_leaves_something_on_both_sides() -> None:
-    larger, apart = split(made(2, 3, 1), 0.1, seed=0)
-    assert apart.counts().tolist() == [1, 1, 0]
-    assert larger.counts().tolist() == [1, 2, 1]
-
-
-def test_split_of_nothing_is_empty() -> None:
-    larger, apart = split(made(5, 5), 0.0, seed=0)
-    assert (len(larger), len(apart)) == (10, 0)
+def test_a_part_of_what_has_no_parts_is_refused(photos: Path) -> None:
+    with pytest.raises(DataError, match="has no parts, so not 'test'"):
+        open_source(photos / "test")

@@ -1,0 +1,150 @@
+"""``keras-inception data check``, ``data records`` and ``data index``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from inception_serving.startup import load_tensorflow_quietly
+from keras_inception.commands.arguments import add_command, positive
+from keras_inception.commands.console import progress
+
+SOURCE = (
+    "a folder with a folder for each class; a .csv of path and label; a folder or pattern of"
+    " TFRecords, in quotes; an .npz; an IDX file of images; keras:NAME; tfds:NAME; and /PART after"
+    " what has parts (see docs/data.md)"
+)
+
+
+def add(commands: Any) -> None:
+    """Declare them."""
+    data = commands.add_parser(
+        "data",
+        help="check images before training, write them as TFRecords",
+        description="Check images before training, write them as TFRecords.",
+    )
+    inner = data.add_subparsers(title="commands", dest="data", required=True)
+    check = add_command(
+        inner,
+        "check",
+        run_check,
+        "show what training would find",
+        "Decodes every image. The exit code is 1 if one can't be decoded.",
+    )
+    check.add_argument("source", metavar="DATA", help=SOURCE)
+    records = add_command(
+        inner,
+        "records",
+        run_records,
+        "write images as TFRecord shards",
+        "The bytes of image files are kept as they are. Interrupted, the same command goes on.",
+    )
+    records.add_argument("source", metavar="DATA", help=SOURCE)
+    records.add_argument("output", metavar="FOLDER", help="made here")
+    records.add_argument(
+        "--shards", type=positive, metavar="N", help="files; by default one for 1,000 images"
+    )
+    records.add_argument(
+        "--validation-fraction",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="of each class, written as a part `validation` (%(default)s)",
+    )
+    records.add_argument("--seed", type=int, default=0, help="of the order and the split")
+    add_checking(records)
+    index = add_command(
+        inner,
+        "index",
+        run_index,
+        "keep an index beside TFRecords, so that opening them takes no time",
+        "Without one, they are read through once each time.",
+    )
+    index.add_argument("source", metavar="DATA", help="a folder of TFRecords, or a pattern")
+
+
+def add_checking(command: argparse.ArgumentParser) -> None:
+    """Declare what to do about bad images, for `train` and `data records` alike."""
+    command.add_argument(
+        "--on-bad-image",
+        choices=["skip", "refuse"],
+        default="skip",
+        help="leave out and name images that can't be decoded (the default), or refuse the data",
+    )
+    command.add_argument(
+        "--check-images",
+        choices=["auto", "all", "none"],
+        default="auto",
+        help="decode every image beforehand; auto: up to 20,000",
+    )
+
+
+def run_check(options: argparse.Namespace) -> int:
+    """Open the source, look at every image, and print what is there."""
+    load_tensorflow_quietly()
+    from keras_inception.data.balance import draw_counts
+    from keras_inception.data.checks import describe_bad
+    from keras_inception.data.prepare import look_at_all
+    from keras_inception.data.sources import open_source
+    from keras_inception.data.tell import tell_copies, tell_kinds, tell_turned
+
+    examples = open_source(options.source)
+    for note in examples.notes:
+        print(note)
+    bad, seen = look_at_all(examples.images)
+    several = "; an image can be of any number of them" if examples.multi_label else ""
+    print(f"{len(examples)} images of {len(examples.labels)} classes{several}")
+    print(draw_counts(examples))
+    if seen.formats:
+        kinds = [f"{count} {name}" for name, count in seen.formats.most_common()]
+        print(f"Formats: {', '.join(kinds)}")
+    if examples.groups is not None:
+        print(f"Groups: {len(set(examples.groups.tolist()))}")
+    if examples.parts:
+        print(f"Other parts: {', '.join(f'{options.source}/{part}' for part in examples.parts)}")
+    tell_kinds([seen], print)
+    tell_turned(examples.images, seen.turned, print)
+    tell_copies(examples, seen.digests, print)
+    print(describe_bad(bad).rstrip() if bad else "Every image can be decoded.")
+    return 1 if bad else 0
+
+
+def run_records(options: argparse.Namespace) -> int:
+    """Write training images, and validation images if there are any."""
+    load_tensorflow_quietly()
+    from keras_inception.data.prepare import prepare
+    from keras_inception.data.write_records import write_records
+
+    prepared = prepare(
+        options.source,
+        validation_fraction=options.validation_fraction,
+        seed=options.seed,
+        on_bad_image=options.on_bad_image,
+        check_images=options.check_images,
+    )
+    parts = {"train": prepared.training}
+    if len(prepared.validation):
+        parts["validation"] = prepared.validation
+    with progress(sum(map(len, parts.values()))) as advance:
+        written = write_records(
+            parts, options.output, shards=options.shards, seed=options.seed, advance=advance
+        )
+    for part, paths in written.items():
+        size = sum(path.stat().st_size for path in paths)
+        print(f"{part}: {len(parts[part])} images in {len(paths)} shards, {size / 1e6:.1f} MB")
+    print(f"To train on them: keras-inception train {options.output} --output RUN")
+    return 0
+
+
+def run_index(options: argparse.Namespace) -> int:
+    """Read the shards once and keep where each record stands."""
+    load_tensorflow_quietly()
+    from keras_inception.data.examples import DataError
+    from keras_inception.data.records import Records, write_index
+    from keras_inception.data.sources import open_source
+
+    examples = open_source(options.source)
+    if not isinstance(examples.images, Records):
+        raise DataError(f"{options.source} is no folder or pattern of TFRecords.")
+    print(f"{write_index(examples)}: {len(examples)} images of {len(examples.labels)} classes")
+    return 0

@@ -1,0 +1,48 @@
+"""How many images each class has: shown where they are few, and weights that make up for it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from keras_inception.data.examples import Examples
+
+_BAR = 30
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def class_weights(examples: Examples) -> np.ndarray:
+    """What an image of each class counts, so that every class counts alike.
+
+    Returns:
+        float32 [classes], images / (classes * images of the class), so the mean over the images
+        (over their labels, where an image can have several) is 1; 0 for a class without images.
+    """
+    counts = examples.counts()
+    there = counts > 0
+    weights = counts.sum() / (max(there.sum(), 1) * np.maximum(counts, 1))
+    return np.where(there, weights, 0).astype(np.float32)
+
+
+def uneven(examples: Examples) -> bool:
+    """Whether the largest class has over three times the images of the smallest."""
+    counts = examples.counts()
+    return bool(counts.max() > 3 * counts.min())
+
+
+def draw_counts(examples: Examples, most: int = 12) -> str:
+    """A bar of text for each class, the largest first; the middle left out where there are many."""
+    counts = examples.counts()
+    order = np.argsort(-counts, kind="stable").tolist()
+    shown: list[int | None] = [*order]
+    if len(order) > most:
+        shown = [*order[: most // 2], None, *order[-(most // 2) :]]
+    width = max(len(examples.labels[target]) for target in shown if target is not None)
+    lines = []
+    for target in shown:
+        if target is None:
+            lines.append(f"  {'...':{width}}  {len(order) - most // 2 * 2} more")
+            continue
+        eighths = round(8 * _BAR * counts[target] / max(counts.max(), 1))
+        bar = "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+        lines.append(f"  {examples.labels[target]:{width}}  {bar} {counts[target]}")
+    return "\n".join(lines)

@@ -1,0 +1,17 @@
+"""What is shown while images are read: a bar on a terminal, elsewhere nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import keras
+
+
+def bar(what: str, total: int, unit: str = "image") -> Callable[[int], None]:
+    """Begin a bar with rate and time left; it is told how many more are done."""
+    if not sys.stdout.isatty() or not total:
+        return lambda done: None
+    print(what)
+    progress = keras.utils.Progbar(total, unit_name=unit)
+    return lambda done: progress.add(done)

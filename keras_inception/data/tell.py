@@ -1,0 +1,102 @@
+"""What is said of images before they are trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from keras_inception.data.balance import draw_counts, uneven
+from keras_inception.data.checks import READ_AS, Look, printable
+from keras_inception.data.examples import Examples, Images, listed
+from keras_inception.data.splits import joined
+
+Say = Callable[[str], None]
+
+
+def tell_copies(examples: Examples, digests: np.ndarray, say: Say) -> np.ndarray | None:
+    """Say how many images are copies.
+
+    Args:
+        digests: uint64 [examples], equal for copies; or empty if that isn't known.
+
+    Returns:
+        What must stay together, copies and groups: int64 [examples], or ``None`` for nothing.
+    """
+    if not len(digests):
+        return examples.groups
+    _, first, same = np.unique(digests, return_index=True, return_inverse=True)
+    copies = np.flatnonzero(first[same] != np.arange(len(examples)))
+    if not len(copies):
+        return examples.groups
+    one, other = int(first[same[copies[0]]]), int(copies[0])
+    say(
+        f"{len(copies)} images are copies of others, such as {_name(examples, other)} of"
+        f" {_name(examples, one)}. Copies stay on one side of a split."
+    )
+    originals = first[same[copies]]
+    differ = examples.targets[copies] != examples.targets[originals]
+    differ = differ.reshape(len(copies), -1).any(axis=1)
+    if differ.any():
+        pairs = zip(originals[differ].tolist(), copies[differ].tolist(), strict=True)
+        names = [f"{_name(examples, one)} and {_name(examples, other)}" for one, other in pairs]
+        say("The same image has different classes:\n  " + "\n  ".join(names[:10]))
+    return joined(examples.groups, same)
+
+
+def tell_shared(validation: Examples, both: np.ndarray, say: Say) -> None:
+    """Warn of validation images, by their numbers, that are training images too."""
+    if len(both):
+        names = listed([_name(validation, index) for index in both.tolist()])
+        say(
+            f"{len(both)} of {len(validation)} validation images are training images too, so the"
+            f" validation will look better than it is: {names}"
+        )
+
+
+def tell_shared_groups(training: Examples, validation: Examples, say: Say) -> None:
+    """Warn of groups on both sides of a split that was made elsewhere."""
+    if training.groups is not None and validation.groups is not None:
+        shared = np.intersect1d(training.groups, validation.groups)
+        if len(shared):
+            say(
+                f"{len(shared)} groups are among the training and the validation images, so the"
+                " validation will look better than it is."
+            )
+
+
+def tell_kinds(looks: Sequence[Look], say: Say) -> dict[str, int]:
+    """Say what is read otherwise than it is kept, and return how many of each kind."""
+    kinds = {kind: sum(seen.kinds[kind] for seen in looks) for kind in READ_AS}
+    kinds = {kind: count for kind, count in kinds.items() if count}
+    if kinds:
+        told = [f"{count} {kind} ({READ_AS[kind]})" for kind, count in kinds.items()]
+        say(f"Among the images: {', '.join(told)}")
+    return kinds
+
+
+def tell_turned(images: Images, turned: Sequence[int], say: Say, of: int | None = None) -> None:
+    """Warn of EXIF orientations, once, with how many there are among all or ``of`` so many."""
+    if turned:
+        say(
+            f"{len(turned)} {'images' if of is None else f'of {of} images looked at'} carry an EXIF"
+            f" orientation, such as {printable(images.name(turned[0]))}. It is ignored, in training"
+            " and in serving: the network sees the pixels as they are stored."
+        )
+
+
+def tell_counts(training: Examples, validation: Examples, say: Say) -> None:
+    """Say how many images there are, and of which classes if they are uneven."""
+    counts = training.counts()
+    several = ", any number of them an image" if training.multi_label else ""
+    say(
+        f"{len(training)} training and {len(validation)} validation images of"
+        f" {len(training.labels)} classes{several};"
+        f" {counts.min()} to {counts.max()} training images each"
+    )
+    if uneven(training):
+        say("The classes are uneven (class_weights can make up for it):\n" + draw_counts(training))
+
+
+def _name(examples: Examples, index: int) -> str:
+    return printable(examples.images.name(index))
