@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from keras_inception.training.measures import Evaluation, MultiLabelEvaluation
     from keras_inception.training.recipe import Recipe
     from keras_inception.training.recipes import RECIPES, load_recipe
+    from keras_inception.training.report import write_report
     from keras_inception.training.run import Run, open_run
     from keras_inception.training.train import train
     from keras_inception.weights.loading import WeightsError, load_weights
@@ -45,6 +46,7 @@ _HOMES = {
     "Evaluation": "keras_inception.training.measures",
     "MultiLabelEvaluation": "keras_inception.training.measures",
     "grad_cam": "keras_inception.training.gradcam",
+    "write_report": "keras_inception.training.report",
     "RECIPES": "keras_inception.training.recipes",
     "Recipe": "keras_inception.training.recipe",
     "load_recipe": "keras_inception.training.recipes",
@@ -100,6 +102,7 @@ __all__ = [
     "save_weights",
     "train",
     "verify_weights",
+    "write_report",
 ]
 
 

@@ -13,6 +13,7 @@ from keras_inception.commands import (
     export,
     networks,
     predict,
+    report,
     serve,
     train,
     versions,
@@ -53,6 +54,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", dest="subcommand", required=True)
-    for command in (networks, train, evaluate, export, versions, serve, predict, weights):
+    for command in (networks, train, evaluate, report, export, versions, serve, predict, weights):
         command.add(commands)
     return parser

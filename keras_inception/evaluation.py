@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from keras_inception.columns import Columns, NoNames, best_only, sigmoid
+from keras_inception.data.checks import BadImage
 from keras_inception.data.examples import DataError, Examples
-from keras_inception.data.sources import BadImage, open_source
+from keras_inception.data.sources import open_source
 from keras_inception.predictors import (
     PredictionError,
     Predictor,

@@ -123,7 +123,7 @@ def print_evaluation(result: Result) -> None:
         )
     print(describe_protocol(result.record["protocol"]))
     if result.left_out:
-        from keras_inception.data.sources import describe_bad
+        from keras_inception.data.checks import describe_bad
 
         print(f"Left out: {describe_bad(result.left_out).rstrip()}", file=sys.stderr)
 

@@ -12,9 +12,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_inception.data.checks import BadImage, find_bad_images
 from keras_inception.data.examples import DataError, Examples
 from keras_inception.data.preprocessing import Preprocessing
-from keras_inception.data.sources import BadImage, find_bad_images
 from keras_inception.training.measures import Evaluation, MultiLabelEvaluation, Result
 from keras_inception.training.multicrop import check_crops, crop_batches, crop_weights
 

@@ -71,16 +71,22 @@ def reliability(calibration: Calibration) -> Figure:
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(4.8, 4.8), layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-        gap = calibration.confidence - calibration.accuracy
         above.bar(middle, calibration.accuracy, 0.9 / bins, color=BLUE, label="accuracy")
-        above.bar(
-            middle, gap, 0.9 / bins, calibration.accuracy, color=ORANGE, alpha=0.35,
-            label="gap to the confidence",
-        )  # fmt: skip
+        above.hlines(
+            calibration.confidence,
+            middle - 0.45 / bins,
+            middle + 0.45 / bins,
+            color=ORANGE,
+            linewidth=3,
+            label="mean confidence",
+        )
         above.plot([0, 1], [0, 1], color=_INK, linestyle=":", linewidth=1)
         above.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
-        above.set_title(f"expected calibration error {calibration.ece:.4f}")
-        above.legend(loc="upper left")
+        figure.legend(
+            loc="outside upper center",
+            ncols=2,
+            title=f"expected calibration error {calibration.ece:.4f}",
+        )
         share = calibration.images / calibration.images.sum()
         below.bar(middle, share, 0.9 / bins, color=BLUE)
         below.set(xlabel="confidence", ylabel="images", ylim=(0, 1))
@@ -121,7 +127,7 @@ def as_svg(figure: Figure, about: str) -> str:
 _METRICS = {
     "loss": "loss",
     "accuracy": "accuracy",
-    "mean_average_precision": "mean average precision",
+    "average_precision": "average precision",
     "learning_rate": "learning rate",
 }
 

@@ -1,0 +1,59 @@
+"""``keras-inception report``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from inception_serving.startup import load_tensorflow_quietly
+from keras_inception.commands.arguments import add_command, positive
+from keras_inception.commands.console import progress
+
+
+def add(commands: Any) -> None:
+    """Declare it."""
+    report = add_command(
+        commands,
+        "report",
+        run,
+        "write a run's report: one HTML file with curves, measures and the worst mistakes",
+        "Training writes RUN/report.html at its end; this writes it again, on other images or with"
+        " more in it.",
+    )
+    report.add_argument("run_folder", metavar="RUN", help="a finished run")
+    report.add_argument("--output", metavar="FILE", help="write it there, not to RUN/report.html")
+    report.add_argument(
+        "--data",
+        metavar="DATA",
+        help="measure on these images, FOLDER/CLASS/IMAGE or another source of images, and not on"
+        " those that the run was validated on",
+    )
+    report.add_argument(
+        "--grad-cam",
+        action="store_true",
+        help="show with each mistake where the network saw the class that it got wrong",
+    )
+    report.add_argument(
+        "--batch-size", type=positive, default=32, help="images at a time (%(default)s)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write it, and say where it is."""
+    load_tensorflow_quietly()
+    from keras_inception.data.sources import open_source
+    from keras_inception.training.report import write_report
+    from keras_inception.training.run import open_run
+
+    opened = open_run(options.run_folder)
+    path = write_report(
+        opened,
+        options.output,
+        examples=open_source(options.data, opened.labels) if options.data else None,
+        measured_on=options.data or "the run's validation images",
+        grad_cam=options.grad_cam,
+        batch_size=options.batch_size,
+        progress=progress,
+    )
+    print(f"Written: {path}")
+    return 0
