@@ -13,7 +13,8 @@ import numpy as np
 
 from keras_inception.data.augment import Augmentation
 from keras_inception.data.pipeline import evaluation_batches, training_batches
-from keras_inception.data.prepare import Prepared, Source, prepare
+from keras_inception.data.prepare import Prepared, prepare
+from keras_inception.data.sources import Source
 from keras_inception.training.checkpoint import restore_best
 from keras_inception.training.files import check_room, sync_folder
 from keras_inception.training.finetune import momentum

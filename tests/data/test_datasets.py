@@ -37,7 +37,7 @@ def test_keras_datasets_are_read_from_where_keras_keeps_them(keras_home: Path) -
 
 
 def test_what_keras_does_not_have_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DataError, match="one of mnist, fashion_mnist.*'imagenet'"):
+    with pytest.raises(DataError, match=r"one of mnist, fashion_mnist.*'imagenet'"):
         open_source("keras:imagenet")
     with pytest.raises(DataError, match="'mnist/validation'"):
         open_source("keras:mnist/validation")
@@ -46,7 +46,7 @@ def test_what_keras_does_not_have_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         raise OSError("no network")
 
     monkeypatch.setattr("keras.datasets.mnist.load_data", unreachable)
-    with pytest.raises(DataError, match="keras.datasets.mnist can't be had: no network"):
+    with pytest.raises(DataError, match=r"keras\.datasets\.mnist can't be had: no network"):
         open_source("keras:mnist")
 
 

@@ -86,7 +86,7 @@ def test_a_column_split_makes_parts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [("", "no column path and no column label"),
-     ("file,class\na.jpg,cat\n", "no column path and no column label.*file, class.*group and split"),
+     ("file,class\na.jpg,cat\n", "no column path and no column label.*file, class.*split"),
      ("path,label\n", "lists no images"),
      ("path,label\na.jpg,cat\nb.jpg,\n", "line 3: the label is empty.*`labels`"),
      ("path,label\na.jpg\n", "line 2: 1 cells where the first line has 2"),
@@ -94,7 +94,7 @@ def test_a_column_split_makes_parts(tmp_path: Path) -> None:
      ("path,label\nimages/a.jpg,cat\n", r"names images/a.jpg, and there is no file .*images/a.jpg"),
      ("path,label\na.jpg,cat\nb.jpg,cat\na.jpg,dog\n", r"a.jpg stands in line 2 and in line 4"),
      ("path,label\na.jpg,cat\n", "at least two classes"),
-     ("path,label,split\na.jpg,cat,train\nb.jpg,dog,holdout\n", "line 3: `split` must be .*'holdout'"),
+     ("path,label,split\na.jpg,cat,train\nb.jpg,dog,half\n", "line 3: `split` must be .*'half'"),
      ("path,label,split\na.jpg,cat,test\nb.jpg,dog,test\n", "no images whose `split` is train"),
      ("path,label,split\na.jpg,cat,train\nb.jpg,dog,test\n", "without any: dog"),
      ('path,label\n"a.jpg,cat\n', "line 2")],
