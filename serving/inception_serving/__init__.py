@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from inception_serving.async_client import AsyncClient
-    from inception_serving.client import Classification, Client
+    from inception_serving.client import Client
     from inception_serving.errors import (
         ImageError,
         RequestError,
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         SignatureError,
         StatusError,
     )
+    from inception_serving.results import Classification
     from inception_serving.server import ModelServer, serve
 
 __all__ = [
@@ -40,7 +41,7 @@ __all__ = [
 
 _MODULES = {
     "AsyncClient": "async_client",
-    "Classification": "client",
+    "Classification": "results",
     "Client": "client",
     "ModelServer": "server",
     "serve": "server",

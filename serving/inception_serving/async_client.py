@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 from numpy.typing import ArrayLike
 
-from inception_serving.client import DEFAULT_SIGNATURE, Client, VersionStatus
+from inception_serving.client import DEFAULT_SIGNATURE, Client
 from inception_serving.images import Image
+from inception_serving.results import VersionStatus
 from inception_serving.signatures import ModelMetadata
 from inception_serving.tensors import Tensor
 

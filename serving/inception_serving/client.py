@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, overload
@@ -18,49 +17,19 @@ from numpy.typing import ArrayLike
 from inception_serving import errors, messages, signatures, tensors
 from inception_serving.connection import Connection, Pem
 from inception_serving.images import Image, NamedImage, is_one, name_images
+from inception_serving.results import (
+    Classification,
+    VersionStatus,
+    classifications,
+    gather,
+    version_statuses,
+)
 from inception_serving.signatures import ModelMetadata
 from inception_serving.tensors import Tensor
 
 DEFAULT_SIGNATURE = "serving_default"
 
 _Checked = TypeVar("_Checked")
-
-
-@dataclass(frozen=True)
-class Classification:
-    """What a model says of one image.
-
-    Attributes:
-        labels: best first.
-        scores: one for each label, 0 to 1 where the model ends in a softmax.
-    """
-
-    labels: tuple[str, ...]
-    scores: tuple[float, ...]
-
-    @property
-    def label(self) -> str:
-        """The best label."""
-        return self.labels[0]
-
-    @property
-    def score(self) -> float:
-        """The best label's score."""
-        return self.scores[0]
-
-
-@dataclass(frozen=True)
-class VersionStatus:
-    """One version of a model on the server.
-
-    Attributes:
-        state: START, LOADING, AVAILABLE, UNLOADING or END.
-        error: why it is not available, or "".
-    """
-
-    version: int
-    state: str
-    error: str
 
 
 class Client:
@@ -205,8 +174,8 @@ class Client:
             for start in range(0, len(named), self._batch_size)
         ]
         if is_one(images):
-            return _gather(futures, lambda parts: parts[0][0])
-        return _gather(futures, lambda parts: list(itertools.chain.from_iterable(parts)))
+            return gather(futures, lambda parts: parts[0][0])
+        return gather(futures, lambda parts: list(itertools.chain.from_iterable(parts)))
 
     def _classify(
         self, chunk: Sequence[NamedImage], signature: str, timeout_s: float | None
@@ -227,13 +196,7 @@ class Client:
                 except errors.StatusError:
                     break  # the deadline, most likely: then the batch's own error must do
             raise
-        classes, scores = outputs["classes"], outputs["scores"]
-        return [
-            Classification(
-                tuple(label.decode(errors="replace") for label in labels), tuple(row.tolist())
-            )
-            for labels, row in zip(classes, scores, strict=True)
-        ]
+        return classifications(outputs)
 
     def _predict_images(
         self, name: str, encoded: Sequence[bytes], signature: str, deadline: float
@@ -335,11 +298,7 @@ class Client:
         request = messages.GetModelStatusRequest(model_spec=self._spec())
         method = self._connection.models.GetModelStatus
         response = self._connection.call(method, request, self._deadline(timeout_s))
-        state_name = messages.ModelVersionStatus.State.Name
-        return [
-            VersionStatus(entry.version, state_name(entry.state), entry.status.error_message)
-            for entry in response.model_version_status
-        ]
+        return version_statuses(response)
 
     def wait_until_ready(self, timeout_s: float = 60.0) -> int:
         """Wait until the server is up and a version of the model (or the one asked for) answers.
@@ -416,36 +375,3 @@ class Client:
 
     def _deadline(self, timeout_s: float | None) -> float:
         return time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
-
-
-def _gather(
-    futures: Sequence[Future[list[Classification]]],
-    join: Callable[[list[list[Classification]]], Any],
-) -> Future[Any]:
-    """One future for all: their results joined in order, or the first error."""
-    whole: Future[Any] = Future()
-    whole.set_running_or_notify_cancel()
-    if not futures:
-        whole.set_result(join([]))
-    waiting = len(futures)
-    lock = threading.Lock()
-
-    def on_done(done: Future[list[Classification]]) -> None:
-        nonlocal waiting
-        with lock:
-            waiting -= 1
-            last = waiting == 0
-            if whole.done() or done.cancelled():
-                return
-            error = done.exception()
-            if error is not None:
-                whole.set_exception(error)
-            elif last:
-                whole.set_result(join([future.result() for future in futures]))
-        if error is not None:
-            for future in futures:
-                future.cancel()
-
-    for future in futures:
-        future.add_done_callback(on_done)
-    return whole

@@ -6,7 +6,7 @@ messages can take their place here without a change elsewhere.
 
 from __future__ import annotations
 
-from tensorflow.core.example.example_pb2 import Example
+from tensorflow.core.example.example_pb2 import SequenceExample
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
@@ -51,7 +51,6 @@ __all__ = [
     "ClassificationRequest",
     "ClassificationResponse",
     "ClassificationResult",
-    "Example",
     "GetModelMetadataRequest",
     "GetModelMetadataResponse",
     "GetModelStatusRequest",
@@ -73,6 +72,7 @@ __all__ = [
     "ReloadConfigRequest",
     "ReloadConfigResponse",
     "SavedModel",
+    "SequenceExample",
     "SignatureDef",
     "SignatureDefMap",
     "TensorProto",

@@ -18,6 +18,7 @@ import httpx
 import numpy as np
 import pytest
 
+from inception_serving.server import flags
 from inception_serving.server.flags import main
 from tests.serving.caller import Caller, free_port
 
@@ -157,7 +158,7 @@ def test_help_loads_neither_tensorflow_nor_grpc() -> None:
         (
             ["--mixed_precision=bfloat16"],
             "--mixed_precision is a flag of tensorflow_model_server that this server does not "
-            "support.",
+            "support: a model runs in the dtypes that it was exported with.",
         ),
         (
             ["--prefer_tflite_model=true", "--prefer_tflite_model=false"],
@@ -204,3 +205,88 @@ def test_wrong_flags(arguments: list[str], text: str, capsys: pytest.CaptureFixt
 
     assert caught.value.code == 2
     assert capsys.readouterr().err.rstrip().endswith(text)
+
+
+# tensorflow_model_server --help, 2.20 (model_servers/main.cc): every flag with its default value.
+DEFAULTS = {
+    "port": "8500",
+    "grpc_socket_path": "",
+    "rest_api_port": "0",
+    "rest_api_num_threads": "8",
+    "rest_api_timeout_in_ms": "30000",
+    "rest_api_enable_cors_support": "false",
+    "enable_batching": "false",
+    "allow_version_labels_for_unavailable_models": "false",
+    "batching_parameters_file": "",
+    "enable_per_model_batching_parameters": "false",
+    "model_config_file": "",
+    "model_config_file_poll_wait_seconds": "0",
+    "model_name": "default",
+    "model_base_path": "/models/default",
+    "num_load_threads": "0",
+    "num_unload_threads": "0",
+    "max_num_load_retries": "5",
+    "load_retry_interval_micros": "60000000",
+    "file_system_poll_wait_seconds": "1",
+    "flush_filesystem_caches": "true",
+    "tensorflow_session_parallelism": "0",
+    "tensorflow_session_config_file": "",
+    "tensorflow_intra_op_parallelism": "0",
+    "tensorflow_inter_op_parallelism": "0",
+    "use_alts_credentials": "false",
+    "ssl_config_file": "",
+    "platform_config_file": "",
+    "per_process_gpu_memory_fraction": "0.0",
+    "saved_model_tags": "serve",
+    "grpc_channel_arguments": "",
+    "grpc_max_threads": "8",
+    "enable_model_warmup": "true",
+    "num_request_iterations_for_warmup": "0",
+    "monitoring_config_file": "",
+    "remove_unused_fields_from_bundle_metagraph": "true",
+    "prefer_tflite_model": "false",
+    "enable_signature_method_name_check": "false",
+    "xla_cpu_compilation_enabled": "false",
+    "xla_gpu_compilation_enabled": "false",
+    "thread_pool_factory_config_file": "",
+    "mixed_precision": "",
+    "skip_initialize_tpu": "false",
+    "enable_grpc_healthcheck_service": "false",
+    "enable_serialization_as_tensor_content": "false",
+}
+# Those that it has and this server refuses, but for values that ask for what is done anyway.
+REFUSED = {
+    "enable_profiler": "true",
+    "mixed_precision": "bfloat16",
+    "num_tflite_interpreters_per_pool": "1",
+    "num_tflite_pools": "1",
+    "num_unload_threads": "2",
+    "per_process_gpu_memory_fraction": "0.5",
+    "platform_config_file": "platform.config",
+    "prefer_tflite_model": "true",
+    "tensorflow_session_config_file": "session.config",
+    "thread_pool_factory_config_file": "threads.config",
+    "use_alts_credentials": "true",
+}
+
+
+def test_every_flag_at_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row 68: what changes nothing there is taken here."""
+    started: list[object] = []
+    monkeypatch.setattr(flags, "run", started.append)
+
+    assert main([f"--{name}={value}" for name, value in DEFAULTS.items()]) == 0
+    assert len(started) == 1
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_flags(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Row 68: by name, with what to do instead; and the README lists them."""
+    with pytest.raises(SystemExit) as caught:
+        main(["--model_base_path=/m", f"--{name}={REFUSED[name]}"])
+
+    assert caught.value.code == 2
+    text = capsys.readouterr().err
+    start = f"--{name} is a flag of tensorflow_model_server that this server does not support: "
+    assert start in text
+    assert f"`--{name}" in (SOURCES / "README.md").read_text("utf-8")

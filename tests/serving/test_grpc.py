@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -347,11 +349,34 @@ def test_long_errors_are_cut(caller: Caller) -> None:
 
 
 def test_a_deadline(caller: Caller) -> None:
-    """Row 64: model_servers/prediction_service_impl.cc."""
+    """Row 64: model_servers/prediction_service_impl.cc.
+
+    The run goes on unheard, as TF Serving's does (tensorflow's core/common_runtime/
+    direct_session.cc, WaitForNotification), but for a loop, which that one would end.
+    """
+    started = time.monotonic()
     with pytest.raises(grpc.RpcError) as caught:
         caller.predict({"seconds": np.float32(1)}, signature="slow", timeout_s=0.2)
 
     assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert time.monotonic() - started < 0.9
+
+
+def test_a_deadline_that_passes_before_the_work_begins(base: Path) -> None:
+    """Row 64: then it never does."""
+    x = {"x": np.array([1], np.float32)}
+    with ModelServer(base / "arithmetic", grpc_threads=1) as server:
+        caller = Caller(server.address)
+        with caller.channel, ThreadPoolExecutor(1) as pool:
+            slow = pool.submit(caller.predict, {"seconds": np.float32(1)}, signature="slow")
+            time.sleep(0.3)
+            with pytest.raises(grpc.RpcError) as caught:
+                caller.predict(x, signature="count", timeout_s=0.2)
+            slow.result(20)
+            calls = caller.predict(x, signature="count").outputs["calls"].int_val[0]
+
+    assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert calls == 1
 
 
 class TestStatus:

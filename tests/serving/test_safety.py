@@ -115,12 +115,21 @@ class TestImageBombs:
     )
     def test_sizes(self, kind: str, options: dict[str, Any]) -> None:
         image = encoded(kind, 123, 45, **options)
-        example = tf.train.Example()
-        example.features.feature["image/encoded"].bytes_list.value.append(image)
+        feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[png(1, 2, 3), image]))
+        features = tf.train.Features(feature={"image/encoded": feature})
+        lists = tf.train.FeatureLists()
+        lists.feature_list["frames"].feature.append(feature)
+        examples = [
+            tf.train.Example(features=features),
+            tf.train.SequenceExample(context=features),
+            tf.train.SequenceExample(feature_lists=lists),
+        ]
 
         assert count_pixels(image) == 123 * 45
-        if kind in ("PNG", "GIF", "JPEG"):
+        for example in examples:
             assert count_pixels(example.SerializeToString()) == 123 * 45
+            # Nor is it hidden by a field that nobody knows.
+            assert count_pixels(b"\x7a\x00" + example.SerializeToString()) == 123 * 45
 
     def test_the_frames_of_a_gif(self) -> None:
         frames = [Image.new("RGB", (30, 20), (n, 0, 0)) for n in (0, 100, 200)]

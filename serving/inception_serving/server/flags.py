@@ -1,8 +1,4 @@
-"""tensorflow_model_server's command line: its names, its defaults (model_servers/main.cc).
-
-A flag of TF Serving that is not supported is refused by name, as silence about it would be taken
-for obedience.
-"""
+"""tensorflow_model_server's command line: its names, its defaults (model_servers/main.cc)."""
 
 from __future__ import annotations
 
@@ -14,42 +10,19 @@ from typing import TYPE_CHECKING
 
 from inception_serving import errors
 from inception_serving.server.run import log_to_stderr, run
+from inception_serving.server.unsupported_flags import refusal, without_idle_flags
 from inception_serving.startup import load_tensorflow_quietly, set_parallelism
 
 if TYPE_CHECKING:
     from inception_serving.server.model_server import ModelServer
 
-# What tensorflow_model_server takes and this server does not do: the values that change nothing,
-# and so are accepted, and what to do instead of the others.
-_UNSUPPORTED: dict[str, tuple[tuple[str, ...], str]] = {
-    "enable_profiler": (("false",), ""),
-    # Both keep memory or page caches small in the C++ server, and change no answer.
-    "flush_filesystem_caches": (("true", "false"), ""),
-    "remove_unused_fields_from_bundle_metagraph": (("true", "false"), ""),
-    "mixed_precision": ((), ""),
-    "num_tflite_interpreters_per_pool": ((), "no TFLite model is served"),
-    "num_tflite_pools": ((), "no TFLite model is served"),
-    "num_unload_threads": (("0",), "an old version unloads with its last request"),
-    "per_process_gpu_memory_fraction": (
-        ("0", "0.0"),
-        "the environment variable TF_FORCE_GPU_ALLOW_GROWTH=true leaves memory to others",
-    ),
-    "platform_config_file": ((), ""),
-    "prefer_tflite_model": (("false",), "no TFLite model is served"),
-    "tensorflow_session_config_file": ((), ""),
-    "thread_pool_factory_config_file": ((), ""),
-    "use_alts_credentials": (("false",), ""),
-    "xla_cpu_compilation_enabled": (("false",), ""),
-    "xla_gpu_compilation_enabled": (("false",), ""),
-}
-
 
 def main(arguments: Sequence[str]) -> int:
     """Run the server; 0 after a clean stop, 1 if it could not start, 2 for a wrong flag."""
     parser = _parser()
-    options, unknown = parser.parse_known_args(_without_idle_flags(arguments))
+    options, unknown = parser.parse_known_args(without_idle_flags(arguments))
     if unknown:
-        parser.error(_refusal(unknown[0]))
+        parser.error(refusal(unknown[0]))
     if not options.model_base_path and not options.model_config_file:
         parser.error(
             "--model_base_path (the folder that holds the versions) or --model_config_file is "
@@ -90,7 +63,7 @@ def _server(options: argparse.Namespace) -> ModelServer:
         # TF Serving reads the file and ignores the other two where all are given.
         None if options.model_config_file else options.model_base_path,
         model_name=options.model_name,
-        model_config_file=options.model_config_file,
+        model_config_file=options.model_config_file or None,
         model_config_poll_s=options.model_config_file_poll_wait_seconds,
         host=options.host,
         port=options.port,
@@ -99,10 +72,10 @@ def _server(options: argparse.Namespace) -> ModelServer:
         wait_for_versions=True,
         load_threads=options.num_load_threads,
         load_retries=options.max_num_load_retries,
-        load_retry_interval_s=options.load_retry_interval_micros / 1e6,
+        load_retry_interval_s=max(0, options.load_retry_interval_micros) / 1e6,
         labels_ahead=options.allow_version_labels_for_unavailable_models,
         tags=options.saved_model_tags.split(","),
-        warmup_iterations=options.num_request_iterations_for_warmup,
+        warmup_iterations=max(1, options.num_request_iterations_for_warmup),
         check_method=options.enable_signature_method_name_check,
         warmup=options.enable_model_warmup,
         batching=batching,
@@ -172,14 +145,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--load_retry_interval_micros",
-        type=_whole,
+        type=_number,
         default=60_000_000,
         help="between two of these tries",
     )
     add("--saved_model_tags", default="serve", help="of the meta graph to serve, with commas")
     add(
         "--num_request_iterations_for_warmup",
-        type=_positive,
+        type=_number,
         default=1,
         help="how often each warm-up request is run",
     )
@@ -230,28 +203,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _without_idle_flags(arguments: Sequence[str]) -> list[str]:
-    """The arguments without those that ask for what is done here anyway."""
-
-    def is_idle(argument: str) -> bool:
-        name, _, value = argument.removeprefix("--").partition("=")
-        values, _ = _UNSUPPORTED.get(name, ((), ""))
-        return argument.startswith("--") and (value.lower() or "true") in values
-
-    return [argument for argument in arguments if not is_idle(argument)]
-
-
-def _refusal(argument: str) -> str:
-    name = argument.lstrip("-").partition("=")[0]
-    if argument.startswith("--") and name in _UNSUPPORTED:
-        _, instead = _UNSUPPORTED[name]
-        return (
-            f"--{name} is a flag of tensorflow_model_server that this server does not support"
-            + (f": {instead}." if instead else ".")
-        )
-    return f"unknown argument: {argument}. --help lists the flags."
-
-
 def _version() -> str:
     try:
         return f"inception_serving {metadata.version('keras-inception')}"
@@ -294,4 +245,5 @@ def _whole_number(what: str, allowed: range) -> Callable[[str], int]:
 
 _port = _whole_number("a port, 0 to 65535", range(65536))
 _positive = _whole_number("a whole number, 1 or more", range(1, 2**31))
+_number = _whole_number("a whole number", range(-(2**63), 2**63))
 _whole = _whole_number("a whole number, 0 or more", range(2**63))
