@@ -96,7 +96,7 @@ def scan_records(files: Sequence[str], keys: Keys) -> Scan:
         parsed = tf.io.parse_example(batch, features)
         label, text = parsed["label"], parsed["text"]
         # Where there are several, none is the name of a class by itself.
-        only = tf.where(text.row_lengths() == 1, text.to_tensor("", [None, 1])[:, 0], "")
+        only = tf.where(text.row_lengths() == 1, text.to_tensor("", shape=[None, 1])[:, 0], "")
         lengths = tf.strings.length(batch)
         return lengths, label.values, label.row_lengths(), only, parsed["group"].values
 
