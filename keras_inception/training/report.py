@@ -79,17 +79,17 @@ def write_report(
         RunError: the run has not finished.
     """
     model = model or run.load_model()
-    examples = run.validation if examples is None else examples
-    problem = "" if len(examples) else "The run set no images apart to be measured on."
-    if result is None and len(examples):
-        try:
+    problem = "The run set no images apart to be measured on."
+    try:
+        examples = run.validation if examples is None else examples
+        if result is None and len(examples):
             with progress(len(examples)) as advance:
                 result = evaluate_model(
                     model, run.labels, run.preprocessing, examples,
                     batch_size=batch_size, advance=advance,
                 )  # fmt: skip
-        except DataError as error:
-            problem = str(error)
+    except DataError as error:
+        problem = str(error)
     record, recipe, how = run.record, run.recipe, run.preprocessing
     parts = [
         header(
@@ -106,7 +106,9 @@ def write_report(
         parts += [
             row(_classes(result, measured_on), _confusion(result)),
             _calibration(result),
-            mistakes(result, examples, model, how, grad_cam=grad_cam),
+            section("Mistakes", paragraph(problem))
+            if examples is None
+            else mistakes(result, examples, model, how, grad_cam=grad_cam),
         ]
     parts += [row(_data(record, run.labels), _recipe(recipe, how), _machine(record))]
     path = Path(output) if output is not None else run.path / "report.html"

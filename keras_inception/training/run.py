@@ -7,6 +7,7 @@ RUN/
   model.keras     the network: stock Keras layers, uncompiled, opens anywhere
   history.csv     loss and metrics of every epoch
   curves.png      the same as a picture
+  report.html     all of this to look at, with measures and mistakes
   checkpoints/    the last epoch's complete state and the best epoch's weights
   logs/           for TensorBoard
 """
@@ -24,6 +25,7 @@ from keras_inception.data.listing import read_list, write_list
 from keras_inception.data.prepare import Prepared
 from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.training.files import sync_folder, whole
+from keras_inception.training.machine import describe_machine
 from keras_inception.training.recipe import Recipe
 from keras_inception.training.recipes import load_recipe
 
@@ -158,6 +160,7 @@ def create_run(path: str | Path, recipe: Recipe, prepared: Prepared, how: Prepro
     record = {
         "preprocessing": dataclasses.asdict(how),
         "data": prepared.record,
+        "machine": describe_machine(),
         "versions": versions(),
     }
     # Last, since it makes the folder a run.
