@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from inception_serving.errors import ServingError
 from keras_inception.commands import (
+    data,
     evaluate,
     export,
     networks,
@@ -54,6 +55,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", dest="subcommand", required=True)
-    for command in (networks, train, evaluate, report, export, versions, serve, predict, weights):
+    for command in (
+        networks,
+        data,
+        train,
+        evaluate,
+        report,
+        export,
+        versions,
+        serve,
+        predict,
+        weights,
+    ):
         command.add(commands)
     return parser

@@ -57,21 +57,6 @@ class Look:
     digests: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))
 
 
-class BadImages:
-    """Images that turn out bad while they are trained on, told by number, named at the end."""
-
-    def __init__(self, images: Images) -> None:
-        self._images = images
-        self._numbers: set[int] = set()
-
-    def __call__(self, index: int) -> None:
-        self._numbers.add(int(index))
-
-    def found(self) -> list[BadImage]:
-        """Those told so far, in the order of their numbers."""
-        return [bad_image(self._images, index) for index in sorted(self._numbers)]
-
-
 def find_bad_images(
     images: Images, advance: Callable[[int], None] = lambda images: None
 ) -> list[BadImage]:

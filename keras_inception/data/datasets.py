@@ -67,12 +67,14 @@ def read_tfds(name: str) -> Examples:
         )
     if info.file_format is None or info.file_format.value != "tfrecord":
         raise DataError(f"tfds:{name} must be prepared as TFRecords, file_format='tfrecord'.")
-    image, label = info.supervised_keys or ("image", "label")
-    names = getattr(info.features.get(label), "names", None)
-    if image not in info.features or names is None:
+    features = dict(info.features.items())
+    keys = info.supervised_keys
+    image, label = keys if keys and set(keys) <= set(features) else ("image", "label")
+    names = getattr(features.get(label), "names", None)
+    if image not in features or names is None:
         raise DataError(
             f"tfds:{name} must have an image and a class label."
-            f" Its features are: {listed(list(info.features))}."
+            f" Its features are: {listed(list(features))}."
         )
     files = [str(path) for path in info.splits[split].filepaths]
     parts = tuple(sorted(other for other in info.splits if other != split))

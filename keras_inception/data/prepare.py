@@ -52,6 +52,7 @@ class Prepared:
         record: what run.json says of the data.
         validation_numbers: int64 [validation images], their numbers in the source that
             ``record["validation_source"]`` names.
+        looked_at: whether every training image is known to be good.
     """
 
     training: Examples
@@ -59,6 +60,7 @@ class Prepared:
     bad: list[BadImage]
     record: dict[str, Any]
     validation_numbers: np.ndarray
+    looked_at: bool = True
 
 
 def prepare(
@@ -82,7 +84,7 @@ def prepare(
         seed: of the split.
         on_bad_image: whether files that can't be decoded are left out and named, or refused.
         check_images: whether every image is decoded and compared with the others beforehand:
-            ``"auto"`` does so up to 20,000 images.
+            ``"auto"`` does so up to 20,000 images, and of more only with the validation images.
         say: takes each line about the data.
 
     Raises:
@@ -106,6 +108,7 @@ def prepare(
         larger, apart = split(training, validation_fraction, seed, together)
         validation, validation_numbers = training.take(apart), checked.kept[apart]
         training = training.take(larger)
+        decoded = checked.complete
     else:
         others = _open_validation(validation_data, training)
         checked_others = _check(others, check_images, on_bad_image, say)
@@ -113,10 +116,18 @@ def prepare(
         bad = bad + checked_others.bad
         validation_numbers = checked_others.kept
         validation = others.take(validation_numbers)
+        decoded = checked_others.complete
         both = np.isin(checked_others.digests(), checked.digests())
         tell_shared(validation, np.flatnonzero(both), say)
         if own_part:
             tell_shared_groups(training, validation, say)
+    if check_images == "auto" and not decoded:
+        # Every epoch decodes all of these, and can't leave one out.
+        images = validation.images
+        found = find_bad_images(images, bar("Decoding the validation images once", len(images)))
+        whole = np.delete(np.arange(len(validation)), [image.index for image in found])
+        validation, validation_numbers = validation.take(whole), validation_numbers[whole]
+        bad = bad + found
     if not len(training):
         raise DataError("There are no images to train on.")
     kinds = tell_kinds([seen for seen in looks if seen is not None], say)
@@ -127,12 +138,13 @@ def prepare(
         "training": source_name(data),
         "validation_source": source_name(data if validation_data is None else validation_data),
         "training_images": len(training),
+        "training_counts": training.counts().tolist(),
         "validation_images": len(validation),
         "left_out": [image.name for image in bad],
         "read_otherwise": kinds,
         "fingerprint": _fingerprint(training),
     }
-    return Prepared(training, validation, bad, record, validation_numbers)
+    return Prepared(training, validation, bad, record, validation_numbers, checked.complete)
 
 
 def source_name(source: Source) -> str | None:
@@ -157,11 +169,16 @@ def _open_validation(source: Source, training: Examples) -> Examples:
 
 @dataclass(frozen=True)
 class _Checked:
-    """The numbers of the good images, the bad ones, and what all are if they were looked at."""
+    """The numbers of the good images, the bad ones, and what all are if they were looked at.
+
+    Args:
+        complete: whether every image is known to be good.
+    """
 
     kept: np.ndarray
     bad: list[BadImage]
     seen: Look | None
+    complete: bool
 
     def digests(self) -> np.ndarray:
         """Of the good images; none if they were not looked at."""
@@ -182,14 +199,14 @@ def _check(
     if check == "all" or (check == "auto" and few):
         bad, seen = look_at_all(images)
         tell_turned(images, seen.turned, say)
-        return _Checked(good(examples, bad, on_bad_image), bad, seen)
+        return _Checked(good(examples, bad, on_bad_image), bad, seen, True)
     if not isinstance(images, Pixels):
         say(f"{len(images)} images are not looked at one by one: bad ones show in training.")
         if check == "auto":
             some = np.linspace(0, len(images) - 1, _SAMPLE).astype(np.int64)
             turned = [int(some[place]) for place in look(images.take(some)).turned]
             tell_turned(images, turned, say, of=_SAMPLE)
-    return _Checked(np.arange(len(examples)), [], None)
+    return _Checked(np.arange(len(examples)), [], None, isinstance(images, Pixels))
 
 
 def look_at_all(images: Images) -> tuple[list[BadImage], Look]:

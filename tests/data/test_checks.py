@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from keras_inception.data.checks import BadImages, find_bad_images, look, without
+from keras_inception.data.checks import find_bad_images, look, without
 from keras_inception.data.examples import DataError, Examples, Files, Pixels
 from keras_inception.data.preprocessing import decode
 from keras_inception.data.sources import open_source
@@ -145,16 +145,6 @@ def test_a_class_with_only_bad_images_is_named(tmp_path: Path) -> None:
     examples = Examples(("noon", "dusk"), images, np.array([0, 0]))
     with pytest.raises(DataError, match="can be decoded of: noon"):
         without(examples, find_bad_images(images), "skip")
-
-
-def test_what_turns_out_bad_in_training_is_named_once(tmp_path: Path) -> None:
-    bad = BadImages(files(tmp_path, {"1.jpg": b"x", "2.jpg": b""}))
-    for number in (1, 0, 1):
-        bad(number)
-    assert [(Path(image.name).name, image.index) for image in bad.found()] == [
-        ("1.jpg", 0),
-        ("2.jpg", 1),
-    ]
 
 
 def test_names_that_are_no_text_can_be_printed(tmp_path: Path) -> None:

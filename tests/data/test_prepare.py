@@ -72,12 +72,28 @@ def test_of_many_images_only_some_are_looked_at(
     monkeypatch.setattr(preparing, "_FEW", 50)
     monkeypatch.setattr(preparing, "_SAMPLE", 30)
     prepared, said = prepared_of(folder)
+    assert not prepared.looked_at
     assert not prepared.bad
     assert "53 images are not looked at one by one" in said
     assert "of 30 images looked at carry an EXIF orientation" in said
     assert len(prepared_of(folder, check_images="all")[0].bad) == 1
     prepared, said = prepared_of(folder, check_images="none")
     assert "EXIF" not in said
+
+
+def test_of_many_images_those_to_validate_on_are_decoded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (folder / "dawn").glob("*.png"):
+        path.write_text("I am text.")
+    monkeypatch.setattr(preparing, "_FEW", 30)
+    prepared, said = prepared_of(folder, validation_fraction=0.5)
+    left_out = [Path(image.name).name for image in prepared.bad]
+    assert 0 < len(left_out) < 4 and "Left out." in said
+    assert len(prepared.validation) == len(prepared.validation_numbers) == 20 - len(left_out)
+    assert not [name for name in names(prepared.validation) if Path(name).name in left_out]
+    everything = preparing.open_source(folder).take(prepared.validation_numbers)
+    assert names(everything) == names(prepared.validation)
 
 
 def test_copies_stay_on_one_side_and_are_told(folder: Path) -> None:
