@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 _NO_TFLITE = "no TFLite model is served"
-# The values that ask for what is done anyway, and so are accepted; and what to do instead of others.
+# The values that ask for what is done anyway, and so are accepted, and what to do instead of the
+# others.
 _UNSUPPORTED: dict[str, tuple[tuple[str, ...], str]] = {
     "enable_profiler": (("false",), "there is no profiler service"),
     # Both keep memory or page caches small in the C++ server, and change no answer.
