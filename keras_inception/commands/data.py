@@ -85,7 +85,7 @@ def run_check(options: argparse.Namespace) -> int:
     from keras_inception.data.balance import draw_counts
     from keras_inception.data.checks import describe_bad
     from keras_inception.data.prepare import look_at_all
-    from keras_inception.data.sources import open_source
+    from keras_inception.data.sources import open_source, with_part
     from keras_inception.data.tell import tell_copies, tell_kinds, tell_turned
 
     examples = open_source(options.source)
@@ -101,7 +101,8 @@ def run_check(options: argparse.Namespace) -> int:
     if examples.groups is not None:
         print(f"Groups: {len(set(examples.groups.tolist()))}")
     if examples.parts:
-        print(f"Other parts: {', '.join(f'{options.source}/{part}' for part in examples.parts)}")
+        whole, _ = with_part(options.source)
+        print(f"Other parts: {', '.join(f'{whole}/{part}' for part in examples.parts)}")
     tell_kinds([seen], print)
     tell_turned(examples.images, seen.turned, print)
     tell_copies(examples, seen.digests, print)
@@ -131,7 +132,8 @@ def run_records(options: argparse.Namespace) -> int:
         )
     for part, paths in written.items():
         size = sum(path.stat().st_size for path in paths)
-        print(f"{part}: {len(parts[part])} images in {len(paths)} shards, {size / 1e6:.1f} MB")
+        files = "1 shard" if len(paths) == 1 else f"{len(paths)} shards"
+        print(f"{part}: {len(parts[part])} images in {files}, {size / 1e6:.1f} MB")
     print(f"To train on them: keras-inception train {options.output} --output RUN")
     return 0
 

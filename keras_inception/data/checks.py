@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import warnings
@@ -122,17 +123,14 @@ def look(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of odd metadata
         for index in range(len(images)):
+            content: bytes | memoryview = str(index).encode()  # like no other
             if index in skip:
-                continue
-            if isinstance(images, Pixels):
-                assert pixels is not None
-                content: bytes | memoryview = pixels[images.numbers[index]].data
+                pass
+            elif pixels is not None:
+                content = pixels[images.numbers[index]].data  # type: ignore[attr-defined]
             else:
-                try:
+                with contextlib.suppress(OSError, DataError):
                     content = images.encoded(index)
-                except (OSError, DataError):
-                    content = str(index).encode()  # like no other
-                else:
                     _look_at(images, index, content, seen)
             digest = blake2b(content, digest_size=8).digest()
             seen.digests[index] = int.from_bytes(digest, "little")

@@ -72,7 +72,7 @@ def _read(source: str, labels: Sequence[str] | None) -> Examples:
     for prefix, read in (("keras:", read_keras), ("tfds:", read_tfds)):
         if source.startswith(prefix):
             return read(source.removeprefix(prefix))
-    source, part = _with_part(source)
+    source, part = with_part(source)
     path = Path(source)
     suffix = path.suffix.lower()
     if path.is_dir():
@@ -102,7 +102,7 @@ def _read(source: str, labels: Sequence[str] | None) -> Examples:
     )
 
 
-def _with_part(source: str) -> tuple[str, str | None]:
+def with_part(source: str) -> tuple[str, str | None]:
     """``photos.csv/test`` is the part ``test`` of photos.csv."""
     base, slash, last = source.rpartition("/")
     if slash and last in PARTS.values() and not os.path.exists(source) and os.path.exists(base):
