@@ -78,13 +78,27 @@ def test_a_run_is_trained_from_the_command_line(photos: Path, tmp_path: Path) ->
 def test_evaluate_prints_a_table_and_writes_json(
     run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["evaluate", str(run.path), str(photos), "--json", str(tmp_path / "e.json")]) == 0
-    assert "of 40 images" in capsys.readouterr().out
-    result = json.loads((tmp_path / "e.json").read_text())
+    folder = shutil.copytree(photos, tmp_path / "photos")
+    (folder / "dusk" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    written, drawn = tmp_path / "e.json", tmp_path / "reliability.png"
+    arguments = ["evaluate", run.path, folder, "--json", written, "--figure", drawn]
+    assert main([str(argument) for argument in arguments]) == 0
+    captured = capsys.readouterr()
+    assert "of 40 images" in captured.out and "loss 0." in captured.out
+    assert "Protocol: shorter side to 36.57 pixels, the centre of 32 x 32" in captured.out
+    assert "Left out: 1 file" in captured.err and "broken.jpg" in captured.err
+    assert drawn.read_bytes().startswith(b"\x89PNG")
+    result = json.loads(written.read_text())
     assert result["images"] == 40
     assert sum(map(sum, result["confusion"])) == 40
     assert result["accuracy"] > 0.9
-    assert result["classes"]["dawn"]["recall"] > 0.9
+    assert result["classes"]["dawn"]["recall"] > 0.9 and result["classes"]["dawn"]["images"] == 20
+    assert 0 <= result["ece"] == result["calibration"]["ece"] < 0.5
+    assert result["protocol"]["crops"] == 1 and result["protocol"]["preprocessing"]["size"] == 32
+    assert result["data"]["source"] == str(folder)
+    assert result["left_out"][0]["image"].endswith("broken.jpg")
+    assert result["model"] == {"using": str(run.path), "kind": "run"}
+    assert "tensorflow" in result["versions"]
 
 
 def test_evaluate_takes_the_runs_own_validation_images(
@@ -199,6 +213,7 @@ def test_an_image_the_decoder_refuses_is_named_and_the_others_predicted(
         (["evaluate", "{tmp}", "{photos}"], "{tmp} is neither a run, nor a SavedModel"),
         (["evaluate", "localhost:1/m"], "Name a folder to evaluate localhost:1/m on"),
         (["evaluate", "{run}", "{tmp}"], "{tmp} holds no images"),
+        (["report", "{tmp}"], "{tmp} is no run"),
         (["export", "{tmp}", "{tmp}/models", "--name", "m"], "{tmp} is no run"),
         (["export", "{run}", "{tmp}/models", "--name", "a/b"], "name='a/b'"),
         (["export", "{run}", "{tmp}/models"], "An export needs --name"),

@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         opened,
         options.output,
         examples=open_source(options.data, opened.labels) if options.data else None,
-        measured_on=options.data or "the run's validation images",
+        measured_on=options.data,
         grad_cam=options.grad_cam,
         batch_size=options.batch_size,
         progress=progress,

@@ -67,7 +67,7 @@ def _caption(result: Result, row: int) -> str:
         )
     lines = ""
     for column in np.flatnonzero(result.predicted[row] & ~result.targets[row]):
-        lines += paragraph(f"not {labels[column]} ({scores[column]:.1%})", "wrong")
+        lines += paragraph(f"taken for {labels[column]} ({scores[column]:.1%})", "wrong")
     for column in np.flatnonzero(result.targets[row]):
         missed = "" if result.predicted[row, column] else ", missed"
         lines += paragraph(f"is {labels[column]} ({scores[column]:.1%}{missed})", "right")

@@ -32,7 +32,8 @@ section > div, .card { background: var(--card); border: 1px solid var(--line);
 .card { min-width: 8.5rem; flex: 1; }
 .card b { display: block; font-size: 1.55rem; font-variant-numeric: tabular-nums;
   line-height: 1.25; }
-.scroll { overflow-x: auto; }
+.scroll { overflow: auto; max-height: 42rem; }
+.scroll thead { position: sticky; top: 0; background: var(--card); }
 svg { display: block; height: auto; max-width: 100%; }
 section > div > svg { width: 100%; }
 svg text { font-family: system-ui, sans-serif !important; }
@@ -67,7 +68,8 @@ figcaption p { margin: 0; }
 .wrong { color: var(--orange); font-weight: 600; }
 .right { color: var(--blue); font-weight: 600; }
 details > summary { cursor: pointer; color: var(--soft); padding: .3rem 0; }
-@media print { body { max-width: none; } .card, figure { break-inside: avoid; } }
+@media print { body { max-width: none; } .scroll { max-height: none; }
+  .card, figure { break-inside: avoid; } }
 """
 
 
@@ -239,4 +241,4 @@ _NUMBER = ' class="number"'
 def _scrolling(about: str, content: str, kind: str = "") -> str:
     said = paragraph(about, "soft") if about else ""
     label = f' aria-label="{escape(about)}"' if about else ""
-    return f'{said}<div class="scroll"><table{kind}{label}>{content}</table></div>'
+    return f'{said}<div class="scroll" tabindex="0"><table{kind}{label}>{content}</table></div>'

@@ -51,7 +51,7 @@ def write_report(
     examples: Examples | None = None,
     model: keras.Model | None = None,
     result: Result | None = None,
-    measured_on: str = "the run's validation images",
+    measured_on: str | None = None,
     grad_cam: bool = False,
     batch_size: int = 32,
     progress: Callable[[int], AbstractContextManager[Advance]] = lambda images: nullcontext(
@@ -79,6 +79,8 @@ def write_report(
         RunError: the run has not finished.
     """
     model = model or run.load_model()
+    if measured_on is None:
+        measured_on = "the run's validation images" if examples is None else "images given to it"
     problem = "The run set no images apart to be measured on."
     try:
         examples = run.validation if examples is None else examples
