@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import math
 import time
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,7 +96,9 @@ class Checkpoints(keras.callbacks.Callback):
         due = self.terminated or time.monotonic() - self._written >= self.seconds
         if due and self.state.step < self.steps:
             self._check_finite()
-            self.state.metrics = _arrays(self.model.metrics_variables)
+            self.state.metrics = [
+                keras.ops.convert_to_numpy(each) for each in self.model.metrics_variables
+            ]
             self._write_last()
             self._end_if_asked()
 
@@ -121,7 +125,7 @@ class Checkpoints(keras.callbacks.Callback):
             numbered(self.model.variables, "model_")
             | numbered(self.model.optimizer.variables, "optimizer_")
             | numbered(self.averages.variables if self.averages else [], "average_")
-            | {f"metric_{index}": array for index, array in enumerate(state.metrics)}
+            | numbered(state.metrics, "metric_")
             | {
                 "position": np.array([state.epoch, state.step]),
                 "phase": np.array(state.phase),
@@ -204,24 +208,28 @@ def write_history(run: Path, history: Sequence[dict[str, float]]) -> None:
         writer.writerows(history)
 
 
-def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write an .npz.
+def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    """Write an .npz, one array after the other, so that memory never holds them all.
+
+    Args:
+        arrays: numpy arrays, or variables.
 
     Raises:
         OSError: the disk has no room for it; what was there before still is.
     """
-    check_room(path.parent, sum(array.nbytes for array in arrays.values()) + 1000 * len(arrays))
-    with whole(path, "wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    numbers = sum(math.prod(each.shape) for each in arrays.values())
+    check_room(path.parent, 4 * numbers + 1000 * len(arrays))
+    with whole(path, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(
+                    entry, keras.ops.convert_to_numpy(array), allow_pickle=False
+                )
 
 
-def numbered(variables: Sequence[Any], prefix: str = "") -> dict[str, np.ndarray]:
-    """The variables' values under their numbers."""
-    return {f"{prefix}{index}": array for index, array in enumerate(_arrays(variables))}
-
-
-def _arrays(variables: Sequence[Any]) -> list[np.ndarray]:
-    return [keras.ops.convert_to_numpy(variable) for variable in variables]
+def numbered(variables: Sequence[Any], prefix: str = "") -> dict[str, Any]:
+    """The variables under their numbers."""
+    return {f"{prefix}{index}": variable for index, variable in enumerate(variables)}
 
 
 @contextlib.contextmanager

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_inception.data.augment import Augmentation
+from keras_inception.data.balance import class_weights
 from keras_inception.data.pipeline import (
     evaluation_batches,
     training_batches,
@@ -49,6 +50,8 @@ class Task:
 
     Args:
         metrics: what is counted, kept from one ``compile`` to the next.
+        unreadable: the numbers of training images that turn out so, where they were not looked at
+            before; they count nothing.
     """
 
     recipe: Recipe
@@ -57,6 +60,7 @@ class Task:
     how: Preprocessing
     batch_size: int
     metrics: list[keras.metrics.Metric]
+    unreadable: set[int] = field(default_factory=set)
 
     @property
     def steps(self) -> int:
@@ -101,6 +105,8 @@ class Task:
             first_epoch=first_epoch,
             first_step=first_step,
             seed=recipe.seed,
+            on_bad=None if self.data.looked_at else self.unreadable.add,
+            class_weights=class_weights(self.data.training) if recipe.class_weights else None,
         )
         return self._for_all_outputs(batches)
 

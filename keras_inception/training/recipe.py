@@ -172,6 +172,9 @@ class Recipe:
         "longest gradient, the norm of all weights' together; longer ones are shortened",
         POSITIVE,
     )
+    class_weights: bool = _setting(
+        False, "weigh images in the loss so that every class counts alike, however many it has"
+    )
     label_smoothing: float = _setting(0.1, "share of the target spread over all classes", BELOW_1)
     ema: float | None = _setting(
         None,
@@ -295,6 +298,11 @@ class Recipe:
         check_known(changes, (setting.name for setting in dataclasses.fields(self)))
         return dataclasses.replace(self, **changes)
 
+    def to_yaml(self) -> str:
+        """Every setting, one a line."""
+        text: str = yaml.safe_dump(dataclasses.asdict(self), sort_keys=False)
+        return text
+
     def save(self, path: str | Path) -> None:
         """Write every setting as YAML."""
-        Path(path).write_text(yaml.safe_dump(dataclasses.asdict(self), sort_keys=False), "utf-8")
+        Path(path).write_text(self.to_yaml(), "utf-8")

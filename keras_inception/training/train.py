@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Literal
 
 import keras
-import numpy as np
 
 from keras_inception.data.augment import Augmentation
-from keras_inception.data.pipeline import evaluation_batches, training_batches
-from keras_inception.data.prepare import Prepared, prepare
+from keras_inception.data.examples import listed
+from keras_inception.data.pipeline import training_batches
+from keras_inception.data.prepare import CheckImages, Prepared, prepare
 from keras_inception.data.sources import Source
 from keras_inception.training.checkpoint import restore_best
+from keras_inception.training.evaluate import evaluate_model
 from keras_inception.training.files import check_room, sync_folder
 from keras_inception.training.finetune import momentum
 from keras_inception.training.fit import Task, fit
@@ -24,7 +25,7 @@ from keras_inception.training.metrics import metrics_for
 from keras_inception.training.network import build, inference, preprocessing_for
 from keras_inception.training.recalibrate import BATCHES, recalibrate
 from keras_inception.training.recipe import Recipe
-from keras_inception.training.report import draw_curves
+from keras_inception.training.report import draw_curves, write_report
 from keras_inception.training.run import Run, RunError, create_run, open_run
 from keras_inception.training.settings import RecipeError
 from keras_inception.training.tensorboard import MOST_CLASSES
@@ -37,6 +38,7 @@ def train(
     *,
     validation_data: Source | None = None,
     on_bad_image: Literal["skip", "refuse"] = "skip",
+    check_images: CheckImages = "auto",
     resume: bool = False,
     say: Callable[[str], None] = print,
 ) -> Run:
@@ -50,8 +52,11 @@ def train(
         validation_data: images to validate on, with the same classes; by default the recipe's
             ``validation_fraction`` of each class is set apart.
         on_bad_image: whether files that can't be decoded are left out and named, or refused.
+        check_images: whether each is decoded once before; ``"auto"``, ``"all"`` or ``"none"``, see
+            :func:`~keras_inception.data.prepare.prepare`.
         resume: go on with the run in ``output`` from its last checkpoint; where there is none yet
-            and a recipe is given, begin it, so that one command does for every start.
+            and a recipe is given, begin it, and one that has finished is left as it is: so one
+            command does for every start.
         say: takes each line about the data, the epochs and the result.
 
     Returns:
@@ -66,12 +71,16 @@ def train(
         OSError: the disk has no room for the checkpoints.
     """
     run, recipe = _open(output, recipe, resume)
+    if run is not None and run.finished:
+        say(f"The run {output} has finished; there is nothing to resume.")
+        return run
     prepared = prepare(
         data,
         validation_data,
         validation_fraction=recipe.validation_fraction,
         seed=recipe.seed,
         on_bad_image=on_bad_image,
+        check_images=check_images,
         say=say,
     )
     if run is not None:
@@ -82,6 +91,10 @@ def train(
             check_room(_existing(Path(output)), room_needed(task))
             run = create_run(output, recipe, prepared, task.how)
         fit(task, run, say)
+        if task.unreadable:
+            names = [prepared.training.images.name(number) for number in sorted(task.unreadable)]
+            say(f"{len(names)} images could not be read and were left out: {listed(names)}")
+            run.update_record(left_out_in_training=names)
         finish(task, run, say)
     return run
 
@@ -92,8 +105,6 @@ def _open(output: str | Path, recipe: Recipe | None, resume: bool) -> tuple[Run 
     if not resume or new:
         return None, recipe or Recipe()
     run = open_run(output)
-    if run.finished:
-        raise RunError(f"The run {output} has finished; there is nothing to resume.")
     if recipe is not None and recipe != run.recipe:
         raise RunError(f"A run is resumed with its own recipe, {output}/recipe.yaml.")
     return run, run.recipe
@@ -168,12 +179,16 @@ def finish(task: Task, run: Run, say: Callable[[str], None]) -> None:
         )
         recalibrate(task.model, batches.take(BATCHES))
     network = inference(task.model)
-    metrics = {}
+    result, metrics = None, {}
     if len(validation):
-        metrics = _validate(task, network)
+        result = evaluate_model(
+            network, run.labels, task.how, validation, batch_size=task.batch_size
+        )
+        metrics = {name: value for name, value in result.metrics.items() if value is not None}
         say("Validation: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     run.update_record(validation=metrics)
     draw_curves(run.path / "history.csv", run.path / "curves.png")
+    write_report(run, examples=validation, model=network, result=result)
     # Last, since a run with a model.keras counts as finished.
     beside = run.path / "model.tmp.keras"
     network.save(beside)
@@ -181,23 +196,6 @@ def finish(task: Task, run: Run, say: Callable[[str], None]) -> None:
         os.fsync(file.fileno())
     os.replace(beside, run.model_path)
     sync_folder(run.path)
-
-
-def _validate(task: Task, network: keras.Model) -> dict[str, float]:
-    """Accuracy and loss, without label smoothing, of the network as it is kept."""
-    validation = task.data.validation
-    batches = evaluation_batches(validation, task.how, task.batch_size)
-    scores = network.predict(batches, verbose=0)
-    if validation.multi_label:
-        right = (scores > 0.5) == validation.targets
-        chance = np.where(validation.targets, scores, 1 - scores)
-    else:
-        right = scores.argmax(axis=1) == validation.targets
-        chance = scores[np.arange(len(validation)), validation.targets]
-    return {
-        "accuracy": float(np.mean(right)),
-        "loss": float(-np.mean(np.log(np.maximum(chance, 1e-12)))),
-    }
 
 
 def _existing(path: Path) -> Path:

@@ -40,7 +40,7 @@ def test_values_may_come_as_text() -> None:
         ),
         ({"zzz": 3}, "There is no setting 'zzz'. The settings are: model, image_size"),
         ({"batch_norm_momentum": "low"}, "must be one of a number, auto. Received: batch_norm"),
-        ({"batch_norm_momentum": 1}, "must be at least 0 and below 1. Received: batch_norm_momentum=1"),
+        ({"batch_norm_momentum": 1}, "must be at least 0 and below 1. Received: batch_norm_m"),
         ({"epsilon": 1.0}, "`epsilon` must be left out with optimizer=sgd. Received: epsilon=1.0"),
         ({"optimizer": "adam", "momentum": 0.9}, "`momentum` must be left out with optimizer=adam"),
         (

@@ -3,12 +3,9 @@
 import csv
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
-import numpy as np
 import pytest
 
 from keras_inception.data.examples import DataError
@@ -57,6 +54,7 @@ def test_a_run_holds_what_it_should(run: Run) -> None:
         "model.keras",
         "history.csv",
         "curves.png",
+        "report.html",
         "checkpoints",
         "logs",
     }
@@ -88,47 +86,6 @@ def test_weights_of_the_best_epoch_are_kept(run: Run) -> None:
     rows = list(csv.DictReader((run.path / "history.csv").read_text().splitlines()))
     best = min(float(row["val_loss"]) for row in rows)
     assert run.record["validation"]["loss"] == pytest.approx(best, rel=1e-3, abs=1e-5)
-
-
-def test_training_is_the_same_every_time_and_a_killed_run_ends_the_same(
-    photos: Path, tmp_path: Path
-) -> None:
-    """Killed after its first epoch and resumed, a run ends with the uninterrupted one's weights."""
-    script = (
-        "import sys, os, keras\n"
-        "keras.utils.set_random_seed(0)\n"
-        "import tensorflow as tf\n"
-        "tf.config.experimental.enable_op_determinism()\n"
-        "from tests.training.test_train import TINY, one_convolution, quiet\n"
-        "from keras_inception.training import checkpoint, train\n"
-        "train.build = one_convolution\n"
-        "photos, output, kill, resume = sys.argv[1:]\n"
-        "ended = checkpoint.Checkpoints.on_epoch_end\n"
-        "def on_epoch_end(self, epoch, logs=None):\n"
-        "    ended(self, epoch, logs)\n"
-        "    if kill == 'yes': os._exit(9)\n"
-        "checkpoint.Checkpoints.on_epoch_end = on_epoch_end\n"
-        "recipe = TINY.with_changes({'augment_crop_area': 0.5, 'augment_flip': True})\n"
-        "train.train(photos, output, recipe, resume=resume == 'yes', say=quiet)\n"
-    )
-
-    def go(output: str, kill: str, resume: str) -> int:
-        arguments = [sys.executable, "-c", script, photos, tmp_path / output, kill, resume]
-        root = Path(__file__).parents[2]
-        return subprocess.run(arguments, cwd=root, capture_output=True).returncode
-
-    assert go("whole", "no", "no") == 0
-    assert go("killed", "yes", "no") == 9
-    with pytest.raises(RunError, match="has not finished"):
-        open_run(tmp_path / "killed").load_model()
-    assert go("killed", "no", "yes") == 0
-    whole = open_run(tmp_path / "whole").load_model().get_weights()
-    resumed = open_run(tmp_path / "killed").load_model().get_weights()
-    for one, other in zip(whole, resumed, strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert (tmp_path / "whole" / "history.csv").read_text() == (
-        tmp_path / "killed" / "history.csv"
-    ).read_text()
 
 
 @pytest.mark.slow
@@ -197,10 +154,16 @@ def test_what_a_network_refuses_leaves_no_run(
 def test_a_run_is_never_overwritten(run: Run, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="exists already"):
         train(photos, run.path, TINY, say=quiet)
-    with pytest.raises(RunError, match="has finished"):
-        train(photos, run.path, resume=True, say=quiet)
     with pytest.raises(RunError, match="is no run"):
         train(photos, tmp_path, resume=True, say=quiet)
+
+
+def test_a_finished_run_is_left_as_it_is(run: Run, photos: Path) -> None:
+    said: list[str] = []
+    before = run.model_path.stat().st_mtime_ns
+    assert train(photos, run.path, resume=True, say=said.append) == run
+    assert "has finished" in said[0]
+    assert run.model_path.stat().st_mtime_ns == before
 
 
 def test_the_policy_is_put_back(fast: None, photos: Path, tmp_path: Path) -> None:
