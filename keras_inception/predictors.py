@@ -159,7 +159,12 @@ def _saved_model(path: Path) -> Predictor:
         logits if "logits" in loaded.signatures else None,
         None if names is None else tuple(names),
         said.get("preprocessing"),
-        {"precision": said.get("precision"), "versions": said.get("versions")},
+        {
+            "kind": "SavedModel",
+            "version": path.name,
+            "precision": said.get("precision"),
+            "versions": said.get("versions"),
+        },
     )
 
 
@@ -178,7 +183,7 @@ def _server(client: Any) -> Predictor:
     return Predictor(
         client.predict,
         logits if usable else None,
-        about={"model": known.name, "version": known.version},
+        about={"kind": "server", "model": known.name, "version": known.version},
     )
 
 
