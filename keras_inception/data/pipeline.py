@@ -142,19 +142,25 @@ def _training_images(
     """From an example's number and a seed, int64 [2], to its image varied, in [0, 255]."""
     read, change = examples.images.reader(), changes(vary)
 
-    def use(image: Tensor, seed: Tensor) -> Tensor:
-        crop_seed, change_seed = draw(seed, 2)
+    def crop(image: Tensor, seed: Tensor) -> Tensor:
         if vary.crop_area < 1:
-            image = crop_at_random(image, crop_seed, how, vary)
-        else:
-            image = resize(_decoded(image)[tf.newaxis], how)[0]
-        return change(image, change_seed)
+            return crop_at_random(image, seed, how, vary)
+        return resize(_decoded(image)[tf.newaxis], how)[0]
 
+    def read_and_crop(index: Tensor, seed: Tensor) -> Tensor:
+        return crop(read(index), seed)
+
+    cropped: Callable[[Tensor, Tensor], Tensor] = read_and_crop
     if cache_megabytes != 0 and _reads_files(read):
         below = 2 * how.size if vary.crop_area < 1 else None
         if 0 < decoded_bytes(examples.images, below) <= room(cache_megabytes):
-            return decoded_once(read, below, use)
-    return lambda index, seed: use(read(index), seed)
+            cropped = decoded_once(read, below, crop)
+
+    def image_of(index: Tensor, seed: Tensor) -> Tensor:
+        crop_seed, change_seed = draw(seed, 2)
+        return change(cropped(index, crop_seed), change_seed)
+
+    return image_of
 
 
 def _reads_files(read: Callable[[Tensor], Tensor]) -> bool:
@@ -176,15 +182,19 @@ def _or_blank(
         on_bad(int(index))
         return np.float32(0)
 
-    def blank(index: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:
-        weight = tf.ensure_shape(tf.numpy_function(report, [index], tf.float32), [])
-        return tf.fill([how.size, how.size, 3], tf.constant(how.mean)[0]), weight
-
     def image_or_blank(index: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:
-        # A graph can't catch an error; a data set can leave out what fails.
-        one = tf.data.Dataset.from_tensors((index, seed))
-        good = one.map(lambda index, seed: (image_of(index, seed), 1.0)).ignore_errors()
-        return good.concatenate(one.map(blank)).take(1).get_single_element()
+        # A graph can't catch an error, but a data set can leave out what fails.
+        good = tf.data.Dataset.from_tensors((index, seed)).map(
+            lambda index, seed: (image_of(index, seed), 1.0)
+        )
+        blank = tf.broadcast_to(tf.constant(how.mean), [how.size, how.size, 3]), 0.0
+        either = good.ignore_errors().concatenate(tf.data.Dataset.from_tensors(blank))
+        image, weight = either.take(1).get_single_element()
+        return image, tf.cond(
+            weight > 0,
+            lambda: weight,
+            lambda: tf.ensure_shape(tf.numpy_function(report, [index], tf.float32), []),
+        )
 
     return image_or_blank
 

@@ -1,12 +1,19 @@
 """Batches as a function of the seed and the position."""
 
+import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_inception.data.augment import Augmentation
-from keras_inception.data.pipeline import evaluation_batches, training_batches
+from keras_inception.data.pipeline import (
+    evaluation_batches,
+    training_batches,
+    with_auxiliary_targets,
+)
 from keras_inception.data.preprocessing import Preprocessing, decode, preprocess
 from keras_inception.data.sources import read_folder
 
@@ -20,7 +27,7 @@ def examples(photos: Path):
 
 
 def batches(examples, **options) -> list[tuple[np.ndarray, np.ndarray]]:
-    settings = {"batch_size": 8, "epochs": 3, "seed": 1} | options
+    settings = {"batch_size": 8, "epochs": 3, "seed": 1, "cache_megabytes": 0} | options
     stream = training_batches(examples, HOW, settings.pop("vary", VARY), **settings)
     return [(images.numpy(), targets.numpy()) for images, targets in stream]
 
@@ -89,3 +96,121 @@ def test_evaluation_sees_what_serving_sees(examples) -> None:
         served = preprocess(decode(examples.images.encoded(index))[np.newaxis], HOW)
         np.testing.assert_array_equal(image, served.numpy()[0])
     assert targets.numpy().argmax(axis=1).tolist() == examples.targets.tolist()
+
+
+EVERYTHING = Augmentation(
+    crop_area=0.3,
+    any_resize=True,
+    flip=True,
+    shift_pixels=2,
+    brightness=0.1,
+    saturation=0.5,
+    contrast=0.5,
+    hue=0.2,
+    rand_operations=1,
+    erase=0.5,
+    mixup_alpha=0.4,
+    cutmix_alpha=1.0,
+)
+
+
+def arrays(stream: tf.data.Dataset) -> list[list[np.ndarray]]:
+    return [[each.numpy() for each in batch] for batch in stream]
+
+
+def test_workers_and_resuming_change_nothing(examples, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every kind of variation at once, with weights; resumed within an epoch, by one worker."""
+    options = {"batch_size": 8, "epochs": 3, "seed": 3, "class_weights": np.array([1.0, 2.0])}
+    whole = arrays(training_batches(examples, HOW, EVERYTHING, **options))
+    monkeypatch.setattr(tf.data, "AUTOTUNE", 1)
+    resumed = arrays(
+        training_batches(examples, HOW, EVERYTHING, first_epoch=1, first_step=2, **options)
+    )
+    assert len(whole) == 15 and len(resumed) == 8
+    for one, other in zip(whole[7:], resumed, strict=True):
+        for array, same in zip(one, other, strict=True):
+            np.testing.assert_array_equal(array, same)
+    images, targets, weights = whole[0]
+    assert images.shape == (8, 24, 24, 3) and images.dtype == np.float32
+    assert np.abs(images).max() <= 1 + 1e-5
+    np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-5)
+    assert weights.shape == (8,) and weights.min() >= 1 and weights.max() <= 2
+
+
+def test_weights_are_those_of_the_class(examples) -> None:
+    stream = training_batches(
+        examples, HOW, VARY, batch_size=8, epochs=1, class_weights=np.array([0.5, 3.0])
+    )
+    plain = batches(examples, epochs=1, seed=0)
+    for (images, targets, weights), (same, _) in zip(arrays(stream), plain, strict=True):
+        np.testing.assert_array_equal(images, same)
+        np.testing.assert_allclose(weights, targets @ [0.5, 3.0])
+
+
+def test_of_several_classes_the_weight_is_their_mean(examples) -> None:
+    targets = np.array([[True, True], [True, False], [False, True], [False, False]])
+    some = dataclasses.replace(examples.take(np.arange(4)), targets=targets)
+    ((_, found, weights),) = arrays(
+        training_batches(
+            some,
+            HOW,
+            Augmentation(),
+            batch_size=4,
+            epochs=1,
+            class_weights=np.array([0.5, 3.0]),
+            cache_megabytes=0,
+        )
+    )
+    expected = {(1, 1): 1.75, (1, 0): 0.5, (0, 1): 3.0, (0, 0): 1.0}
+    for target, weight in zip(found, weights, strict=True):
+        assert weight == expected[tuple(target)]
+
+
+@pytest.fixture
+def some_bad(photos: Path, tmp_path: Path):
+    """The photos, two of them spoiled: number 3 cut short, number 30 no image at all."""
+    folder = shutil.copytree(photos, tmp_path / "photos")
+    examples = read_folder(folder)
+    for number, content in ((5, examples.images.encoded(5)[:-200]), (30, b"not an image")):
+        Path(examples.images.name(number)).write_bytes(content)
+    return examples
+
+
+@pytest.mark.parametrize("vary", [VARY, Augmentation()], ids=["crops", "centre"])
+def test_a_bad_image_is_a_blank_of_no_weight_in_its_place(examples, some_bad, vary) -> None:
+    bad: list[int] = []
+    spoiled = arrays(
+        training_batches(some_bad, HOW, vary, batch_size=8, epochs=2, on_bad=bad.append)
+    )
+    assert sorted(bad) == [5, 5, 30, 30]
+    blanks = 0
+    for (images, targets, weights), (good, same) in zip(
+        spoiled, batches(examples, vary=vary, epochs=2, seed=0), strict=True
+    ):
+        np.testing.assert_array_equal(targets, same)
+        np.testing.assert_array_equal(images[weights == 1], good[weights == 1])
+        np.testing.assert_array_equal(images[weights == 0], 0)
+        assert set(weights.tolist()) <= {0, 1}
+        blanks += int((weights == 0).sum())
+    assert blanks == 4
+
+
+def test_a_bad_image_ends_the_stream_if_nobody_asks_for_it(some_bad) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        arrays(training_batches(some_bad, HOW, VARY, batch_size=8, epochs=1))
+
+
+def test_every_output_gets_targets_and_weights(examples) -> None:
+    options = {"batch_size": 8, "epochs": 1, "cache_megabytes": 0}
+    outputs = ["predictions", "aux"]
+    pairs = with_auxiliary_targets(
+        training_batches(examples, HOW, Augmentation(), **options), outputs
+    )
+    _, targets = next(iter(pairs))
+    assert list(targets) == outputs
+    weighted = training_batches(examples, HOW, VARY, class_weights=np.array([1.0, 2.0]), **options)
+    _, targets, weights = next(iter(with_auxiliary_targets(weighted, outputs)))
+    assert list(weights) == outputs
+    for output in outputs:
+        np.testing.assert_array_equal(targets[output], targets["aux"])
+        np.testing.assert_array_equal(weights[output], weights["aux"])
