@@ -100,6 +100,7 @@ def _server(options: argparse.Namespace) -> ModelServer:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m inception_serving.server",
+        usage="%(prog)s --model_base_path=FOLDER [--FLAG=VALUE ...]",
         description="Serve a SavedModel as tensorflow_model_server does.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
