@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -49,54 +50,92 @@ class Images(Protocol):
         ...
 
 
+class Names:
+    """Many file names, in one place for all that are taken from them.
+
+    A million Python strings would take more memory than everything else that training keeps of an
+    image, so the names stand one after the other in blocks.
+
+    Args:
+        names: of files, as the file system has them.
+    """
+
+    _BLOCK = 64
+
+    def __init__(self, names: Iterable[bytes]) -> None:
+        names = iter(names)
+        blocks, ends = [], []
+        while block := list(itertools.islice(names, self._BLOCK)):
+            blocks.append(b"".join(block))
+            ends.append(
+                np.cumsum(np.fromiter(map(len, block), np.int32, len(block)), dtype=np.int32)
+            )
+        with tf.device("CPU:0"):  # where tf.data reads
+            self.blocks = tf.constant(blocks, tf.string, [len(blocks)])
+            self._tensor = tf.constant(np.concatenate(ends) if ends else np.zeros(0, np.int32))
+        self._last = (-1, b"")
+
+    @property
+    def ends(self) -> np.ndarray:
+        """Where each ends in its block: int32, the tensor's own memory."""
+        return np.asarray(memoryview(self._tensor))
+
+    def __len__(self) -> int:
+        return len(self._tensor)
+
+    def __getitem__(self, number: int) -> bytes:
+        place, inner = divmod(int(number), self._BLOCK)
+        if self._last[0] != place:
+            self._last = (place, self.blocks[place].numpy())
+        begin = self.ends[number - 1] if inner else 0
+        return self._last[1][begin : self.ends[number]]
+
+    def look_up(self, number: Tensor) -> Tensor:
+        """The same in a graph: int32 [] to string []."""
+        first = number % self._BLOCK == 0
+        begin = tf.where(first, 0, self._tensor[tf.maximum(number - 1, 0)])
+        block = self.blocks[number // self._BLOCK]
+        return tf.strings.substr(block, begin, self._tensor[number] - begin)
+
+
 @dataclass(frozen=True)
 class Files:
     """Image files.
 
-    A million paths as Python strings would take more memory than everything else that training
-    keeps of an image, so they stand one after the other in one string.
-
     Args:
-        root: the folder that the paths are relative to.
-        names: the paths, UTF-8, without anything between them.
-        begins: int64 [images], where each begins.
-        lengths: int32 [images], in bytes.
+        root: the folder that the names are relative to; ``""`` for absolute ones.
+        names: of files, these and perhaps others.
+        numbers: int32 [images], which of the names.
     """
 
     root: str
-    names: bytes
-    begins: np.ndarray
-    lengths: np.ndarray
+    names: Names
+    numbers: np.ndarray
 
     @classmethod
     def of(cls, root: str | Path, paths: Iterable[str | bytes]) -> Files:
         """The files at ``paths``, relative to ``root``."""
-        encoded = [os.fsencode(path) for path in paths]
-        lengths = np.fromiter(map(len, encoded), np.int32, len(encoded))
-        begins = np.cumsum(lengths, dtype=np.int64) - lengths
-        return cls(str(root), b"".join(encoded), begins, lengths)
+        names = Names(map(os.fsencode, paths))
+        return cls(str(root), names, np.arange(len(names), dtype=np.int32))
 
     def __len__(self) -> int:
-        return len(self.begins)
+        return len(self.numbers)
 
     def take(self, indices: np.ndarray) -> Files:
-        return Files(self.root, self.names, self.begins[indices], self.lengths[indices])
+        return Files(self.root, self.names, self.numbers[indices])
 
     def name(self, index: int) -> str:
-        begin = self.begins[index]
-        return os.path.join(self.root, os.fsdecode(self.names[begin : begin + self.lengths[index]]))
+        return os.path.join(self.root, os.fsdecode(self.names[self.numbers[index]]))
 
     def encoded(self, index: int) -> bytes:
         return Path(self.name(index)).read_bytes()
 
     def reader(self) -> Callable[[Tensor], Tensor]:
         with tf.device("CPU:0"):
-            names, begins = tf.constant(self.names), tf.constant(self.begins)
-            lengths, root = tf.constant(self.lengths), tf.constant(os.path.join(self.root, ""))
+            numbers, root = tf.constant(self.numbers), tf.constant(os.path.join(self.root, ""))
 
         def read(index: Tensor) -> Tensor:
-            length = tf.cast(lengths[index], tf.int64)
-            return tf.io.read_file(root + tf.strings.substr(names, begins[index], length))
+            return tf.io.read_file(root + self.names.look_up(numbers[index]))
 
         return read
 

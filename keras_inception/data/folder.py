@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,24 +33,22 @@ def read_folder(root: Path) -> Examples:
         labels = sorted(
             entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")
         )
-    names: list[bytes] = []
-    lengths, counts = [], []
-    for label in labels:
-        found = _files(os.fsencode(root), os.fsencode(label))
-        # Packed class by class: a million separate strings take 80 MB more.
-        names.append(b"".join(found))
-        lengths.append(np.fromiter(map(len, found), np.int32, len(found)))
-        counts.append(len(found))
-    if not sum(counts):
+    counts: list[int] = []
+
+    def names() -> Iterator[bytes]:
+        for label in labels:
+            found = _files(os.fsencode(root), os.fsencode(label))
+            counts.append(len(found))
+            yield from found
+
+    files = Files.of(root, names())
+    if not len(files):
         raise DataError(f"{root} holds no images. {_LAYOUT}")
     if {label.lower() for label in labels} <= _SPLITS:
         raise DataError(
             f"{root} holds parts of a data set ({listed(labels)}), not classes."
             f" Name one of them, such as {root / labels[0]}."
         )
-    length = np.concatenate(lengths)
-    begins = np.cumsum(length, dtype=np.int64) - length
-    files = Files(str(root), b"".join(names), begins, length)
     return Examples(tuple(labels), files, np.repeat(np.arange(len(labels)), counts))
 
 

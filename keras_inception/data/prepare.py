@@ -20,7 +20,7 @@ from keras_inception.data.checks import (
     good,
     look,
 )
-from keras_inception.data.examples import DataError, Examples, Images, Pixels
+from keras_inception.data.examples import DataError, Examples, Files, Images, Pixels
 from keras_inception.data.progress import bar
 from keras_inception.data.sources import Source, open_source
 from keras_inception.data.splits import split
@@ -223,8 +223,12 @@ def _fingerprint(examples: Examples) -> str:
     digest.update(repr(examples.labels).encode("utf-8", "backslashreplace"))
     digest.update(examples.targets.tobytes())
     images: Any = examples.images
+    if isinstance(images, Files):
+        for start in range(0, len(images.names.blocks), 1000):
+            for block in images.names.blocks[start : start + 1000].numpy():
+                digest.update(block)
     for entry in dataclasses.fields(images) if dataclasses.is_dataclass(images) else ():
         value = getattr(images, entry.name)
-        if isinstance(value, (bytes, np.ndarray)):
-            digest.update(bytes(value))
+        if isinstance(value, np.ndarray):
+            digest.update(value.tobytes())
     return digest.hexdigest()
