@@ -175,8 +175,9 @@ def test_what_a_server_does_not_tell_is_said(pictures: Path, address: str) -> No
     assert len(result.not_known) == 2 and result.as_dict()["loss"] is None
     told = evaluate(f"{address}/three", one, labels=LABELS)
     assert told.loss is not None and told.top5_accuracy is not None
+    two = Examples(LABELS[:2], one.images, np.zeros(2, np.int64))
     with pytest.raises(PredictionError, match=r"12 classes. Received: 2 labels"):
-        evaluate(f"{address}/three", one, labels=LABELS[:2])
+        evaluate(f"{address}/three", two, labels=LABELS[:2])
 
 
 def test_without_logits_the_best_classes_must_do(coloured: Run, pictures: Path) -> None:
