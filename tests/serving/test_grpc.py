@@ -172,6 +172,25 @@ class TestPredict:
 
         assert list(output.outputs["numbers"].int64_val) == [20, -1, 10]
 
+    def test_a_function_compiled_with_xla(self, tmp_path: Path) -> None:
+        """Whatever --xla_cpu_compilation_enabled says, of which main.cc makes a condition."""
+
+        @tf.function(
+            input_signature=[tf.TensorSpec([None], tf.float32, name="x")], jit_compile=True
+        )
+        def double(x: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"y": 2 * x}
+
+        path = tmp_path / "xla" / "1"
+        tf.saved_model.save(tf.Module(), str(path), signatures={"serving_default": double})
+        with ModelServer(tmp_path) as server:
+            other = Caller(server.address)
+            with other.channel:
+                answer = other.predict({"x": FLOATS}, name="xla")
+
+        assert b"_XlaMustCompile" in (path / "saved_model.pb").read_bytes()
+        assert list(answer.outputs["y"].float_val) == [2, 4, 10]
+
     def test_tensor_content_where_asked_for(self, base: Path) -> None:
         """--enable_serialization_as_tensor_content; strings stay in `string_val`."""
         with ModelServer(base / "arithmetic", tensor_content=True) as other:
