@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import functools
+import typing
 from collections.abc import Callable
 from typing import Any
+
+from keras_inception.training.recipe import Recipe
+from keras_inception.training.recipes import RECIPES, load_recipe
+from keras_inception.training.settings import choices_of, nearest
 
 USING = "RUN|SAVEDMODEL|HOST:PORT/NAME"
 
@@ -25,6 +32,47 @@ def add_command(
     return command
 
 
+def add_recipe_options(command: argparse.ArgumentParser) -> None:
+    """Let a subcommand take a recipe, and every setting of it as an option."""
+    command.parse_known_args = functools.partial(_parse, command)  # type: ignore
+    command.add_argument(
+        "--recipe",
+        metavar="NAME|FILE",
+        help=f"one of {', '.join(RECIPES)} (`keras-inception recipes` says what for), or a YAML"
+        " file of differences from the default",
+    )
+    settings = command.add_argument_group("recipe", "each overrides the recipe's setting")
+    hints = typing.get_type_hints(Recipe)
+    for setting in dataclasses.fields(Recipe):
+        flag = "--" + setting.name.replace("_", "-")
+        about = setting.metadata["doc"]
+        hint = hints[setting.name]
+        if bool in choices_of(hint):
+            settings.add_argument(
+                flag, action=argparse.BooleanOptionalAction, help=about, default=None
+            )
+        elif typing.get_origin(hint) is typing.Literal:
+            settings.add_argument(flag, choices=typing.get_args(hint), help=about)
+        else:
+            settings.add_argument(flag, metavar="X", help=about)
+
+
+def given_recipe(options: argparse.Namespace) -> Recipe | None:
+    """The recipe with the settings that were given; ``None`` if nothing of it was.
+
+    Raises:
+        RecipeError: there is no such recipe, or a setting breaks its rule.
+    """
+    given = {
+        setting.name: getattr(options, setting.name)
+        for setting in dataclasses.fields(Recipe)
+        if getattr(options, setting.name) is not None
+    }
+    if not given and options.recipe is None:
+        return None
+    return load_recipe(options.recipe or "default").with_changes(given)
+
+
 def positive(text: str) -> int:
     """A whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
@@ -38,3 +86,15 @@ def shape(text: str) -> tuple[int | None, int | None, int]:
     if len(sides) != 3 or sides[2] is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no HxWxC, such as 299x299x3 or ?x?x3")
     return sides[0], sides[1], sides[2]
+
+
+def _parse(
+    command: argparse.ArgumentParser, arguments: Any = None, namespace: Any = None
+) -> tuple[argparse.Namespace, list[str]]:
+    """argparse's, which leaves what is unknown to the main parser: refused here, with a hint."""
+    parsed, unknown = argparse.ArgumentParser.parse_known_args(command, arguments, namespace)
+    if unknown:
+        known = [option for action in command._actions for option in action.option_strings]
+        hint = nearest(unknown[0].split("=")[0], known)
+        command.error(f"unrecognized arguments: {' '.join(unknown)}.{hint}")
+    return parsed, unknown

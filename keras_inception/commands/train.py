@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import functools
 import sys
-import typing
 from typing import Any
 
 from inception_serving.startup import load_tensorflow_quietly
-from keras_inception.commands.arguments import add_command
+from keras_inception.commands.arguments import add_command, add_recipe_options, given_recipe
+from keras_inception.commands.data import SOURCE
 from keras_inception.training.recipe import Recipe
-from keras_inception.training.recipes import NOTES, RECIPES, load_recipe
-from keras_inception.training.settings import RecipeError, choices_of, nearest
+from keras_inception.training.recipes import NOTES, RECIPES
+from keras_inception.training.settings import RecipeError
 
 
 def add(commands: Any) -> None:
@@ -34,15 +32,8 @@ def add(commands: Any) -> None:
         "train a network on images of known classes",
         "Every setting of the recipe is an option too; without any it is the recipe `default`.",
     )
-    train.parse_known_args = functools.partial(_parse, train)  # type: ignore
-    train.add_argument("data", metavar="DATA", help="a folder with a folder for each class")
+    train.add_argument("data", metavar="DATA", help=SOURCE)
     train.add_argument("--output", metavar="RUN", help="the run's folder, made here")
-    train.add_argument(
-        "--recipe",
-        metavar="NAME|FILE",
-        help=f"one of {', '.join(RECIPES)} (`keras-inception recipes` says what for), or a YAML"
-        " file of differences from the default",
-    )
     train.add_argument(
         "--validation-data", metavar="DATA", help="validate on these images, same classes"
     )
@@ -69,20 +60,7 @@ def add(commands: Any) -> None:
         action="store_true",
         help="print the plan, and what it will take, from some seconds of training; write nothing",
     )
-    settings = train.add_argument_group("recipe", "each overrides the recipe's setting")
-    hints = typing.get_type_hints(Recipe)
-    for setting in dataclasses.fields(Recipe):
-        flag = "--" + setting.name.replace("_", "-")
-        about = setting.metadata["doc"]
-        hint = hints[setting.name]
-        if bool in choices_of(hint):
-            settings.add_argument(
-                flag, action=argparse.BooleanOptionalAction, help=about, default=None
-            )
-        elif typing.get_origin(hint) is typing.Literal:
-            settings.add_argument(flag, choices=typing.get_args(hint), help=about)
-        else:
-            settings.add_argument(flag, metavar="X", help=about)
+    add_recipe_options(train)
 
 
 def run_recipes(options: argparse.Namespace) -> int:
@@ -99,14 +77,9 @@ def run_recipes(options: argparse.Namespace) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Train, and say where the run is."""
-    given = {
-        setting.name: getattr(options, setting.name)
-        for setting in dataclasses.fields(Recipe)
-        if getattr(options, setting.name) is not None
-    }
-    recipe = None
-    if options.recipe or given or not options.resume:
-        recipe = load_recipe(options.recipe or "default").with_changes(given)
+    recipe = given_recipe(options)
+    if recipe is None and not options.resume:
+        recipe = RECIPES["default"]
     if options.output is None and not options.dry_run:
         raise RecipeError("The run needs a folder: --output RUN")
     load_tensorflow_quietly()
@@ -150,15 +123,3 @@ def _dry_run(options: argparse.Namespace, recipe: Recipe | None) -> int:
     )
     print("Nothing was written.")
     return 0
-
-
-def _parse(
-    train: argparse.ArgumentParser, arguments: Any = None, namespace: Any = None
-) -> tuple[argparse.Namespace, list[str]]:
-    """argparse's, which leaves what is unknown to the main parser: refused here, with a hint."""
-    parsed, unknown = argparse.ArgumentParser.parse_known_args(train, arguments, namespace)
-    if unknown:
-        known = [option for action in train._actions for option in action.option_strings]
-        hint = nearest(unknown[0].split("=")[0], known)
-        train.error(f"unrecognized arguments: {' '.join(unknown)}.{hint}")
-    return parsed, unknown
