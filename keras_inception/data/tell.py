@@ -31,8 +31,8 @@ def tell_copies(examples: Examples, digests: np.ndarray, say: Say) -> np.ndarray
         return examples.groups
     one, other = int(first[same[copies[0]]]), int(copies[0])
     say(
-        f"{len(copies)} images are copies of others, such as {_name(examples, other)} of"
-        f" {_name(examples, one)}. Copies stay on one side of a split."
+        f"Copies of other images: {len(copies)}, such as {_name(examples, other)} of"
+        f" {_name(examples, one)}. They stay on one side of a split."
     )
     originals = first[same[copies]]
     differ = examples.targets[copies] != examples.targets[originals]
@@ -49,8 +49,8 @@ def tell_shared(validation: Examples, both: np.ndarray, say: Say) -> None:
     if len(both):
         names = listed([_name(validation, index) for index in both.tolist()])
         say(
-            f"{len(both)} of {len(validation)} validation images are training images too, so the"
-            f" validation will look better than it is: {names}"
+            f"Validation images that are training images too: {len(both)} of {len(validation)}, so"
+            f" the validation will look better than it is: {names}"
         )
 
 
@@ -60,7 +60,7 @@ def tell_shared_groups(training: Examples, validation: Examples, say: Say) -> No
         shared = np.intersect1d(training.groups, validation.groups)
         if len(shared):
             say(
-                f"{len(shared)} groups are among the training and the validation images, so the"
+                f"Groups both among the training and the validation images: {len(shared)}, so the"
                 " validation will look better than it is."
             )
 
@@ -79,9 +79,9 @@ def tell_turned(images: Images, turned: Sequence[int], say: Say, of: int | None 
     """Warn of EXIF orientations, once, with how many there are among all or ``of`` so many."""
     if turned:
         say(
-            f"{len(turned)} {'images' if of is None else f'of {of} images looked at'} carry an EXIF"
-            f" orientation, such as {printable(images.name(turned[0]))}. It is ignored, in training"
-            " and in serving: the network sees the pixels as they are stored."
+            f"Images with an EXIF orientation: {len(turned)}{f' of {of} looked at' if of else ''},"
+            f" such as {printable(images.name(turned[0]))}. It is ignored, in training and in"
+            " serving: the network sees the pixels as they are stored."
         )
 
 

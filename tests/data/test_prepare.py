@@ -75,7 +75,7 @@ def test_of_many_images_only_some_are_looked_at(
     assert not prepared.looked_at
     assert not prepared.bad
     assert "53 images are not looked at one by one" in said
-    assert "of 30 images looked at carry an EXIF orientation" in said
+    assert "EXIF orientation: " in said and " of 30 looked at" in said
     assert len(prepared_of(folder, check_images="all")[0].bad) == 1
     prepared, said = prepared_of(folder, check_images="none")
     assert "EXIF" not in said
@@ -108,7 +108,7 @@ def test_copies_stay_on_one_side_and_are_told(folder: Path) -> None:
         ]
         assert not sides[0] & sides[1]
         assert len(prepared.validation) > 8
-    assert "11 images are copies of others" in said
+    assert "Copies of other images: 11, such as" in said
     assert "same image has different classes" in said and "dusk/dawn.png" in said
 
 
@@ -120,7 +120,7 @@ def test_validation_images_that_are_training_images_are_named(photos: Path, fold
     shutil.copy(photos / "dawn" / "00.jpg", other / "dawn" / "seen.jpg")
     prepared, said = prepared_of(photos, other)
     assert (len(prepared.training), len(prepared.validation)) == (40, 3)
-    assert "1 of 3 validation images are training images too" in said
+    assert "training images too: 1 of 3" in said
     assert "seen.jpg" in said
     assert prepared.record["validation_source"] == str(other)
 
@@ -132,7 +132,7 @@ def test_orientations_are_told_once_with_their_number(folder: Path) -> None:
         Image.effect_noise((20, 20), 50).save(folder / "dawn" / f"x{number}.jpg", exif=exif)
     _, said = prepared_of(folder)
     assert said.count("EXIF") == 1
-    assert "3 images carry an EXIF orientation, such as" in said
+    assert "Images with an EXIF orientation: 3, such as" in said
 
 
 def test_uneven_classes_are_drawn(folder: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_csv_brings_its_own_validation_images_and_groups(photos: Path, tmp_pat
     assert (len(prepared.training), len(prepared.validation)) == (30, 10)
     assert prepared.validation.multi_label
     assert f"the images of {table}/validation" in said
-    assert "groups are among the training and the validation images" in said
+    assert "Groups both among the training and the validation images" in said
     assert "any number of them an image" in said
 
 
@@ -204,7 +204,7 @@ def test_arrays_in_memory_are_compared_too() -> None:
     images[30:] = images[:10]
     labels = np.arange(40) % 2
     prepared, said = prepared_of((images, labels), validation_fraction=0.25)
-    assert "10 images are copies of others, such as image 30 of image 0" in said
+    assert "Copies of other images: 10, such as image 30 of image 0" in said
     assert prepared.record["training"] is None
     kept = images[prepared.validation_numbers]
     assert not {image.tobytes() for image in kept} & {
