@@ -188,7 +188,13 @@ def finish(task: Task, run: Run, say: Callable[[str], None]) -> None:
         say("Validation: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     run.update_record(validation=metrics)
     draw_curves(run.path / "history.csv", run.path / "curves.png")
-    write_report(run, examples=validation, model=network, result=result)
+    write_report(
+        run,
+        examples=validation,
+        measured_on="the run's validation images",
+        model=network,
+        result=result,
+    )
     # Last, since a run with a model.keras counts as finished.
     beside = run.path / "model.tmp.keras"
     network.save(beside)
