@@ -235,9 +235,9 @@ def numbered(variables: Sequence[Any], prefix: str = "") -> dict[str, Any]:
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[Any]:
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:
             yield arrays
-    except (ValueError, KeyError, OSError, EOFError) as error:
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(f"{path} can't be read as a checkpoint of this run: {error}") from error
 
 

@@ -32,9 +32,12 @@ from keras_inception.training.recipes import RECIPES
 from keras_inception.training.train import train
 from tests.training.test_train import one_convolution
 
-# 12 training images: every other step is followed by a checkpoint within the epoch.
+# 12 training images: every other step is followed by a checkpoint within the epoch. The first
+# epoch trains the classifier alone, the second all.
 RECIPE = RECIPES["small"].with_changes(
     {
+        "weights": "imagenet",  # in name; the network is the one below
+        "head_epochs": 1,
         "epochs": 2,
         "batch_size": 6,
         "image_size": 28,
