@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from inception_serving.errors import ServingError
 from keras_inception.commands import (
+    augment_preview,
     data,
     evaluate,
     export,
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (
         networks,
         data,
+        augment_preview,
         train,
         evaluate,
         report,
