@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from typing import Any
 
 from inception_serving.startup import load_tensorflow_quietly
@@ -77,6 +78,7 @@ def run_recipes(options: argparse.Namespace) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Train, and say where the run is."""
+    start = time.monotonic()
     recipe = given_recipe(options)
     if recipe is None and not options.resume:
         recipe = RECIPES["default"]
@@ -87,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
     from keras_inception.training.train import train
 
     if options.dry_run:
-        return _dry_run(options, recipe)
+        return _dry_run(options, recipe, start)
     try:
         finished = train(
             options.data,
@@ -111,7 +113,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _dry_run(options: argparse.Namespace, recipe: Recipe | None) -> int:
+def _dry_run(options: argparse.Namespace, recipe: Recipe | None, start: float) -> int:
     from keras_inception.training.estimate import estimate
 
     estimate(
@@ -120,6 +122,7 @@ def _dry_run(options: argparse.Namespace, recipe: Recipe | None) -> int:
         validation_data=options.validation_data,
         on_bad_image=options.on_bad_image,
         check_images=options.check_images,
+        already=time.monotonic() - start,
     )
     print("Nothing was written.")
     return 0

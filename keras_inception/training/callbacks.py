@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -27,6 +27,7 @@ class Progress(keras.callbacks.Callback):
         steps: an epoch.
         batch_size: images a step.
         epochs: of the run.
+        rate: tells the learning rate of the last step.
         say: takes the line.
     """
 
@@ -35,12 +36,14 @@ class Progress(keras.callbacks.Callback):
         steps: int,
         batch_size: int,
         epochs: int,
+        rate: Callable[[], float],
         say: Callable[[str], None],
     ) -> None:
         super().__init__()
         self.steps = steps
         self.batch_size = batch_size
         self.epochs = epochs
+        self.rate = rate
         self.say = say
         self._begun = self._ended = 0.0
         self._timed = 0
@@ -59,10 +62,8 @@ class Progress(keras.callbacks.Callback):
         now = time.monotonic()
         parts = []
         if not sys.stdout.isatty():
-            parts = [f"Epoch {epoch + 1}/{self.epochs}"]
-            parts += [f"{name} {value:.4f}" for name, value in (logs or {}).items()]
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        parts.append(f"learning rate {rate:.3g}")
+            parts = [f"Epoch {epoch + 1}/{self.epochs}: {_measures(logs or {})}"]
+        parts.append(f"learning rate {self.rate():.3g}")
         left = self.epochs - epoch - 1
         if self._timed > 0:
             a_step = (self._ended - self._begun) / self._timed
@@ -70,7 +71,17 @@ class Progress(keras.callbacks.Callback):
             if left:
                 an_epoch = a_step * self.steps + now - self._ended
                 parts.append(f"{duration(left * an_epoch)} left")
-        self.say(", ".join(parts))
+        self.say("; ".join(parts))
+
+
+def _measures(logs: Mapping[str, float]) -> str:
+    """``loss 0.5, accuracy 0.9; validation loss 0.6, accuracy 0.8``"""
+    told = {}
+    for begin in ("", "val_"):
+        names = [name for name in logs if name.startswith("val_") == bool(begin)]
+        names.sort(key=lambda name: not name.endswith("loss"))
+        told[begin] = ", ".join(f"{name.removeprefix(begin)} {logs[name]:.4f}" for name in names)
+    return told[""] + (f"; validation {told['val_']}" if told["val_"] else "")
 
 
 class Bar(keras.callbacks.ProgbarLogger):

@@ -62,6 +62,7 @@ def estimate(
     validation_data: Source | None = None,
     on_bad_image: Literal["skip", "refuse"] = "skip",
     check_images: CheckImages = "auto",
+    already: float = 0.0,
     say: Callable[[str], None] = print,
 ) -> Estimate:
     """Train for some seconds, on the real data, and tell what all of it will take.
@@ -69,13 +70,14 @@ def estimate(
     Nothing is written. The arguments are :func:`~keras_inception.training.train.train`'s.
 
     Args:
+        already: seconds that a run, too, will have spent before, such as on imports.
         say: takes each line of the plan.
 
     Raises:
         DataError: the images can't be used.
         ValueError: there is no such network, or it refuses a setting of the recipe.
     """
-    start = time.monotonic()
+    start = time.monotonic() - already
     recipe = recipe or Recipe()
     prepared = prepare(
         data,

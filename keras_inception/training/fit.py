@@ -81,6 +81,13 @@ class Task:
             return recipe.head_learning_rate or recipe.learning_rate
         return Schedule(recipe, self.steps, recipe.epochs - recipe.head_epochs)
 
+    def last_learning_rate(self, phase: Phase) -> float:
+        """Of the last step."""
+        rate = self.learning_rate(phase)
+        if isinstance(rate, Schedule):
+            return float(rate(int(self.model.optimizer.iterations) - 1))
+        return float(rate)
+
     def compile(self, phase: Phase) -> None:
         """Make the model ready for the epochs of a phase, with a new optimizer."""
         set_trainable(self.model, self.recipe, phase)
@@ -148,12 +155,18 @@ def fit(task: Task, run: Run, say: Callable[[str], None]) -> None:
         run.path, state, task.steps, task.monitor, averages, recipe.checkpoint_minutes
     )
     confusion = next((each for each in task.metrics if isinstance(each, ConfusionAccuracy)), None)
-    board = TensorBoard(run.path / "logs", task.pictures, task.data.training.labels, confusion)
+
+    def rate() -> float:
+        return task.last_learning_rate(state.phase)
+
+    board = TensorBoard(
+        run.path / "logs", task.pictures, task.data.training.labels, rate, confusion
+    )
     callbacks = [
         keras.callbacks.TerminateOnNaN(raise_error=True),
         *([averages] if averages else []),
         Bar(recipe.epochs),
-        Progress(task.steps, task.batch_size, recipe.epochs, say),
+        Progress(task.steps, task.batch_size, recipe.epochs, rate, say),
         board,
         checkpoints,  # after what tells of the epoch, which it may end the run with
         EarlyStopping(state, task.monitor, recipe),
@@ -198,9 +211,7 @@ def _telling_of_divergence(task: Task, state: State) -> Iterator[None]:
         if isinstance(error, RuntimeError) and "NaN or Inf loss" not in str(error):
             raise
         step = state.step + isinstance(error, RuntimeError)  # which ends before the step counts
-        rate = task.learning_rate(state.phase)
-        if isinstance(rate, Schedule):
-            rate = float(rate(int(task.model.optimizer.iterations) - 1))
+        rate = task.last_learning_rate(state.phase)
         advice = "a lower learning_rate, a longer warm-up (warmup_epochs)"
         if task.recipe.clip_norm is None:
             advice += ", shorter gradients (clip_norm=2)"

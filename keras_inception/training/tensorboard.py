@@ -29,6 +29,7 @@ class TensorBoard(keras.callbacks.Callback):
         images: makes images of the network's input for people, uint8 [images, size, size, 3];
             called once, after the first epoch.
         labels: the class names.
+        rate: tells the learning rate of the last step.
         confusion: the metric that counts the confusion matrix, if there is one.
     """
 
@@ -37,12 +38,14 @@ class TensorBoard(keras.callbacks.Callback):
         logs: Path,
         images: Callable[[], np.ndarray],
         labels: Sequence[str],
+        rate: Callable[[], float],
         confusion: ConfusionAccuracy | None,
     ) -> None:
         super().__init__()
         self.logs = logs
         self.images = images
         self.labels = labels
+        self.rate = rate
         self.confusion = confusion
         self._writers: dict[str, Any] = {}
         self._matrix: np.ndarray | None = None
@@ -55,8 +58,7 @@ class TensorBoard(keras.callbacks.Callback):
         for name, value in (logs or {}).items():
             part = "validation" if name.startswith("val_") else "train"
             self._scalar(part, f"epoch_{name.removeprefix('val_')}", value, epoch)
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        self._scalar("train", "epoch_learning_rate", rate, epoch)
+        self._scalar("train", "epoch_learning_rate", self.rate(), epoch)
         if epoch == 0:
             self._pictures("train", "images", self.images(), epoch)
         if self._matrix is not None:

@@ -66,7 +66,14 @@ def test_a_line_an_epoch_tells_measures_rate_and_time_left(tmp_path: Path) -> No
     said: list[str] = []
     go(tmp_path / "run", say=said.append)
     first, last = (next(each for each in said if f"Epoch {n}/3" in each) for n in (1, 3))
-    for part in ("loss ", "accuracy ", "val_loss ", "learning rate ", " images/s", " s left"):
+    for part in (
+        ": loss ",
+        ", accuracy ",
+        "; validation loss ",
+        "learning rate ",
+        " images/s",
+        " s left",
+    ):
         assert part in first
     assert "left" not in last
 

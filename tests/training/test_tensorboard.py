@@ -40,7 +40,7 @@ def test_a_run_has_curves_images_and_the_confusion_matrix(run: Run) -> None:
         scalars
     )
     assert all(len(each) == 12 for each in scalars.values())
-    assert scalars["train/epoch_learning_rate"][-1] == pytest.approx(0, abs=1e-6)
+    assert scalars["train/epoch_learning_rate"][-1] == pytest.approx(0, abs=1e-3)
     assert scalars["train/epoch_learning_rate"][0] > 0.01
     assert {name: len(each) for name, each in pictures.items()} == {
         "train/images": 1,
@@ -55,10 +55,8 @@ def test_a_run_has_curves_images_and_the_confusion_matrix(run: Run) -> None:
 
 def test_the_tensorboard_package_is_not_needed(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    board = TensorBoard(tmp_path, lambda: np.zeros((2, 4, 4, 3), np.uint8), ("a", "b"), None)
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
-    board.set_model(model)
+    images = np.zeros((2, 4, 4, 3), np.uint8)
+    board = TensorBoard(tmp_path, lambda: images, ("a", "b"), lambda: 0.1, None)
     board.on_epoch_end(0, {"loss": 1.0})
     board.close()
     assert {value.tag for _, value in values(tmp_path / "train")} == {
