@@ -81,7 +81,7 @@ def _read(source: str, labels: Sequence[str] | None) -> Examples:
         if part is not None:
             raise DataError(f"{source} has no parts, so not {part!r}.")
         return read_folder(path)
-    if any(sign in source for sign in "*?[") and not path.exists():
+    if _is_pattern(source):
         return read_records(*shards.find_shards(source, part))
     if not path.exists():
         raise DataError(f"{source} does not exist.")
@@ -105,9 +105,14 @@ def _read(source: str, labels: Sequence[str] | None) -> Examples:
 def with_part(source: str) -> tuple[str, str | None]:
     """``photos.csv/test`` is the part ``test`` of photos.csv."""
     base, slash, last = source.rpartition("/")
-    if slash and last in PARTS.values() and not os.path.exists(source) and os.path.exists(base):
+    known = os.path.exists(base) or _is_pattern(base)
+    if slash and last in PARTS.values() and known and not os.path.exists(source):
         return base, last
     return source, None
+
+
+def _is_pattern(source: str) -> bool:
+    return any(sign in source for sign in "*?[") and not os.path.exists(source)
 
 
 def _has_shards(folder: Path) -> bool:

@@ -113,6 +113,9 @@ def test_patterns_and_single_files_are_sources(written: Path) -> None:
     assert len(open_source(written / "train-0000[01]*")) == 20
     assert len(open_source(written / "validation-*")) == 10
     assert len(open_source(written / "train-00002-of-00003.tfrecord")) == 10
+    assert len(open_source(written / "*" / "validation")) == 10
+    prepared = prepare(written / "*.tfrecord", say=lambda line: None)
+    assert (len(prepared.training), len(prepared.validation)) == (30, 10)
 
 
 def test_several_labels_and_groups_are_kept(photos: Path, tmp_path: Path) -> None:
