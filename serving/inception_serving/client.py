@@ -310,6 +310,7 @@ class Client:
             errors.DeadlineExceededError: it took longer; the message says what was seen last.
         """
         deadline = time.monotonic() + timeout_s
+        seen = ""
         while True:
             try:
                 found = self.status(timeout_s=max(0.1, min(5.0, deadline - time.monotonic())))
@@ -320,12 +321,10 @@ class Client:
                     f"version {entry.version} {entry.state} {entry.error}".rstrip()
                     for entry in found
                 )
-            except (
-                errors.UnavailableError,
-                errors.NotFoundError,
-                errors.DeadlineExceededError,
-            ) as error:
+            except (errors.UnavailableError, errors.NotFoundError) as error:
                 seen = str(error)
+            except errors.DeadlineExceededError as error:
+                seen = seen or str(error)  # the end of the time says less than what came before
             if time.monotonic() >= deadline:
                 raise errors.DeadlineExceededError(
                     f"Model {self.model!r} on {self.address} was not ready within {timeout_s:g} s: "

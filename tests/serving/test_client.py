@@ -486,9 +486,9 @@ class TestModel:
             Client(server.address, "nope") as client,
             pytest.raises(errors.DeadlineExceededError) as caught,
         ):
-            client.wait_until_ready(timeout_s=0.2)
+            client.wait_until_ready(timeout_s=1)
 
         assert str(caught.value) == (
-            f"Model 'nope' on {server.address} was not ready within 0.2 s: Could not find any "
+            f"Model 'nope' on {server.address} was not ready within 1 s: Could not find any "
             "versions of model nope"
         )
