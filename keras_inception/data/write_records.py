@@ -118,6 +118,8 @@ def _write_part(
                 for index in indices:
                     writer.write(record(examples, int(index)))
                     advance(1)
+            with beside.open("rb") as file:
+                os.fsync(file.fileno())
             beside.replace(path)
         else:
             advance(len(indices))
