@@ -71,19 +71,8 @@ def changes(vary: Augmentation) -> Callable[[Tensor, Tensor], Tensor]:
         From an image, float32 [size, size, 3] in [0, 255], and a seed, int32 [2], to the image
         flipped, shifted, in other colours, after RandAugment, partly erased: in this order.
     """
-    augment = rand_augment(vary.rand_operations, vary.rand_strength)
-    # Of a single number Keras would draw the probability itself, between 0 and it.
-    eraser = keras.layers.RandomErasing(factor=(1.0, 1.0), scale=(0.02, 0.33), **OPTIONS)
-
-    def erase(image: Tensor, seed: Tensor) -> Tensor:
-        chance_seed, erase_seed = draw(seed, 2)
-        return tf.cond(
-            tf.random.stateless_uniform([], chance_seed) < vary.erase,
-            lambda: tf.ensure_shape(
-                transform(eraser, image[tf.newaxis], erase_seed)[0], image.shape
-            ),
-            lambda: image,
-        )
+    augment = vary.rand_operations and rand_augment(vary.rand_operations, vary.rand_strength)
+    erase = vary.erase and _erasing(vary.erase)
 
     def change(image: Tensor, seed: Tensor) -> Tensor:
         flip_seed, shift_seed, colour_seed, rand_seed, erase_seed = draw(seed, 5)
@@ -97,11 +86,28 @@ def changes(vary: Augmentation) -> Callable[[Tensor, Tensor], Tensor]:
         if vary.shift_pixels:
             image = _shift(image, shift_seed, vary.shift_pixels)
         image = change_colour(image, colour_seed, vary)
-        if vary.rand_operations:
+        if augment:
             image = augment(image, rand_seed)
-        return erase(image, erase_seed) if vary.erase else image
+        return erase(image, erase_seed) if erase else image
 
     return change
+
+
+def _erasing(share: float) -> Callable[[Tensor, Tensor], Tensor]:
+    # Of a single number Keras would draw the probability itself, between 0 and it.
+    layer = keras.layers.RandomErasing(factor=(1.0, 1.0), scale=(0.02, 0.33), **OPTIONS)
+
+    def erase(image: Tensor, seed: Tensor) -> Tensor:
+        chance_seed, erase_seed = draw(seed, 2)
+        return tf.cond(
+            tf.random.stateless_uniform([], chance_seed) < share,
+            lambda: tf.ensure_shape(
+                transform(layer, image[tf.newaxis], erase_seed)[0], image.shape
+            ),
+            lambda: image,
+        )
+
+    return erase
 
 
 def _shift(image: Tensor, seed: Tensor, pixels: int) -> Tensor:
