@@ -176,6 +176,7 @@ def finish(task: Task, run: Run, say: Callable[[str], None]) -> None:
             batch_size=task.batch_size,
             epochs=1,
             seed=recipe.seed,
+            cache_megabytes=0,
         )
         recalibrate(task.model, batches.take(BATCHES))
     network = inference(task.model)
