@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,11 +11,13 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import config_pb2
 
 from inception_serving import errors, messages
 from inception_serving.tensors import Tensor
 
 SERVING_TAG = "serve"  # tf.saved_model.SERVING
+_INIT_OP = "__saved_model_init_op"
 
 
 class Model(Protocol):
@@ -50,6 +52,10 @@ class Model(Protocol):
 class SavedModel:
     """A SavedModel in memory, ready to answer from any number of threads.
 
+    It is run as TF Serving runs one, in a session. Calling its functions eagerly would do, but of
+    every call that fails TensorFlow then keeps about a kilobyte for ever
+    (core/framework/local_rendezvous.h, `aborted_rendezs_`), and a client can make calls fail.
+
     Attributes:
         signatures: each SignatureDef as `saved_model.pb` holds it, by name, so that the answer
             to GetModelMetadata is the file's and not what a loader makes of it.
@@ -61,9 +67,11 @@ class SavedModel:
         Raises:
             errors.StatusError: the folder holds no SavedModel that this TensorFlow can load.
         """
-        self.signatures: Mapping[str, Any] = _read_signatures(path, set(tags))
+        meta_graph = _read_meta_graph(path, set(tags))
+        self.signatures: Mapping[str, Any] = dict(meta_graph.signature_def)
+        self._calls: dict[tuple[str, ...], _Call] = {}
         try:
-            self._loaded = tf.saved_model.load(str(path), tags=list(tags))
+            self._session = _restore(meta_graph, path)
         except tf.errors.OpError as error:
             raise from_tensorflow(error) from error
         except Exception as error:
@@ -79,17 +87,82 @@ class SavedModel:
         deadline: float | None = None,
     ) -> dict[str, Tensor]:
         """See `Model`. What has begun runs to its end, whatever the deadline."""
-        function = self._loaded.signatures[signature_name]
+        wanted = sorted(outputs)
+        key = (signature_name, *wanted)
+        if key not in self._calls:
+            self._calls[key] = _Call(self._session, self.signatures[signature_name], wanted)
         try:
-            feeds = {name: tf.constant(tensor) for name, tensor in inputs.items()}
-            results = function(**feeds)
-            return {name: _as_array(results[name]) for name in outputs}
+            return self._calls[key](inputs)
         except tf.errors.OpError as error:
             raise from_tensorflow(error) from error
 
     def can_run(self, signature_name: str) -> bool:
         """See `Model`."""
-        return signature_name in self._loaded.signatures
+        outputs = self.signatures[signature_name].outputs.values()
+        return all(":" in info.name for info in outputs)  # tensors, and not an operation
+
+
+class _Call:
+    """Some of a signature's outputs, of all its inputs."""
+
+    def __init__(self, session: Any, signature: Any, outputs: Sequence[str]) -> None:
+        self._inputs = sorted(signature.inputs)
+        self._outputs = outputs
+        feed = [signature.inputs[name].name for name in self._inputs]
+        fetched = [signature.outputs[name].name for name in outputs]
+        fetch = sorted(set(fetched))
+        self._places = [fetch.index(name) for name in fetched]
+        # What `Session.run` is made of. The method itself refuses an input that has not the shape
+        # which the signature names; TF Serving leaves that to the ops.
+        self._run = session._make_callable_from_options(
+            config_pb2.CallableOptions(feed=feed, fetch=fetch)
+        )
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        results = self._run(*(inputs[name] for name in self._inputs))
+        return {
+            name: np.asarray(results[place])
+            for name, place in zip(self._outputs, self._places, strict=True)
+        }
+
+
+def _restore(meta_graph: Any, path: Path) -> Any:
+    """A session with the graph, its variables and its tables (tensorflow's
+    cc/saved_model/loader.cc)."""
+    graph = tf.Graph()
+    with graph.as_default():
+        tf.import_graph_def(
+            meta_graph.graph_def,
+            name="",
+            producer_op_list=meta_graph.meta_info_def.stripped_op_list,
+        )
+    config = tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=tf.config.threading.get_intra_op_parallelism_threads(),
+        inter_op_parallelism_threads=tf.config.threading.get_inter_op_parallelism_threads(),
+    )
+    session = tf.compat.v1.Session(graph=graph, config=config)
+    assets = {
+        asset.tensor_info.name: str(path / "assets" / asset.filename)
+        for asset in meta_graph.asset_file_def
+    }
+    saver = meta_graph.saver_def
+    if saver.restore_op_name:
+        variables = {saver.filename_tensor_name: str(path / "variables" / "variables")}
+        session.run(saver.restore_op_name, {**variables, **assets})
+    if (init_op := _init_op(meta_graph)) is not None:
+        session.run(init_op, assets)
+    graph.finalize()
+    return session
+
+
+def _init_op(meta_graph: Any) -> str | None:
+    """The name of the operation that fills the tables, if there is one."""
+    if _INIT_OP in meta_graph.signature_def:
+        return str(meta_graph.signature_def[_INIT_OP].outputs[_INIT_OP].name)
+    for collection in ("saved_model_main_op", "legacy_init_op"):
+        if collection in meta_graph.collection_def:
+            return str(meta_graph.collection_def[collection].node_list.value[0])
+    return None
 
 
 def from_tensorflow(error: Any) -> errors.StatusError:
@@ -106,12 +179,7 @@ def from_tensorflow(error: Any) -> errors.StatusError:
     return errors.from_code(error.error_code, text)
 
 
-def _as_array(result: Any) -> Tensor:
-    dtype = object if result.dtype == tf.string else None
-    return np.asarray(result.numpy(), dtype=dtype)
-
-
-def _read_signatures(path: Path, tags: set[str]) -> dict[str, Any]:
+def _read_meta_graph(path: Path, tags: set[str]) -> Any:
     binary, text = path / "saved_model.pb", path / "saved_model.pbtxt"
     message = messages.SavedModel()
     try:
@@ -131,7 +199,7 @@ def _read_signatures(path: Path, tags: set[str]) -> dict[str, Any]:
         raise errors.InternalError(f"{path} cannot be read: {error}") from error
     for meta_graph in message.meta_graphs:
         if set(meta_graph.meta_info_def.tags) == tags:
-            return dict(meta_graph.signature_def)
+            return meta_graph
     found = [sorted(meta_graph.meta_info_def.tags) for meta_graph in message.meta_graphs]
     raise errors.NotFoundError(
         f"Could not find meta graph def matching supplied tags: {{ {' '.join(sorted(tags))} }}. "
