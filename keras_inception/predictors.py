@@ -103,20 +103,27 @@ def find_saved_model(path: Path) -> Path | None:
 
 
 def _run(path: Path) -> Predictor:
+    import keras
     import tensorflow as tf
 
     from keras_inception.data.preprocessing import preprocess_encoded
+    from keras_inception.training.distribution import leave_gpus_to_keras
     from keras_inception.training.run import open_run
 
+    leave_gpus_to_keras()
     run = open_run(path)
     model, how, labels = run.load_model(), run.preprocessing, run.labels
+    one_graph = keras.config.backend() == "tensorflow"
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-    def probabilities(encoded: Any) -> Any:
-        return model(preprocess_encoded(encoded, how), training=False)
+    def prepared(encoded: Any) -> Any:
+        inputs = preprocess_encoded(encoded, how)
+        return model(inputs, training=False) if one_graph else inputs
 
     def best(encoded: Sequence[bytes]) -> list[Best]:
-        rows = probabilities(tf.constant(encoded)).numpy()
+        rows = prepared(tf.constant(encoded)).numpy()
+        if not one_graph:
+            rows = model.predict_on_batch(rows)
         order = (-rows).argsort(axis=1, kind="stable")
         return [
             Best(tuple(labels[index] for index in indices), tuple(row[indices].tolist()))

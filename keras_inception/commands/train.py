@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
+import traceback
+from collections.abc import Sequence
 from typing import Any
 
 from inception_serving.startup import load_tensorflow_quietly
 from keras_inception.commands.arguments import add_command, add_recipe_options, given_recipe
 from keras_inception.commands.data import SOURCE
+from keras_inception.training.distribution import check_backend, check_devices
+from keras_inception.training.hosts import given_hosts, leave
 from keras_inception.training.recipe import Recipe
 from keras_inception.training.recipes import NOTES, RECIPES
 from keras_inception.training.settings import RecipeError
@@ -59,7 +64,27 @@ def add(commands: Any) -> None:
     train.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the plan, and what it will take, from some seconds of training; write nothing",
+        help="print the plan, and what it will take, from some seconds of training on one device;"
+        " write nothing",
+    )
+    scale = train.add_argument_group("scale", "several devices, several hosts: docs/scale.md")
+    scale.add_argument(
+        "--devices",
+        metavar="N|all",
+        help="of each host; by default all GPUs, and one CPU where there is none",
+    )
+    scale.add_argument(
+        "--hosts",
+        metavar="HOST:PORT,...",
+        help="every host that trains, the same list on each (KERAS_DISTRIBUTION_JOB_ADDRESSES);"
+        " with KERAS_BACKEND=jax",
+    )
+    scale.add_argument(
+        "--host-index",
+        metavar="N",
+        type=int,
+        help="which of them this is, from 0 (KERAS_DISTRIBUTION_PROCESS_ID, SLURM_PROCID,"
+        " JOB_COMPLETION_INDEX)",
     )
     add_recipe_options(train)
 
@@ -84,12 +109,37 @@ def run(options: argparse.Namespace) -> int:
         recipe = RECIPES["default"]
     if options.output is None and not options.dry_run:
         raise RecipeError("The run needs a folder: --output RUN")
+    hosts, index = given_hosts(options.hosts, options.host_index, os.environ)
+    if "KERAS_BACKEND" in os.environ:  # before it is loaded, or fails to
+        check_backend(os.environ["KERAS_BACKEND"], hosts)
+    check_devices(options.devices)
     load_tensorflow_quietly()
+    if options.dry_run:
+        return _dry_run(options, recipe, start)
+    if len(hosts) < 2:
+        return _train(options, recipe)
+    try:
+        code = _train(options, recipe, hosts, index)
+    except (ValueError, OSError) as error:
+        print(f"keras-inception train, host {index}: {error}", file=sys.stderr)
+        code = 1
+    except Exception:
+        traceback.print_exc()
+        code = 1
+    if code:
+        leave(code)
+    return 0
+
+
+def _train(
+    options: argparse.Namespace,
+    recipe: Recipe | None,
+    hosts: Sequence[str] = (),
+    host_index: int | None = None,
+) -> int:
     from keras_inception.training.run import Terminated
     from keras_inception.training.train import train
 
-    if options.dry_run:
-        return _dry_run(options, recipe, start)
     try:
         finished = train(
             options.data,
@@ -99,6 +149,9 @@ def run(options: argparse.Namespace) -> int:
             on_bad_image=options.on_bad_image,
             check_images=options.check_images,
             resume=options.resume,
+            devices=options.devices,
+            hosts=hosts,
+            host_index=host_index,
         )
     except KeyboardInterrupt:
         print(

@@ -26,6 +26,7 @@ def training_batches(
     first_epoch: int = 0,
     first_step: int = 0,
     seed: int = 0,
+    shard: tuple[int, int] | None = None,
     class_weights: np.ndarray | None = None,
     on_bad: Callable[[int], None] | None = None,
     cache_megabytes: int | None = None,
@@ -37,6 +38,8 @@ def training_batches(
     step gives what would have come then.
 
     Args:
+        shard: which part of each batch is wanted, from 0, of how many; by default all of it. Their
+            number must divide ``batch_size``. Images are mixed with others of the part.
         class_weights: [classes]. An example's weight is that of its class; of several classes
             their mean, of none 1.
         on_bad: is told the number of each example whose image can't be read, whenever it is
@@ -53,6 +56,7 @@ def training_batches(
     """
     count = len(examples)
     steps = count // batch_size
+    part, parts = shard or (0, 1)
     image_of, target = _training_images(examples, how, vary, cache_megabytes), _targets(examples)
     if on_bad is not None:
         image_of = _or_blank(image_of, how, on_bad)
@@ -61,9 +65,9 @@ def training_batches(
 
     def order(epoch: Tensor) -> tf.data.Dataset:
         begin = tf.where(epoch == first_epoch, first_step * batch_size, 0)
-        indices = tf.data.Dataset.from_tensor_slices(
-            shuffled(count, seed, epoch)[begin : steps * batch_size]
-        )
+        wanted = shuffled(count, seed, epoch)[begin : steps * batch_size]
+        wanted = tf.reshape(wanted, [-1, parts, batch_size // parts])[:, part]
+        indices = tf.data.Dataset.from_tensor_slices(tf.reshape(wanted, [-1]))
         return indices.map(lambda index: (epoch, index))
 
     def example(epoch: Tensor, index: Tensor) -> tuple[Tensor, ...]:
@@ -81,12 +85,14 @@ def training_batches(
         tf.data.Dataset.range(first_epoch, epochs)
         .flat_map(order)
         .map(example, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(batch_size, drop_remainder=True)
+        .batch(batch_size // parts, drop_remainder=True)
     )
     if mix is not None:
         # Seeds of steps, beside the examples' own.
         batches = batches.enumerate(first_epoch * steps + first_step).map(
-            lambda step, batch: mix([tf.bitwise.invert(tf.cast(seed, tf.int64)), step], batch),
+            lambda step, batch: mix(
+                [tf.bitwise.invert(tf.cast(seed, tf.int64)), step * parts + part], batch
+            ),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
     return batches.prefetch(tf.data.AUTOTUNE)
@@ -106,27 +112,41 @@ def evaluation_batches(
     batch_size: int,
     *,
     cache_megabytes: int | None = 0,
+    shard: tuple[int, int] | None = None,
 ) -> tf.data.Dataset:
     """Every example once, in order, as evaluation and serving see it.
 
     Args:
         cache_megabytes: memory for the finished images, used if all fit, for who goes through
             them several times; ``None`` for a quarter of what is free and at most 2000.
+        shard: which part of each batch is wanted, from 0, of how many.
 
     Returns:
         Pairs of images, float32 [batch, size, size, 3], and targets, float32 [batch, classes], one
-        for each class that an image is of; the last batch may be smaller.
+        for each class that an image is of; the last batch may be smaller. With ``shard`` triples:
+        all batches are of one size, what fills the last one has weight 0, and the others' weights,
+        float32 [batch], are such that the mean over all batches is that over the examples.
     """
     read, target = examples.images.reader(), _targets(examples)
 
-    def example(index: Tensor) -> tuple[Tensor, Tensor]:
-        image = resize(_decoded(read(index))[tf.newaxis], how)[0]
-        return scale(image, how), target(index)
+    count = len(examples)
+    part, parts = shard or (0, 1)
+    places = count if shard is None else -(-count // batch_size) * batch_size
+    numbers = tf.range(places, dtype=tf.int64)
+    if shard is not None:
+        numbers = tf.reshape(tf.reshape(numbers, [-1, parts, batch_size // parts])[:, part], [-1])
 
-    images = tf.data.Dataset.range(len(examples)).map(example, num_parallel_calls=tf.data.AUTOTUNE)
-    if 4 * (3 * how.size**2 + len(examples.labels)) * len(examples) <= room(cache_megabytes):
+    def example(number: Tensor) -> tuple[Tensor, ...]:
+        index = tf.minimum(number, count - 1)
+        image = resize(_decoded(read(index))[tf.newaxis], how)[0]
+        weight = tf.where(number < count, tf.cast(places / count, tf.float32), 0.0)
+        return scale(image, how), target(index), *([] if shard is None else [weight])
+
+    images = tf.data.Dataset.from_tensor_slices(numbers)
+    images = images.map(example, num_parallel_calls=tf.data.AUTOTUNE)
+    if 4 * (3 * how.size**2 + len(examples.labels)) * (places // parts) <= room(cache_megabytes):
         images = images.cache()
-    return images.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    return images.batch(batch_size // parts).prefetch(tf.data.AUTOTUNE)
 
 
 def with_auxiliary_targets(batches: tf.data.Dataset, outputs: Sequence[str]) -> tf.data.Dataset:

@@ -121,6 +121,24 @@ def stops_early(history: Sequence[dict[str, float]], monitor: str | None, recipe
     return bool(values) and len(values) - 1 - int(np.argmin(values)) >= recipe.early_stopping_epochs
 
 
+class StopTogether(keras.callbacks.Callback):
+    """On SIGTERM to one of several hosts, let all of them end after the same step.
+
+    JAX takes the signal and finds the step.
+    """
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        super().__init__()
+        self.checkpoints = checkpoints
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        from jax.experimental.multihost_utils import reached_preemption_sync_point
+
+        state = self.checkpoints.state
+        step = state.epoch * self.checkpoints.steps + state.step + 1
+        self.checkpoints.terminated |= reached_preemption_sync_point(step)
+
+
 @contextlib.contextmanager
 def ending_on_sigterm(checkpoints: Checkpoints) -> Iterator[None]:
     """On SIGTERM finish the step, keep the state, and end; in a thread change nothing."""

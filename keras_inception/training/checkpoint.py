@@ -22,6 +22,7 @@ import keras
 import numpy as np
 
 from keras_inception.training.averages import Averages
+from keras_inception.training.distribution import bring_home
 from keras_inception.training.files import check_room, whole
 from keras_inception.training.finetune import Phase
 from keras_inception.training.run import RunError, Terminated
@@ -59,6 +60,7 @@ class Checkpoints(keras.callbacks.Callback):
             keeps the last one.
         averages: what the best weights are, if there are any.
         minutes: between two checkpoints within an epoch; ``None`` for none.
+        writes: whether this host keeps anything, or another does.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Checkpoints(keras.callbacks.Callback):
         monitor: str | None,
         averages: Averages | None,
         minutes: float | None,
+        writes: bool = True,
     ) -> None:
         super().__init__()
         self.run = run
@@ -77,6 +80,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.monitor = monitor
         self.averages = averages
         self.seconds = np.inf if minutes is None else 60 * minutes
+        self.writes = writes
         self.terminated = False  # whether the process has been asked to end
         self._carried = state.metrics
         self._written = time.monotonic()
@@ -90,11 +94,13 @@ class Checkpoints(keras.callbacks.Callback):
         # Metrics are sums from zero, so those of the steps before the run was stopped may as well
         # be added after the first step that follows; only then do the variables exist.
         if self._carried:
+            bring_home(self.model)
             for variable, before in zip(self.model.metrics_variables, self._carried, strict=True):
                 variable.assign(variable + before)
             self._carried = []
         due = self.terminated or time.monotonic() - self._written >= self.seconds
         if due and self.state.step < self.steps:
+            bring_home(self.model)
             self._check_finite()
             self.state.metrics = [
                 keras.ops.convert_to_numpy(each) for each in self.model.metrics_variables
@@ -109,19 +115,24 @@ class Checkpoints(keras.callbacks.Callback):
         row = {"epoch": epoch + 1.0}
         row |= {name: float(value) for name, value in (logs or {}).items()}
         if self.monitor is None or row[self.monitor] < best:
-            with self.averages.in_place() if self.averages else contextlib.nullcontext():
-                write_arrays(self.run / "checkpoints" / "best.npz", numbered(self.model.weights))
+            weights = self.averages.variables if self.averages else self.model.weights
+            self._write("best.npz", numbered(weights))
         history.append(row)
         self.state.epoch, self.state.step, self.state.metrics = epoch + 1, 0, []
         self._write_last()
-        write_history(self.run, history)
+        if self.writes:
+            write_history(self.run, history)
         self._end_if_asked()
+
+    def _write(self, name: str, arrays: dict[str, np.ndarray]) -> None:
+        if self.writes:
+            write_arrays(self.run / "checkpoints" / name, arrays)
 
     def _write_last(self) -> None:
         state = self.state
         names = list(state.history[0]) if state.history else []
-        write_arrays(
-            self.run / "checkpoints" / "last.npz",
+        self._write(
+            "last.npz",
             numbered(self.model.variables, "model_")
             | numbered(self.model.optimizer.variables, "optimizer_")
             | numbered(self.averages.variables if self.averages else [], "average_")
@@ -187,10 +198,10 @@ def restore_last(run: Path, model: keras.Model, averages: Averages | None, phase
             _assign(averages.variables, arrays, "average_")
 
 
-def restore_best(run: Path, model: keras.Model) -> None:
-    """Put the best epoch's weights into the model."""
+def best_weights(run: Path) -> list[np.ndarray]:
+    """The best epoch's weights, in the order of ``model.weights``."""
     with _open(run / "checkpoints" / "best.npz") as arrays:
-        _assign(model.weights, arrays, "")
+        return [arrays[str(index)] for index in range(len(arrays))]
 
 
 def lowest(history: Sequence[dict[str, float]], monitor: str) -> float:

@@ -17,6 +17,7 @@ from keras_inception.data.prepare import CheckImages, prepare
 from keras_inception.data.sources import Source
 from keras_inception.training.averages import Averages
 from keras_inception.training.callbacks import duration
+from keras_inception.training.distribution import leave_gpus_to_keras
 from keras_inception.training.finetune import Phase
 from keras_inception.training.fit import Task
 from keras_inception.training.metrics import ConfusionAccuracy
@@ -67,7 +68,8 @@ def estimate(
 ) -> Estimate:
     """Train for some seconds, on the real data, and tell what all of it will take.
 
-    Nothing is written. The arguments are :func:`~keras_inception.training.train.train`'s.
+    Nothing is written, and one device is measured. The arguments are
+    :func:`~keras_inception.training.train.train`'s.
 
     Args:
         already: seconds that a run, too, will have spent before, such as on imports.
@@ -78,6 +80,7 @@ def estimate(
         ValueError: there is no such network, or it refuses a setting of the recipe.
     """
     start = time.monotonic() - already
+    leave_gpus_to_keras()
     recipe = recipe or Recipe()
     prepared = prepare(
         data,

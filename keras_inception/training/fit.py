@@ -25,6 +25,7 @@ from keras_inception.training.callbacks import (
     Bar,
     EarlyStopping,
     Progress,
+    StopTogether,
     ending_on_sigterm,
     stops_early,
 )
@@ -35,6 +36,7 @@ from keras_inception.training.checkpoint import (
     restore_last,
     write_history,
 )
+from keras_inception.training.distribution import Devices, alone
 from keras_inception.training.finetune import Phase, phase_of, set_trainable
 from keras_inception.training.metrics import ConfusionAccuracy
 from keras_inception.training.network import compile_network
@@ -61,6 +63,7 @@ class Task:
     batch_size: int
     metrics: list[keras.metrics.Metric]
     unreadable: set[int] = field(default_factory=set)
+    devices: Devices = field(default_factory=Devices)
 
     @property
     def steps(self) -> int:
@@ -112,6 +115,7 @@ class Task:
             first_epoch=first_epoch,
             first_step=first_step,
             seed=recipe.seed,
+            shard=self.devices.shard,
             on_bad=None if self.data.looked_at else self.unreadable.add,
             class_weights=class_weights(self.data.training) if recipe.class_weights else None,
         )
@@ -122,13 +126,18 @@ class Task:
         if not len(self.data.validation):
             return None
         batches = evaluation_batches(
-            self.data.validation, self.how, self.batch_size, cache_megabytes=None
+            self.data.validation,
+            self.how,
+            self.batch_size,
+            cache_megabytes=None,
+            shard=self.devices.shard,
         )
         return self._for_all_outputs(batches)
 
     def pictures(self) -> np.ndarray:
         """Some of the first training images as the network sees them, uint8 [up to 16, ...]."""
-        images = next(iter(self.batches(1)))[0][:16].numpy()
+        with alone():
+            images = next(iter(self.batches(1)))[0][:16].numpy()
         pixels = images * np.array(self.how.std) + np.array(self.how.mean)
         return pixels.clip(0, 255).astype(np.uint8)
 
@@ -147,12 +156,14 @@ def fit(task: Task, run: Run, say: Callable[[str], None]) -> None:
         OSError: the disk is full.
     """
     recipe, state = task.recipe, read_state(run.path)
-    write_history(run.path, state.history)  # a kill may have come after the state and before it
+    first, several = task.devices.first, task.devices.hosts > 1
+    if first:
+        write_history(run.path, state.history)  # a kill may have come after the state and before it
     averages = None
     if recipe.ema is not None:
         averages = Averages(task.model, recipe.ema, state.epoch * task.steps + state.step)
     checkpoints = Checkpoints(
-        run.path, state, task.steps, task.monitor, averages, recipe.checkpoint_minutes
+        run.path, state, task.steps, task.monitor, averages, recipe.checkpoint_minutes, first
     )
     confusion = next((each for each in task.metrics if isinstance(each, ConfusionAccuracy)), None)
 
@@ -162,17 +173,23 @@ def fit(task: Task, run: Run, say: Callable[[str], None]) -> None:
     board = TensorBoard(
         run.path / "logs", task.pictures, task.data.training.labels, rate, confusion
     )
-    callbacks = [
-        keras.callbacks.TerminateOnNaN(raise_error=True),
-        *([averages] if averages else []),
+    telling = [
         Bar(recipe.epochs),
         Progress(task.steps, task.batch_size, recipe.epochs, rate, say),
         board,
+    ]
+    callbacks = [
+        keras.callbacks.TerminateOnNaN(raise_error=True),
+        *([averages] if averages else []),
+        *(telling if first else []),
+        *([StopTogether(checkpoints)] if several else []),
         checkpoints,  # after what tells of the epoch, which it may end the run with
         EarlyStopping(state, task.monitor, recipe),
     ]
     compiled: Phase | None = None
-    with contextlib.closing(board), ending_on_sigterm(checkpoints):
+    # Where there are several hosts StopTogether ends them.
+    ending = contextlib.nullcontext() if several else ending_on_sigterm(checkpoints)
+    with contextlib.closing(board), ending:
         while state.epoch < recipe.epochs and not stops_early(state.history, task.monitor, recipe):
             phase = phase_of(recipe, state.epoch)
             if phase != compiled:
@@ -199,7 +216,7 @@ def _fit_a_stretch(task: Task, state: State, callbacks: list[Any]) -> None:
         shuffle=False,  # the stream is in random order already
         callbacks=callbacks,
         # Keras's bar for people; a line an epoch is ours.
-        verbose=1 if sys.stdout.isatty() else 0,
+        verbose=1 if task.devices.first and sys.stdout.isatty() else 0,
     )
 
 

@@ -22,15 +22,47 @@ class ConfusionAccuracy(keras.metrics.Metric):
         self.counts = self.add_variable((classes, classes), "zeros", name="counts")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Count a batch: two times float [batch, classes]; weights are for the loss alone."""
+        """Count a batch: two times float [batch, classes]; images of weight 0 do not count."""
         true, predicted = (
             ops.one_hot(ops.argmax(each, axis=-1), self.classes) for each in (y_true, y_pred)
         )
+        if sample_weight is not None:
+            true = true * _counts(sample_weight)[:, None]
         self.counts.assign_add(ops.matmul(ops.transpose(true), predicted))
 
     def result(self) -> Any:
         """Accuracy, float32 []; 0 before the first image."""
         return ops.trace(self.counts) / ops.maximum(ops.sum(self.counts), 1)
+
+
+def _counts(weights: Any) -> Any:
+    """1 for each image that counts, else 0; how much it counts is for the loss alone."""
+    return ops.cast(ops.convert_to_tensor(weights) > 0, "float32")
+
+
+class _Unweighted:
+    """An image counts or, with a weight of 0, does not."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        if sample_weight is not None:
+            sample_weight = _counts(sample_weight)
+        return super().update_state(y_true, y_pred, sample_weight)  # type: ignore[misc]
+
+
+class _CategoricalAccuracy(_Unweighted, keras.metrics.CategoricalAccuracy):
+    pass
+
+
+class _TopKCategoricalAccuracy(_Unweighted, keras.metrics.TopKCategoricalAccuracy):
+    pass
+
+
+class _BinaryAccuracy(_Unweighted, keras.metrics.BinaryAccuracy):
+    pass
+
+
+class _AUC(_Unweighted, keras.metrics.AUC):
+    pass
 
 
 def metrics_for(classes: int, multi_label: bool, confusion: bool) -> list[keras.metrics.Metric]:
@@ -42,17 +74,13 @@ def metrics_for(classes: int, multi_label: bool, confusion: bool) -> list[keras.
     """
     if multi_label:
         return [
-            keras.metrics.BinaryAccuracy(name="accuracy"),
+            _BinaryAccuracy(name="accuracy"),
             # The mean over the classes of the area under precision by recall.
-            keras.metrics.AUC(
-                curve="PR", multi_label=True, num_labels=classes, name="average_precision"
-            ),
+            _AUC(curve="PR", multi_label=True, num_labels=classes, name="average_precision"),
         ]
     counted: list[keras.metrics.Metric] = [
-        ConfusionAccuracy(classes)
-        if confusion
-        else keras.metrics.CategoricalAccuracy(name="accuracy")
+        ConfusionAccuracy(classes) if confusion else _CategoricalAccuracy(name="accuracy")
     ]
     if classes > 5:
-        counted.append(keras.metrics.TopKCategoricalAccuracy(5, name="top5_accuracy"))
+        counted.append(_TopKCategoricalAccuracy(5, name="top5_accuracy"))
     return counted

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.imagenet import preprocessing_of
@@ -84,15 +85,35 @@ def compile_network(
             optimizer,
             loss={output: loss for output in weights},
             loss_weights=weights,
-            metrics={"predictions": list(metrics)},
+            weighted_metrics={"predictions": list(metrics)},
         )
     else:
-        model.compile(optimizer, loss=loss, metrics=list(metrics))
+        model.compile(optimizer, loss=loss, weighted_metrics=list(metrics))
     # Built inside the first step, its variables would have that step traced twice.
     model.optimizer.build(model.trainable_variables)
 
 
-def inference(model: keras.Model) -> keras.Model:
-    """The network without auxiliary heads and uncompiled, so that stock Keras alone opens it."""
+def inference(model: keras.Model, values: Sequence[np.ndarray] | None = None) -> keras.Model:
+    """A copy to be kept: stock layers, uncompiled, without auxiliary heads, on one device.
+
+    It computes in float32 whatever the precision of the training.
+
+    Args:
+        values: for ``model.weights``; by default its own.
+    """
+    if values is None:
+        values = model.get_weights()
+    of = {id(weight): value for weight, value in zip(model.weights, values, strict=True)}
     output = model.output["predictions"] if isinstance(model.output, dict) else model.output
-    return keras.Model(model.input, output, name=model.name)
+    network = keras.Model(model.input, output, name=model.name)
+    copy = keras.models.clone_model(network, clone_function=_plain)
+    for layer, plain in zip(network.layers, copy.layers, strict=True):
+        plain.set_weights([of[id(weight)] for weight in layer.weights])
+    return copy
+
+
+def _plain(layer: keras.Layer) -> keras.Layer:
+    config = layer.get_config() | {"dtype": "float32"}
+    if "synchronized" in config:
+        config["synchronized"] = False
+    return type(layer).from_config(config)

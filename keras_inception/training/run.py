@@ -191,4 +191,9 @@ def versions() -> dict[str, str]:
     """The versions of this package and of the libraries beneath it."""
     from importlib.metadata import version
 
-    return {name: version(name) for name in ("keras-inception", "keras", "tensorflow", "numpy")}
+    import keras
+
+    names = ["keras-inception", "keras", "tensorflow", "numpy"]
+    if keras.config.backend() == "jax":
+        names.append("jax")
+    return {name: version(name) for name in names}

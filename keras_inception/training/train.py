@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 import keras
+import numpy as np
 
 from keras_inception.data.augment import Augmentation
 from keras_inception.data.examples import listed
 from keras_inception.data.pipeline import training_batches
 from keras_inception.data.prepare import CheckImages, Prepared, prepare
 from keras_inception.data.sources import Source
-from keras_inception.training.checkpoint import restore_best
+from keras_inception.training.checkpoint import best_weights
+from keras_inception.training.distribution import (
+    Devices,
+    find_devices,
+    synchronize_batch_norm,
+)
 from keras_inception.training.evaluate import evaluate_model
 from keras_inception.training.files import check_room, sync_folder
 from keras_inception.training.finetune import momentum
 from keras_inception.training.fit import Task, fit
 from keras_inception.training.fused import fuse_batch_norm
+from keras_inception.training.hosts import telling_of_lost_hosts
 from keras_inception.training.metrics import metrics_for
 from keras_inception.training.network import build, inference, preprocessing_for
 from keras_inception.training.recalibrate import BATCHES, recalibrate
@@ -40,6 +48,9 @@ def train(
     on_bad_image: Literal["skip", "refuse"] = "skip",
     check_images: CheckImages = "auto",
     resume: bool = False,
+    devices: int | str | None = None,
+    hosts: Sequence[str] = (),
+    host_index: int | None = None,
     say: Callable[[str], None] = print,
 ) -> Run:
     """Train a network on images of known classes.
@@ -57,6 +68,10 @@ def train(
         resume: go on with the run in ``output`` from its last checkpoint; where there is none yet
             and a recipe is given, begin it, and one that has finished is left as it is: so one
             command does for every start.
+        devices: of each host to train on, a number or ``"all"``; by default all GPUs, or one CPU.
+        hosts: ``HOST:PORT`` of every host that trains, the same list on each, where there are
+            several. The first writes and tells; ``output`` must be on a disk that all share.
+        host_index: the number of this one among them, from 0.
         say: takes each line about the data, the epochs and the result.
 
     Returns:
@@ -66,6 +81,10 @@ def train(
     Raises:
         DataError: the images can't be used.
         ValueError: there is no such network, or it refuses a setting of the recipe.
+        DeviceError: the devices can't be used.
+        HostError: the hosts can't train together, or one is gone. With several hosts a process
+            that ends by an error must do so at once (``os._exit``), since the ordinary way waits
+            for the others.
         RunError: ``output`` exists or can't be resumed, or the loss is no longer a number.
         Terminated: on SIGTERM, when the state has been kept.
         OSError: the disk has no room for the checkpoints.
@@ -74,6 +93,8 @@ def train(
     if run is not None and run.finished:
         say(f"The run {output} has finished; there is nothing to resume.")
         return run
+    where = find_devices(devices, hosts, host_index, say)
+    tell = say if where.first else _say_nothing
     prepared = prepare(
         data,
         validation_data,
@@ -81,22 +102,41 @@ def train(
         seed=recipe.seed,
         on_bad_image=on_bad_image,
         check_images=check_images,
-        say=say,
+        say=tell,
     )
     if run is not None:
         run.check_data(prepared)
     with surroundings(recipe):
-        task = begin(recipe, prepared, say)
-        if run is None:
-            check_room(_existing(Path(output)), room_needed(task))
-            run = create_run(output, recipe, prepared, task.how)
-        fit(task, run, say)
+        with telling_of_lost_hosts(where.hosts), where.scope():
+            task = begin(recipe, prepared, tell, where)
+            if run is None and where.first:
+                check_room(_existing(Path(output)), room_needed(task))
+                run = create_run(output, recipe, prepared, task.how)
+            where.agree(repr(recipe).encode(), *_fingerprint(prepared))
+            run = run or open_run(output)
+            fit(task, run, tell)
         if task.unreadable:
             names = [prepared.training.images.name(number) for number in sorted(task.unreadable)]
             say(f"{len(names)} images could not be read and were left out: {listed(names)}")
-            run.update_record(left_out_in_training=names)
-        finish(task, run, say)
+            if where.first:
+                run.update_record(left_out_in_training=names)
+        if where.first:
+            finish(task, run, say)
+    while not run.finished:
+        time.sleep(1)  # until the first host has measured and kept the result
     return run
+
+
+def _say_nothing(line: str) -> None:
+    pass
+
+
+def _fingerprint(prepared: Prepared) -> Iterator[bytes]:
+    """What differs where the images or their order do."""
+    for part in (prepared.training, prepared.validation):
+        yield part.targets.tobytes()
+        for index in np.linspace(0, max(len(part) - 1, 0), min(len(part), 100), dtype=int):
+            yield os.path.basename(part.images.name(index)).encode()
 
 
 def _open(output: str | Path, recipe: Recipe | None, resume: bool) -> tuple[Run | None, Recipe]:
@@ -127,10 +167,16 @@ def surroundings(recipe: Recipe) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def begin(recipe: Recipe, data: Prepared, say: Callable[[str], None]) -> Task:
+def begin(
+    recipe: Recipe, data: Prepared, say: Callable[[str], None], devices: Devices | None = None
+) -> Task:
     """Build the network for the data.
 
+    Args:
+        devices: to train on, within their scope; by default one.
+
     Raises:
+        DeviceError: the batch can't be shared out evenly.
         ValueError: there is no such network, or it refuses a setting of the recipe.
     """
     training = data.training
@@ -142,6 +188,8 @@ def begin(recipe: Recipe, data: Prepared, say: Callable[[str], None]) -> Task:
     batch_size = min(recipe.batch_size, len(training))
     if batch_size < recipe.batch_size:
         say(f"A batch is all of the {batch_size} training images.")
+    devices = devices or Devices()
+    devices.check_batch(batch_size)
     classes = len(training.labels)
     model = build(
         recipe,
@@ -149,12 +197,15 @@ def begin(recipe: Recipe, data: Prepared, say: Callable[[str], None]) -> Task:
         momentum(recipe, len(training) // batch_size),
         multi_label=training.multi_label,
     )
+    if devices.count > 1:
+        synchronize_batch_norm(model)
+        say(f"On {devices.count} devices, {batch_size // devices.count} images of a batch on each")
     fuse_batch_norm(model)
     how = preprocessing_for(recipe, model.input_shape[1])
     say(f"{model.name}, {how.size} x {how.size} pixels, {model.count_params():,} parameters")
     drawn = len(data.validation) > 0 and classes <= MOST_CLASSES
     metrics = metrics_for(classes, training.multi_label, confusion=drawn)
-    return Task(recipe, data, model, how, batch_size, metrics)
+    return Task(recipe, data, model, how, batch_size, metrics, devices=devices)
 
 
 def room_needed(task: Task) -> int:
@@ -166,25 +217,24 @@ def room_needed(task: Task) -> int:
 def finish(task: Task, run: Run, say: Callable[[str], None]) -> None:
     """Keep the best epoch's network, measured; the run is then finished."""
     recipe, validation = task.recipe, task.data.validation
-    restore_best(run.path, task.model)
+    network = inference(task.model, best_weights(run.path))
+    batch_size = max(1, task.batch_size // task.devices.count)  # on one device
     if recipe.recalibrate:
         # Shuffled, since a batch of one class alone has other statistics; not augmented.
         batches = training_batches(
             task.data.training,
             task.how,
             Augmentation(),
-            batch_size=task.batch_size,
+            batch_size=batch_size,
             epochs=1,
             seed=recipe.seed,
             cache_megabytes=0,
         )
-        recalibrate(task.model, batches.take(BATCHES))
-    network = inference(task.model)
+        fuse_batch_norm(network)
+        recalibrate(network, batches.take(BATCHES))
     result, metrics = None, {}
     if len(validation):
-        result = evaluate_model(
-            network, run.labels, task.how, validation, batch_size=task.batch_size
-        )
+        result = evaluate_model(network, run.labels, task.how, validation, batch_size=batch_size)
         metrics = {name: value for name, value in result.metrics.items() if value is not None}
         say("Validation: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     run.update_record(validation=metrics)
