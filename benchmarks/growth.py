@@ -14,6 +14,7 @@ and 20 microseconds an image.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -63,7 +64,8 @@ with train.surroundings(recipe):
     task.compile("all")
     task.model.fit(task.batches(1), steps_per_epoch=10, callbacks=[Clock()], verbose=0)
 resident = int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-print(len(prepared.training), len(prepared.validation), found - start, Clock.first - start, resident)
+counts = len(prepared.training), len(prepared.validation)
+print(*counts, found - start, Clock.first - start, resident)
 """
 
 
@@ -88,7 +90,7 @@ def main() -> None:
             f"{size:9,} {row['found_s']:6.2f} s {row['first_step_s']:8.2f} s"
             f" {row['resident_bytes'] / 1e6:6.0f} MB"
         )
-    growth = [between(one, other) for one, other in zip(rows, rows[1:], strict=False)]
+    growth = [between(one, other) for one, other in itertools.pairwise(rows)]
     if len(rows) > 2:
         growth.append(between(rows[0], rows[-1]))
     for each in growth:
@@ -129,8 +131,7 @@ def measure(folder: Path, size: int) -> dict[str, Any]:
     """Train in a fresh process."""
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(folder / "data"), str(folder / "run")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
     )
     if done.returncode:
