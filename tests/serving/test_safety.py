@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import gc
 import io
 import json
 import socket
@@ -29,7 +28,6 @@ from inception_serving import ModelServer, errors
 from inception_serving.server import rest_server
 from inception_serving.server.budget import ByteBudget
 from inception_serving.server.image_size import count_pixels
-from inception_serving.server.saved_model import SavedModel
 from tests.serving.caller import Caller, png
 from tests.serving.test_inference import classification
 
@@ -296,23 +294,6 @@ class TestSlowAndSilent:
 
 
 class TestBadRequests:
-    def test_a_run_that_fails_leaves_nothing_behind(self, saved_models: Path) -> None:
-        """TensorFlow keeps a list, and a kilobyte beside it, of each that fails eagerly."""
-        model = SavedModel(saved_models / "arithmetic")
-
-        def fail() -> None:
-            with pytest.raises(errors.InvalidArgumentError):
-                model.run("reshape", {"x": np.zeros(3, np.float32)}, ["y"])
-
-        counts = []
-        for _ in range(3):
-            for _ in range(100):
-                fail()
-            gc.collect()
-            counts.append(len(gc.get_objects()))
-
-        assert counts[-1] - counts[-2] < 50
-
     def test_bytes_that_are_no_message(self, caller: Caller) -> None:
         call = caller.channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
 

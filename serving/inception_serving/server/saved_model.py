@@ -89,9 +89,9 @@ class SavedModel:
         """See `Model`. What has begun runs to its end, whatever the deadline."""
         wanted = sorted(outputs)
         key = (signature_name, *wanted)
-        if key not in self._calls:
-            self._calls[key] = _Call(self._session, self.signatures[signature_name], wanted)
         try:
+            if key not in self._calls:
+                self._calls[key] = _Call(self._session, self.signatures[signature_name], wanted)
             return self._calls[key](inputs)
         except tf.errors.OpError as error:
             raise from_tensorflow(error) from error
@@ -121,9 +121,14 @@ class _Call:
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         results = self._run(*(inputs[name] for name in self._inputs))
         return {
-            name: np.asarray(results[place])
+            name: _as_array(results[place])
             for name, place in zip(self._outputs, self._places, strict=True)
         }
+
+
+def _as_array(result: Any) -> Tensor:
+    # A string of no dimensions comes as `bytes`; NumPy's own would lose the zeros at its end.
+    return np.asarray(result, dtype=object if isinstance(result, bytes) else None)
 
 
 def _restore(meta_graph: Any, path: Path) -> Any:
@@ -137,6 +142,7 @@ def _restore(meta_graph: Any, path: Path) -> Any:
             producer_op_list=meta_graph.meta_info_def.stripped_op_list,
         )
     config = tf.compat.v1.ConfigProto(
+        allow_soft_placement=True,  # a model that names a GPU runs where there is none
         intra_op_parallelism_threads=tf.config.threading.get_intra_op_parallelism_threads(),
         inter_op_parallelism_threads=tf.config.threading.get_inter_op_parallelism_threads(),
     )
