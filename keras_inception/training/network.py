@@ -14,6 +14,7 @@ from keras_inception.imagenet import preprocessing_of
 from keras_inception.models.application import loss_weights
 from keras_inception.models.catalogue import find
 from keras_inception.training.finetune import set_trainable
+from keras_inception.training.fused import trace_steps_once
 from keras_inception.training.optimizers import make_optimizer
 from keras_inception.training.recipe import Recipe
 
@@ -66,7 +67,7 @@ def compile_network(
     *,
     multi_label: bool = False,
 ) -> None:
-    """Compile for what is trainable now, the optimizer built.
+    """Compile for what is trainable now, the optimizer built, to be traced once.
 
     Args:
         learning_rate: a number or a schedule.
@@ -91,6 +92,7 @@ def compile_network(
         model.compile(optimizer, loss=loss, weighted_metrics=list(metrics))
     # Built inside the first step, its variables would have that step traced twice.
     model.optimizer.build(model.trainable_variables)
+    trace_steps_once(model)
 
 
 def inference(model: keras.Model, values: Sequence[np.ndarray] | None = None) -> keras.Model:
