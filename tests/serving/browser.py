@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -107,20 +108,26 @@ class Page:
             self.errors.append(str(event["params"]["exceptionDetails"]))
 
 
+def _pipe() -> tuple[int, int]:
+    """A pipe whose ends are neither 3 nor 4."""
+    low = os.pipe()
+    read, write = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in low)
+    for end in low:
+        os.close(end)
+    return read, write
+
+
 @contextmanager
 def browsing(profile: Path) -> Iterator[Page]:
     """A tab of a browser of its own, which keeps its profile in a folder."""
-    to_read, to_write = os.pipe()
-    from_read, from_write = os.pipe()
-
-    def connect() -> None:
-        os.dup2(to_read, 3)  # Chromium reads from 3 and writes to 4
-        os.dup2(from_write, 4)
-
+    # Chromium reads from 3 and writes to 4. A shell puts them there: Python in a child that was
+    # forked beside gRPC's threads would be asking for trouble.
+    to_read, to_write = _pipe()
+    from_read, from_write = _pipe()
+    shell = f'exec "$@" 3<&{to_read} 4>&{from_write}'
     process = subprocess.Popen(
-        [str(CHROMIUM), f"--user-data-dir={profile}", *_OPTIONS.split()],
-        preexec_fn=connect,
-        pass_fds=[3, 4],
+        ["bash", "-c", shell, "-", str(CHROMIUM), f"--user-data-dir={profile}", *_OPTIONS.split()],
+        pass_fds=[to_read, from_write],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
