@@ -197,8 +197,9 @@ def test_without_logits_the_best_classes_must_do(coloured: Run, pictures: Path) 
         result = evaluation._evaluate_served(
             Predictor(three), None, read_folder(pictures), 16, 2, lambda images: None, {}
         )
-    assert result.accuracy == known.accuracy
-    assert result.calibration.ece == pytest.approx(known.calibration.ece, abs=1e-5)
+    # Another program computes the scores here: two classes nearly alike may change places.
+    assert result.accuracy == pytest.approx(known.accuracy, abs=1 / 120)
+    assert result.calibration.ece == pytest.approx(known.calibration.ece, abs=1 / 120)
     assert result.loss is None and result.top5_accuracy is None
 
 
