@@ -14,7 +14,7 @@ from inception_serving.startup import load_tensorflow_quietly
 from keras_inception.commands.arguments import add_command, add_recipe_options, given_recipe
 from keras_inception.commands.data import SOURCE
 from keras_inception.training.distribution import check_backend, check_devices
-from keras_inception.training.hosts import given_hosts, leave
+from keras_inception.training.hosts import connected, given_hosts, leave
 from keras_inception.training.recipe import Recipe
 from keras_inception.training.recipes import NOTES, RECIPES
 from keras_inception.training.settings import RecipeError
@@ -116,26 +116,26 @@ def run(options: argparse.Namespace) -> int:
     load_tensorflow_quietly()
     if options.dry_run:
         return _dry_run(options, recipe, start)
-    if len(hosts) < 2:
-        return _train(options, recipe)
     try:
         code = _train(options, recipe, hosts, index)
-    except (ValueError, OSError) as error:
-        print(f"keras-inception train, host {index}: {error}", file=sys.stderr)
-        code = 1
-    except Exception:
-        traceback.print_exc()
-        code = 1
-    if code:
+    except Exception as error:
+        if not connected():
+            raise
+        if isinstance(error, (ValueError, OSError)) and not options.traceback:
+            print(f"keras-inception train, host {index}: {error}", file=sys.stderr)
+        else:
+            traceback.print_exc()
+        leave(1)
+    if code and connected():
         leave(code)
-    return 0
+    return code
 
 
 def _train(
     options: argparse.Namespace,
     recipe: Recipe | None,
-    hosts: Sequence[str] = (),
-    host_index: int | None = None,
+    hosts: Sequence[str],
+    host_index: int | None,
 ) -> int:
     from keras_inception.training.run import Terminated
     from keras_inception.training.train import train

@@ -88,7 +88,8 @@ class Task:
         """Of the last step."""
         rate = self.learning_rate(phase)
         if isinstance(rate, Schedule):
-            return float(rate(int(self.model.optimizer.iterations) - 1))
+            step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations)) - 1
+            return float(rate(step))
         return float(rate)
 
     def compile(self, phase: Phase) -> None:

@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NoReturn
 
 PATIENCE_SECONDS = 300  # that hosts wait for each other when they start; JAX's own, too
 
@@ -90,6 +91,15 @@ def connect(hosts: Sequence[str], index: int, say: Callable[[str], None]) -> Non
     )
 
 
+def connected() -> bool:
+    """Whether this process is one of several that train together."""
+    if "jax" not in sys.modules:
+        return False
+    import jax
+
+    return bool(jax.distributed.is_initialized())
+
+
 @contextlib.contextmanager
 def telling_of_lost_hosts(hosts: int) -> Iterator[None]:
     """Say in a line that another host is gone, where JAX has noticed.
@@ -109,7 +119,7 @@ def telling_of_lost_hosts(hosts: int) -> Iterator[None]:
         ) from error
 
 
-def leave(code: int) -> None:
+def leave(code: int) -> NoReturn:
     """End this process at once; the other hosts notice.
 
     In the ordinary way it would wait for them, who wait for it.

@@ -60,7 +60,7 @@ class RMSprop(_KernelDecay, keras.optimizers.RMSprop):
     def build(self, variables: list[Any]) -> None:
         super().build(variables)
         for mean_square in self._velocities:
-            mean_square.assign(keras.ops.ones_like(mean_square))
+            mean_square.assign(keras.ops.ones(mean_square.shape))
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         gradient = self.decayed(gradient, variable)

@@ -37,8 +37,8 @@ def recalibrate(model: keras.Model, batches: Iterable[Any]) -> None:
     try:
         for layer in layers:
             layer.momentum = 0.0  # the moving statistics are then the last batch's
-            layer.moving_mean.assign(keras.ops.zeros_like(layer.moving_mean))  # 0 * inf is not 0
-            layer.moving_variance.assign(keras.ops.ones_like(layer.moving_variance))
+            layer.moving_mean.assign(np.zeros(layer.moving_mean.shape))  # 0 * inf is not 0
+            layer.moving_variance.assign(np.ones(layer.moving_variance.shape))
         look = _in_training_mode(model)
         for batch in batches:
             look(batch[0] if isinstance(batch, tuple | list) else batch)
