@@ -37,8 +37,11 @@ if who == "ours":
     from keras_inception.training.metrics import metrics_for
     from keras_inception.training.network import build, compile_network
     from keras_inception.training.schedule import Schedule
+    from keras_inception.training.train import surroundings
     settings = {"learning_rate": 1e-3, "warmup_epochs": 0}
     recipe = Recipe(model="InceptionV3", image_size=139, epochs=1, **settings)
+    around = surroundings(recipe)
+    around.__enter__()
     model = build(recipe, 10, 0.99)
     fuse_batch_norm(model)
     compile_network(model, recipe, Schedule(recipe, steps, 1), metrics_for(10, False, True))

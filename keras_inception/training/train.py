@@ -11,6 +11,7 @@ from typing import Literal
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_inception.data.augment import Augmentation
 from keras_inception.data.examples import listed
@@ -157,14 +158,17 @@ def surroundings(recipe: Recipe) -> Iterator[None]:
     keras.config.set_dtype_policy(recipe.precision)
     keras.utils.set_random_seed(recipe.seed)
     if recipe.deterministic and keras.config.backend() == "tensorflow":
-        import tensorflow as tf
-
         # For the rest of the process: TensorFlow has no way back.
         tf.config.experimental.enable_op_determinism()
+    layout = tf.config.optimizer.get_experimental_options().get("layout_optimizer", True)
+    if not tf.config.list_physical_devices("GPU"):
+        # It has nothing to do there, and takes half a second to find out.
+        tf.config.optimizer.set_experimental_options({"layout_optimizer": False})
     try:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+        tf.config.optimizer.set_experimental_options({"layout_optimizer": layout})
 
 
 def begin(
