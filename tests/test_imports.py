@@ -126,8 +126,10 @@ def test_importing_a_package_loads_neither_keras_nor_tensorflow(package: str) ->
 
 @pytest.mark.parametrize(
     "command",
-    ["", "train", "evaluate", "report", "data", "augment-preview", "recipes"]
-    + ["export", "serve", "predict", "weights", "weights verify"],
+    [
+        *("", "train", "recipes", "augment-preview", "data", "evaluate", "report"),
+        *("export", "serve", "predict", "weights", "weights verify"),
+    ],
 )
 def test_help_answers_at_once(command: str) -> None:
     arguments = [sys.executable, "-m", "keras_inception", *command.split(), "--help"]
