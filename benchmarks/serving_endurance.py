@@ -330,6 +330,7 @@ def swaps(count: int, clients: int = 4) -> dict[str, Any]:
                     failed.append(f"{error.code().name}: {error.details()}")
 
         times = []
+        first = 0.0
         with ThreadPoolExecutor(clients) as pool:
             for _ in range(clients):
                 pool.submit(load)
@@ -339,6 +340,8 @@ def swaps(count: int, clients: int = 4) -> dict[str, Any]:
                 while not versions[number] and time.monotonic() < started + 60:
                     time.sleep(0.01)
                 times.append(time.monotonic() - started)
+                if number == 2 + count // 10:
+                    first = server.resident_mb()
                 shutil.rmtree(base / "arithmetic" / str(number - 1))
             over.set()
         caller.channel.close()
@@ -350,7 +353,9 @@ def swaps(count: int, clients: int = 4) -> dict[str, Any]:
         "failed requests": failed,
         "versions that answered": sum(1 for number in range(2, count + 2) if versions[number]),
         "seconds from disk to the first answer, median": round(float(np.median(times)), 2),
+        "memory after the first tenth, MB": first,
         "memory at the end, MB": memory,
+        "grown, MB": round(memory - first, 1),
         "server's exit code": code,
     }
 

@@ -31,6 +31,7 @@ def test_swaps() -> None:
 
     assert found["failed requests"] == []
     assert found["versions that answered"] == 5
+    assert found["grown, MB"] < 20
 
 
 @pytest.mark.slow

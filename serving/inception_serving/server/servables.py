@@ -7,6 +7,7 @@ before the old one goes, and a new one that fails leaves the old one in place.
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -211,6 +212,8 @@ class Servables:
         files = fingerprint(version.path)
         if version.failed_files == files:
             return  # nothing has changed since it failed
+        if any(other.state == State.END for other in self._table.all_of(config.name)):
+            gc.collect()  # the graph of a version that has gone is a cycle, which Python sees late
         self._table.move(version, State.LOADING)
         for tries_left in reversed(range(self._load_retries + 1)):
             started = time.monotonic()
