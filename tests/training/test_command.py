@@ -1,0 +1,97 @@
+"""`keras-inception train --dry-run` and `keras-inception recipes`, as typed."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from keras_inception.cli import main
+from keras_inception.training.recipes import NOTES, RECIPES, load_recipe
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_recipes_are_listed_with_what_they_are_for(capsys) -> None:
+    assert main(["recipes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(RECIPES)
+    assert all(len(line) <= 110 for line in lines)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_is_printed_can_be_given_back(name: str, capsys, tmp_path: Path) -> None:
+    assert main(["recipes", name]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"# {NOTES[name].splitlines()[0]}")
+    (tmp_path / "mine.yaml").write_text(printed)
+    assert load_recipe(str(tmp_path / "mine.yaml")) == RECIPES[name]
+
+
+@pytest.mark.parametrize("command", ["train", "augment-preview"])
+def test_an_unknown_setting_is_refused_with_the_nearest(command: str, capsys) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "PHOTOS", "--lerning-rate", "0.1"])
+    assert "--lerning-rate 0.1. Did you mean '--learning-rate'?" in capsys.readouterr().err
+
+
+def test_a_contradiction_is_refused_by_name(capsys) -> None:
+    assert main(["train", "PHOTOS", "--output", "RUN", "--epsilon", "1"]) == 1
+    assert "`epsilon` must be left out with optimizer=sgd" in capsys.readouterr().err
+
+
+def test_a_run_needs_a_folder(capsys) -> None:
+    assert main(["train", "PHOTOS"]) == 1
+    assert "--output RUN" in capsys.readouterr().err
+
+
+SETTINGS = ["--recipe", "small", "--width", "0.125", "--batch-size", "8", "--epochs", "12"]
+
+
+def run(*arguments: object) -> tuple[float, float, str]:
+    """Seconds, memory in bytes and output of a command."""
+    command = [sys.executable, "-m", "keras_inception", "train", *map(str, arguments), *SETTINGS]
+    start = time.monotonic()
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return time.monotonic() - start, usage.ru_maxrss * 1024, output
+
+
+@pytest.mark.slow
+def test_the_estimate_is_near_what_happens(photos: Path, tmp_path: Path) -> None:
+    """Within 30 %; other programs on the machine may disturb one comparison, but not all."""
+    for attempt in range(4):
+        _, _, told = run(photos, "--dry-run")
+        seconds, memory, _ = run(photos, "--output", tmp_path / f"run{attempt}")
+        estimate = re.search(r"Time: ([\d.]+) (s|min) in all", told)
+        size = re.search(r"Memory: ([\d.]+) GB", told)
+        assert estimate and size
+        estimated = float(estimate[1]) * (60 if estimate[2] == "min" else 1)
+        assert float(size[1]) * 1e9 == pytest.approx(memory, rel=0.3)
+        assert "Steps: 4 of 8 images an epoch, 12 epochs: 48" in told
+        if estimated == pytest.approx(seconds, rel=0.3):
+            return
+    raise AssertionError(f"estimated {estimated} s, took {seconds} s")
+
+
+def test_a_dry_run_writes_nothing(photos: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    from tests.training.test_train import one_convolution
+
+    monkeypatch.setattr("keras_inception.training.train.build", one_convolution)
+    monkeypatch.setattr("keras_inception.training.estimate._SECONDS", 0.1)
+    monkeypatch.chdir(tmp_path)
+    code = main(
+        ["train", str(photos), "--dry-run", *SETTINGS, "--ema", "0.9", "--image-size", "28"]
+    )
+    assert code == 0
+    told = capsys.readouterr().out
+    for part in ("Parameters: ", "Steps: 4 of", "by sgd", "Memory: ", "Nothing was written."):
+        assert part in told
+    assert not list(tmp_path.iterdir())
