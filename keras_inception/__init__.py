@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from keras_inception.models.inception_v3 import InceptionV3
     from keras_inception.models.inception_v4 import InceptionV4
     from keras_inception.prediction import Prediction, predict
+    from keras_inception.training.estimate import Estimate, estimate
     from keras_inception.training.gradcam import grad_cam
     from keras_inception.training.measures import Evaluation, MultiLabelEvaluation
+    from keras_inception.training.recalibrate import recalibrate
     from keras_inception.training.recipe import Recipe
     from keras_inception.training.recipes import RECIPES, load_recipe
     from keras_inception.training.report import write_report
@@ -45,8 +47,11 @@ _HOMES = {
     "evaluate": "keras_inception.evaluation",
     "Evaluation": "keras_inception.training.measures",
     "MultiLabelEvaluation": "keras_inception.training.measures",
+    "Estimate": "keras_inception.training.estimate",
+    "estimate": "keras_inception.training.estimate",
     "grad_cam": "keras_inception.training.gradcam",
     "write_report": "keras_inception.training.report",
+    "recalibrate": "keras_inception.training.recalibrate",
     "RECIPES": "keras_inception.training.recipes",
     "Recipe": "keras_inception.training.recipe",
     "load_recipe": "keras_inception.training.recipes",
@@ -71,6 +76,7 @@ _HOMES = {
 
 __all__ = [
     "RECIPES",
+    "Estimate",
     "Evaluation",
     "InceptionResNetV1",
     "InceptionResNetV2",
@@ -90,6 +96,7 @@ __all__ = [
     "describe",
     "draw",
     "endpoints",
+    "estimate",
     "evaluate",
     "features",
     "grad_cam",
@@ -99,6 +106,7 @@ __all__ = [
     "open_run",
     "predict",
     "preprocess_input",
+    "recalibrate",
     "save_weights",
     "train",
     "verify_weights",

@@ -204,8 +204,7 @@ def _peak_memory() -> int:
 
 def _plan(task: Task, result: Estimate) -> Iterator[str]:
     recipe = task.recipe
-    frozen = result.parameters - result.trained_parameters
-    yield f"Parameters: {result.parameters:,}, of which {frozen:,} do not learn by steps"
+    yield f"Parameters: {result.parameters:,}, of which {result.trained_parameters:,} are trained"
     yield (
         f"Steps: {task.steps} of {task.batch_size} images an epoch, {recipe.epochs} epochs:"
         f" {result.steps:,}"

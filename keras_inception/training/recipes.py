@@ -103,7 +103,7 @@ _recipe(
     stem="small",
     dropout=0.2,
     crop=1.0,
-    augment_crop_area=0.5,
+    augment_shift_pixels=4,
     augment_flip=True,
     epochs=70,
     batch_size=128,
@@ -162,8 +162,14 @@ _recipe(
 _PAPER: dict[str, Any] = {
     "aux": True,
     "batch_norm_momentum": 0.9997,
+    # TF-Slim's augmentation, with which the papers' networks were trained.
     "augment_crop_area": 0.05,
+    "augment_any_resize": True,
     "augment_flip": True,
+    "augment_brightness": 32 / 255,
+    "augment_saturation": 0.5,
+    "augment_contrast": 0.5,
+    "augment_hue": 0.2,
     "epochs": 100,
     "batch_size": 32,
     "optimizer": "rmsprop",
@@ -242,11 +248,12 @@ _recipe(
     """
     The best published Inception v3, GluonCV's: SGD, cosine from 0.4, 200 epochs.
 
-    8 GPUs with 128 images each, half precision. Published: 78.8 %, one crop.
+    8 GPUs with 128 images each, half precision, mixup. Published: 78.8 %, one crop.
     """,
     model="InceptionV3",
     augment_crop_area=0.08,
     augment_flip=True,
+    augment_mixup_alpha=0.2,
     epochs=200,
     batch_size=1024,
     learning_rate=0.4,
