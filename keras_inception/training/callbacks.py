@@ -79,7 +79,14 @@ def _measures(logs: Mapping[str, float]) -> str:
     told = {}
     for begin in ("", "val_"):
         names = [name for name in logs if name.startswith("val_") == bool(begin)]
-        names.sort(key=lambda name: not name.endswith("loss"))
+        # The loss, the classifier's measures, those of auxiliary heads; losses first.
+        names.sort(
+            key=lambda name: (
+                name.removeprefix(begin) != "loss",
+                "aux_" in name,
+                not name.endswith("loss"),
+            )
+        )
         told[begin] = ", ".join(f"{name.removeprefix(begin)} {logs[name]:.4f}" for name in names)
     return told[""] + (f"; validation {told['val_']}" if told["val_"] else "")
 
