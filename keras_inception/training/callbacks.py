@@ -91,24 +91,6 @@ def _measures(logs: Mapping[str, float]) -> str:
     return told[""] + (f"; validation {told['val_']}" if told["val_"] else "")
 
 
-class Callbacks(keras.callbacks.CallbackList):
-    """Callbacks that are told of a step's measures when the next one has been started.
-
-    Reading them waits for the step's end; so there is always a step under way meanwhile, and a GPU
-    does not stand still while callbacks run and the next batch is fetched.
-    """
-
-    _measures: Any = None
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._measures = None
-        super().on_epoch_begin(epoch, logs)
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        before, self._measures = self._measures, logs
-        super().on_train_batch_end(batch, before)
-
-
 class Bar(keras.callbacks.ProgbarLogger):
     """Keras's bar, counting to the run's last epoch, where a ``fit`` may have an earlier one."""
 

@@ -23,7 +23,6 @@ from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.training.averages import Averages
 from keras_inception.training.callbacks import (
     Bar,
-    Callbacks,
     EarlyStopping,
     Progress,
     StopTogether,
@@ -209,12 +208,6 @@ def _fit_a_stretch(task: Task, state: State, callbacks: list[Any]) -> None:
     last = epoch + 1
     if not step:
         last = task.recipe.head_epochs if state.phase == "head" else task.recipe.epochs
-    params = {
-        "epochs": last,
-        "steps": task.steps - step,
-        # Keras's bar for people; a line an epoch is ours.
-        "verbose": 1 if task.devices.first and sys.stdout.isatty() else 0,
-    }
     task.model.fit(
         task.batches(last, epoch, step),
         epochs=last,
@@ -222,7 +215,9 @@ def _fit_a_stretch(task: Task, state: State, callbacks: list[Any]) -> None:
         steps_per_epoch=task.steps - step,
         validation_data=task.held_out(),
         shuffle=False,  # the stream is in random order already
-        callbacks=Callbacks(callbacks, add_history=True, model=task.model, **params),
+        callbacks=callbacks,
+        # Keras's bar for people; a line an epoch is ours.
+        verbose=1 if task.devices.first and sys.stdout.isatty() else 0,
     )
 
 
@@ -233,6 +228,7 @@ def _telling_of_divergence(task: Task, state: State) -> Iterator[None]:
     except (FloatingPointError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "NaN or Inf loss" not in str(error):
             raise
+        step = state.step + isinstance(error, RuntimeError)  # which ends before the step counts
         rate = task.last_learning_rate(state.phase)
         advice = "a lower learning_rate, a longer warm-up (warmup_epochs)"
         if task.recipe.clip_norm is None:
@@ -240,7 +236,7 @@ def _telling_of_divergence(task: Task, state: State) -> Iterator[None]:
         if task.recipe.precision == "mixed_float16":
             advice += ", precision=mixed_bfloat16"
         raise RunError(
-            f"The loss is no longer a number: step {state.step} of {task.steps} in epoch"
+            f"The loss is no longer a number: step {step} of {task.steps} in epoch"
             f" {state.epoch + 1}, at learning rate {rate:.3g}. The last checkpoint, from before,"
             f" is kept. What helps, in a new run: {advice}."
         ) from error
