@@ -107,10 +107,8 @@ def _run(path: Path) -> Predictor:
     import tensorflow as tf
 
     from keras_inception.data.preprocessing import preprocess_encoded
-    from keras_inception.training.distribution import leave_gpus_to_keras
     from keras_inception.training.run import open_run
 
-    leave_gpus_to_keras()
     run = open_run(path)
     model, how, labels = run.load_model(), run.preprocessing, run.labels
     one_graph = keras.config.backend() == "tensorflow"

@@ -24,6 +24,7 @@ from keras_inception.data.examples import Examples
 from keras_inception.data.listing import read_list, write_list
 from keras_inception.data.prepare import Prepared
 from keras_inception.data.preprocessing import Preprocessing
+from keras_inception.training.distribution import leave_gpus_to_keras
 from keras_inception.training.files import sync_folder, whole
 from keras_inception.training.machine import describe_machine
 from keras_inception.training.recipe import Recipe
@@ -122,6 +123,7 @@ class Run:
             )
         import keras
 
+        leave_gpus_to_keras()
         return keras.models.load_model(self.model_path)
 
 

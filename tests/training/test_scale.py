@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +12,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import yaml
 
 from inception_export.publish import export_run
-from keras_inception.cli import main
+from keras_inception.cli import _parser, main
 from keras_inception.data.augment import Augmentation
 from keras_inception.data.pipeline import evaluation_batches, training_batches
 from keras_inception.data.preprocessing import Preprocessing
@@ -22,6 +25,7 @@ from keras_inception.training.distribution import DeviceError, Devices, check_ba
 from keras_inception.training.hosts import HostError, given_hosts, telling_of_lost_hosts
 from keras_inception.training.metrics import metrics_for
 from keras_inception.training.recalibrate import recalibrate
+from keras_inception.training.recipes import RECIPES
 from keras_inception.training.run import Run, open_run
 from keras_inception.training.train import train
 from tests.training.test_train import TINY, one_convolution, quiet
@@ -189,6 +193,26 @@ def test_wrong_hosts_are_refused(hosts: str | None, index: int | None, message: 
     with pytest.raises(HostError) as refused:
         given_hosts(hosts, index, {})
     assert message in str(refused.value)
+
+
+def test_the_document_shows_commands_that_are_right() -> None:
+    text = (ROOT / "docs/scale.md").read_text("utf-8")
+    service, job = yaml.safe_load_all(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0])
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    options = _parser().parse_args(container["command"][1:])
+    hosts, _ = given_hosts(options.hosts, None, {"JOB_COMPLETION_INDEX": "1"})
+    name, subdomain = job["metadata"]["name"], job["spec"]["template"]["spec"]["subdomain"]
+    assert hosts == [
+        f"{name}-{index}.{subdomain}:1234" for index in range(job["spec"]["completions"])
+    ]
+    assert service["metadata"]["name"] == subdomain
+    assert service["spec"]["selector"] == {"job-name": name}
+    (script,) = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    (command,) = re.findall(r"srun --kill-on-bad-exit (.*)", script.replace("\\\n", ""))
+    options = _parser().parse_args(shlex.split(command.replace("$hosts", "a:1234,b:1234"))[1:])
+    assert given_hosts(options.hosts, None, {"SLURM_PROCID": "1"}) == (["a:1234", "b:1234"], 1)
+    recipes = re.findall(r"--recipe[, ]+(\S+?),? ", text)
+    assert len(recipes) == 3 and set(recipes) <= set(RECIPES)
 
 
 def test_a_backend_that_can_not_is_refused() -> None:
