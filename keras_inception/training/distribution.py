@@ -82,8 +82,8 @@ class Devices:
         others = np.flatnonzero(all_hosts != all_hosts[0])
         if len(others):
             raise HostError(
-                "Every host must be given the same images and the same recipe. Others than host"
-                f" 0's has host {', '.join(map(str, others))}."
+                "Every host must be given the same images and the same recipe. Host"
+                f" {', '.join(map(str, others))} has others than host 0."
             )
 
 

@@ -110,10 +110,11 @@ def train(
     with surroundings(recipe):
         with telling_of_lost_hosts(where.hosts), where.scope():
             task = begin(recipe, prepared, tell, where)
+            where.agree(repr(recipe).encode(), *_fingerprint(prepared))
             if run is None and where.first:
                 check_room(_existing(Path(output)), room_needed(task))
                 run = create_run(output, recipe, prepared, task.how)
-            where.agree(repr(recipe).encode(), *_fingerprint(prepared))
+            where.agree()  # that the folder is there
             run = run or open_run(output)
             fit(task, run, tell)
         if task.unreadable:
