@@ -33,6 +33,8 @@ from keras_inception.training.run import open_run, versions
 
 Advance = Callable[[int], None]
 
+AGAIN = 3  # times that a refused image is asked about once more
+
 
 @contextlib.contextmanager
 def _no_progress(images: int) -> Iterator[Advance]:
@@ -213,10 +215,20 @@ def _ask(
             advance(images)
     finally:
         pool.shutdown(cancel_futures=True)
+    # A server that merges requests fails all of a batch for one bad image in it, whoever sent it.
+    # So an image that was refused is asked about again, with none of ours beside it.
+    for number in sorted(set(range(len(examples))) - set(numbers)):
+        for _ in range(AGAIN):
+            which, answered, _ = ask([number])
+            numbers += which
+            answers += answered
+            if which:
+                break
     bad = find_unreadable(examples, [np.array(numbers, np.int64)])
     if not numbers:
         raise no_images(bad)
-    return np.array(numbers, np.int64), answers, bad
+    order = np.argsort(numbers)
+    return np.array(numbers, np.int64)[order], [answers[place] for place in order], bad
 
 
 def _answered(

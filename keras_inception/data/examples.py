@@ -85,10 +85,11 @@ class Names:
 
     def __getitem__(self, number: int) -> bytes:
         place, inner = divmod(int(number), self._BLOCK)
-        if self._last[0] != place:
-            self._last = (place, self.blocks[place].numpy())
+        last = self._last  # the one that this thread sees to the end
+        if last[0] != place:
+            self._last = last = (place, self.blocks[place].numpy())
         begin = self.ends[number - 1] if inner else 0
-        return self._last[1][begin : self.ends[number]]
+        return last[1][begin : self.ends[number]]
 
     def look_up(self, number: Tensor) -> Tensor:
         """The same in a graph: int32 [] to string []."""

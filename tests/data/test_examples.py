@@ -1,5 +1,6 @@
 """Images by number."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,14 @@ def test_names_are_found_in_any_order() -> None:
     read = tf.data.Dataset.from_tensor_slices(np.array(order, np.int32)).map(names.look_up)
     assert list(read.as_numpy_iterator()) == [expected[number] for number in order]
     assert len(Names([])) == 0
+
+
+def test_threads_read_names_side_by_side() -> None:
+    names = Names(b"%06d" % number for number in range(2000))
+    order = np.random.default_rng(0).permutation(2000).tolist()
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            assert list(pool.map(names.__getitem__, order)) == [b"%06d" % each for each in order]
 
 
 def test_a_name_costs_little_more_than_its_letters() -> None:

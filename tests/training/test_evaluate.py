@@ -13,6 +13,7 @@ from PIL import Image
 
 from inception_export.publish import export_run
 from inception_serving.server import ModelServer
+from inception_serving.server.batching_parameters import BatchingParameters
 from keras_inception.columns import Columns, NoNames, sigmoid, softmax
 from keras_inception.data.examples import DataError, Examples, Files, Pixels
 from keras_inception.data.preprocessing import Preprocessing, preprocess_encoded, resize, scale
@@ -149,6 +150,21 @@ def test_undecodable_images_are_left_out_and_named(
     for using in (coloured.path, f"{address}/three"):
         with pytest.raises(DataError, match="no image to evaluate on"):
             evaluate(using, bad)
+
+
+def test_a_bad_image_takes_none_with_it_from_a_merged_batch(
+    coloured: Run, pictures: Path, exports: Path, tmp_path: Path
+) -> None:
+    """TF Serving's batching fails whoever is merged with a request that fails."""
+    folder = shutil.copytree(pictures, tmp_path / "photos")
+    for label in LABELS[::2]:
+        (folder / label / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
+    merging = BatchingParameters(max_batch_size=16, batch_timeout_micros=50_000)
+    with ModelServer(exports, batching=merging) as server:
+        result = evaluate(f"{server.address}/three", folder, batch_size=2, in_flight=6)
+    assert [Path(bad.name).name for bad in result.left_out] == ["broken.jpg"] * 6
+    of_run = evaluate(coloured.path, pictures)
+    np.testing.assert_allclose(result.scores, of_run.scores, atol=1e-4)
 
 
 def test_labels_are_matched_by_name(coloured: Run, pictures: Path, address: str) -> None:
