@@ -53,8 +53,8 @@ def add(commands: Any) -> None:
         "--check-images",
         choices=["auto", "all", "none"],
         default="auto",
-        help="decode every image once before; auto: up to 20,000 images. Of others, those that"
-        " can't be decoded are left out as they come",
+        help="decode every image once before; auto: up to 20,000 images; none: only those to"
+        " validate on. Of others, those that can't be decoded are left out as they come",
     )
     train.add_argument(
         "--resume",

@@ -84,7 +84,8 @@ def prepare(
         seed: of the split.
         on_bad_image: whether files that can't be decoded are left out and named, or refused.
         check_images: whether every image is decoded and compared with the others beforehand:
-            ``"auto"`` does so up to 20,000 images, and of more only with the validation images.
+            ``"auto"`` does so up to 20,000 images. Of more, and with ``"none"``, only those to
+            validate on are decoded, since every epoch decodes all of these.
         say: takes each line about the data.
 
     Raises:
@@ -121,8 +122,8 @@ def prepare(
         tell_shared(validation, np.flatnonzero(both), say)
         if own_part:
             tell_shared_groups(training, validation, say)
-    if check_images == "auto" and not decoded:
-        # Every epoch decodes all of these, and can't leave one out.
+    if not decoded:
+        # What is bad among them would show only at an epoch's end, and end the run.
         images = validation.images
         found = find_bad_images(images, bar("Decoding the validation images once", len(images)))
         whole = np.delete(np.arange(len(validation)), [image.index for image in found])

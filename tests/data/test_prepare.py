@@ -11,7 +11,7 @@ from PIL import Image
 from keras_inception.data import prepare as preparing
 from keras_inception.data.balance import class_weights, draw_counts, uneven
 from keras_inception.data.examples import DataError, Examples, Files
-from keras_inception.data.prepare import prepare
+from keras_inception.data.prepare import CheckImages, prepare
 
 
 def names(examples: Examples) -> list[str]:
@@ -81,13 +81,14 @@ def test_of_many_images_only_some_are_looked_at(
     assert "EXIF" not in said
 
 
+@pytest.mark.parametrize("check_images", ["auto", "none"])
 def test_of_many_images_those_to_validate_on_are_decoded(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, check_images: CheckImages
 ) -> None:
     for path in (folder / "dawn").glob("*.png"):
         path.write_text("I am text.")
     monkeypatch.setattr(preparing, "_FEW", 30)
-    prepared, said = prepared_of(folder, validation_fraction=0.5)
+    prepared, said = prepared_of(folder, validation_fraction=0.5, check_images=check_images)
     left_out = [Path(image.name).name for image in prepared.bad]
     assert 0 < len(left_out) < 4 and "Left out." in said
     assert len(prepared.validation) == len(prepared.validation_numbers) == 20 - len(left_out)
