@@ -26,6 +26,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).parents[1]
+
 SCRIPT = """
 import sys, time
 start = time.monotonic()
@@ -68,7 +70,10 @@ for clock, processor in Clock.ends:
 TIMM = """
 import time
 start = time.monotonic()
-import sys, timm, torch
+import sys, torch
+from tests.parity import no_torchvision
+no_torchvision.install()
+import timm
 torch.manual_seed(0)
 model = timm.create_model("inception_v3", num_classes=10).train()
 model = model.to(memory_format=torch.channels_last)
@@ -92,7 +97,7 @@ def main() -> None:
     parser.add_argument("--output", default="benchmarks/training.json")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--pytorch", type=Path, default=Path(".venv-parity/bin/python"))
+    parser.add_argument("--pytorch", type=Path, default=ROOT / ".venv-parity/bin/python")
     options = parser.parse_args()
     who_all = ["ours", "keras.applications"]
     if options.pytorch.exists():
@@ -106,6 +111,7 @@ def main() -> None:
             python, script = (options.pytorch, TIMM) if who == "timm" else (sys.executable, SCRIPT)
             done = subprocess.run(
                 [python, "-c", script, who, str(options.steps)],
+                cwd=ROOT,
                 check=True,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
