@@ -137,7 +137,7 @@ _recipe(
 _recipe(
     "fashion-mnist-gpu",
     """
-    Fashion-MNIST on a GPU, aiming at 96 %: Inception v1 at its full width, 28 pixels, 200 epochs.
+    Fashion-MNIST on a GPU, aiming at 96 %: Inception v1 at its full width, 200 epochs.
 
     Long, with random erasing (arXiv:1708.04896). Not measured yet, for want of a GPU.
     """,
