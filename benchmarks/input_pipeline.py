@@ -91,9 +91,10 @@ TORCH = """
 import torch
 if len(sys.argv) > 3:
     sys.path.insert(0, sys.argv[3])
-    library = torch.library.Library("torchvision", "DEF")
+    from torch import library as operators
+    torchvision = operators.Library("torchvision", "DEF")
     for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor x) -> Tensor")
+        torchvision.define(f"{name}(Tensor x) -> Tensor")
 def endless(data):
     loader = torch.utils.data.DataLoader(data, 32, shuffle=True, num_workers=os.cpu_count(),
                                          drop_last=True, persistent_workers=True)

@@ -33,7 +33,7 @@ from keras_inception.training.run import open_run, versions
 
 Advance = Callable[[int], None]
 
-AGAIN = 3  # times that a refused image is asked about once more
+_RETRIES = 3  # of an image that was refused
 
 
 @contextlib.contextmanager
@@ -218,7 +218,7 @@ def _ask(
     # A server that merges requests fails all of a batch for one bad image in it, whoever sent it.
     # So an image that was refused is asked about again, with none of ours beside it.
     for number in sorted(set(range(len(examples))) - set(numbers)):
-        for _ in range(AGAIN):
+        for _ in range(_RETRIES):
             which, answered, _ = ask([number])
             numbers += which
             answers += answered
