@@ -92,9 +92,9 @@ import torch
 if len(sys.argv) > 3:
     sys.path.insert(0, sys.argv[3])
     from torch import library as operators
-    torchvision = operators.Library("torchvision", "DEF")
+    defined = operators.Library("torchvision", "DEF")
     for name in ("nms", "qnms"):
-        torchvision.define(f"{name}(Tensor x) -> Tensor")
+        defined.define(f"{name}(Tensor x) -> Tensor")
 def endless(data):
     loader = torch.utils.data.DataLoader(data, 32, shuffle=True, num_workers=os.cpu_count(),
                                          drop_last=True, persistent_workers=True)
