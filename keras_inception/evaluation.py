@@ -57,7 +57,7 @@ def evaluate(
         using: a run's folder, a SavedModel's, or ``HOST:PORT/NAME`` of a server.
         data: a source of images with their classes, see ``open_source``; of a run, by default the
             images that it was validated on.
-        crops: cut from each image, their scores averaged: 1; of a run also 10 or 144, see
+        crops: cut from each image, their scores averaged: 1; of a run also 2, 10 or 144, see
             ``training/multicrop.py``.
         labels: the class names in the order of the model's outputs, for a server, which does not
             tell them. Without them they are learned from its answers.

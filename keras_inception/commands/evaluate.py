@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
     evaluate.add_argument(
         "--crops",
         type=int,
-        choices=[1, 10, 144],
+        choices=[1, 2, 10, 144],
         default=1,
         help="cut from each image of a run's data, their scores averaged (%(default)s)",
     )
@@ -141,7 +141,7 @@ def describe_protocol(protocol: dict[str, Any]) -> str:
     )
     if crops == 144:
         resized = "four scales"
-    cut = "the centre" if crops == 1 else f"{crops} crops"
+    cut = {1: "the centre", 2: "the centre and its mirror image"}.get(crops, f"{crops} crops")
     antialias = ", antialiased" if how["antialias"] else ""
     return (
         f"Protocol: {resized}, {cut} of {how['size']} x {how['size']},"

@@ -38,7 +38,7 @@ def evaluate_model(
         labels: the class names, in the order of its outputs.
         how: the input protocol.
         examples: images with their true classes, which are matched by name.
-        crops: cut from each image, 1, 10 or 144; their scores are averaged.
+        crops: cut from each image, 1, 2, 10 or 144; their scores are averaged.
         batch_size: network inputs at a time.
         advance: is told after each batch how many images it took.
         record: what else the result's record says.

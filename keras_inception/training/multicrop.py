@@ -1,6 +1,7 @@
 """What an evaluation cuts from each image: one crop, or many whose scores are averaged.
 
 - 1: the run's own protocol, as it is served.
+- 2: that and its mirror image (Simonyan and Zisserman, arXiv:1409.1556, section 3.2).
 - 10: the four corners and the centre, and their mirror images (Krizhevsky et al., "ImageNet
   Classification with Deep Convolutional Neural Networks", 2012, section 4.1). The corners are those
   of the square of which the protocol keeps the fraction ``crop``.
@@ -24,7 +25,7 @@ import tensorflow as tf
 from keras_inception.data.examples import Examples
 from keras_inception.data.preprocessing import Preprocessing, Tensor, decode, resize, sample, scale
 
-CROPS = (1, 10, 144)
+CROPS = (1, 2, 10, 144)
 
 _CORNERS_AND_CENTRE = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))
 _SQUARES = (0.0, 0.5, 1.0)
@@ -45,7 +46,7 @@ def check_crops(crops: int, how: Preprocessing) -> None:
         raise ValueError(
             "Ten crops are the corners and centre of the square of which the protocol keeps the"
             " fraction `crop`; this run's is 1, the whole square, so all five would be the same."
-            " Use 1 or 144."
+            " Use 1, 2 or 144."
         )
 
 
@@ -61,10 +62,12 @@ def cut(image: Tensor, how: Preprocessing, crops: int) -> Tensor:
     """The crops of one image, uint8 [height, width, 3], at the network's size.
 
     Returns:
-        float32 [views, size, size, 3] in [0, 255]; the second half mirrors the first.
+        float32 [views, size, size, 3] in [0, 255]; of several the second half mirrors the first.
     """
     if crops == 1:
         return resize(image[tf.newaxis], how)
+    if crops == 2:
+        return _and_mirrored(resize(image[tf.newaxis], how))
     sides = tf.cast(tf.shape(image)[:2], tf.float32)
     shorter = tf.reduce_min(sides)
     cuts: list[tuple[Tensor, Tensor]] = []  # the image's scale, and where the crop begins in it
@@ -90,6 +93,10 @@ def cut(image: Tensor, how: Preprocessing, crops: int) -> Tensor:
     views = tf.concat(
         [sample(image[tf.newaxis], factor, -begin, how) for factor, begin in cuts], axis=0
     )
+    return _and_mirrored(views)
+
+
+def _and_mirrored(views: Tensor) -> Tensor:
     return tf.concat([views, views[:, :, ::-1]], axis=0)
 
 

@@ -128,7 +128,7 @@ _recipe(
     augment_flip=True,
     augment_shift_pixels=2,
     batch_norm_momentum=0.9,
-    epochs=30,
+    epochs=40,
     batch_size=128,
     learning_rate=0.2,
     weight_decay=5e-4,

@@ -282,6 +282,14 @@ def test_ten_crops_are_the_corners_the_centre_and_their_mirrors() -> None:
         )  # fmt: skip
 
 
+def test_two_crops_are_what_is_served_and_its_mirror_image() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (1, 20, 24, 3)).astype(np.uint8)
+    how = Preprocessing(size=14, crop=1.0)
+    served = resize(image, how)[0]
+    views = cut(tf.constant(image[0]), how, 2)
+    np.testing.assert_array_equal(views, tf.stack([served, served[:, ::-1]]))
+
+
 @pytest.mark.parametrize("portrait", [False, True])
 def test_144_crops_are_the_papers(portrait: bool) -> None:
     """At 7 pixels the scales are 8, 9, 10 and 11: a shorter side of 9 has one as it is."""
@@ -311,7 +319,7 @@ def test_144_crops_are_the_papers(portrait: bool) -> None:
 def test_scores_of_crops_are_averaged(coloured: Run, pictures: Path, exports: Path) -> None:
     examples = read_folder(pictures).take(np.array([5, 25]))
     model = coloured.load_model()
-    for crops in (10, 144):
+    for crops in (2, 10, 144):
         result = evaluate(coloured.path, examples, crops=crops, batch_size=50)
         assert result.record["protocol"]["crops"] == crops
         for row in range(2):
@@ -320,8 +328,8 @@ def test_scores_of_crops_are_averaged(coloured: Run, pictures: Path, exports: Pa
             np.testing.assert_allclose(result.scores[row], crop_weights(crops) @ scores, atol=1e-5)
     with pytest.raises(PredictionError, match="Only a run takes several crops"):
         evaluate(exports / "three", examples, crops=10)
-    with pytest.raises(ValueError, match=r"must be one of 1, 10, 144. Received: crops=2"):
-        evaluate(coloured.path, examples, crops=2)
+    with pytest.raises(ValueError, match=r"must be one of 1, 2, 10, 144. Received: crops=3"):
+        evaluate(coloured.path, examples, crops=3)
 
 
 def test_images_of_several_classes_need_a_model_that_scores_each(
