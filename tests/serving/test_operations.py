@@ -79,6 +79,9 @@ class TestMetrics:
             f'{serving}batching_session:padding_size_count{{execution_batch_size="2"}} 1',
             f"{serving}batching_session:queuing_latency_count"
             '{thread_pool_name="model_server_batch_threads"} 3',
+            ":tensorflow:core:graph_runs{} 3",
+            ":tensorflow:core:graph_run_time_usecs_histogram_count{} 3",
+            ":tensorflow:core:graph_run_output_tensor_bytes_count{} 3",
         ):
             assert line in lines
         joined = "\n".join(lines)

@@ -47,7 +47,7 @@ class Loader:
             )
         metrics, where, started = self._metrics, str(path), time.monotonic()
         try:
-            model: Model = SavedModel(path, tags=self._tags)
+            model: Model = SavedModel(path, tags=self._tags, metrics=metrics)
         except errors.StatusError:
             metrics.load_attempt_count.add(where, "fail")
             raise

@@ -2,7 +2,8 @@
 
 Sources, below tensorflow_serving/: util/prometheus_exporter.cc, servables/tensorflow/util.cc,
 batching/batching_session.cc, batching/batching_util.h,
-servables/tensorflow/saved_model_warmup_util.cc; and tensorflow/cc/saved_model/loader.cc.
+servables/tensorflow/saved_model_warmup_util.cc; and, below tensorflow/, cc/saved_model/loader.cc,
+core/framework/metrics.cc and core/common_runtime/direct_session.cc.
 """
 
 from __future__ import annotations
@@ -89,8 +90,10 @@ def _exponential(first: float, growth: float, count: int) -> list[float]:
 _SERVING = "/tensorflow/serving"
 _BATCHING = f"{_SERVING}/batching_session"
 _LOADING = "/tensorflow/cc/saved_model"
+_GRAPH_RUN = "/tensorflow/core/graph_run"
 _MICROSECONDS = _exponential(10, 1.8, 33)  # to about 20 minutes
 _SIZES = _exponential(1, 2, 14)
+_BYTES = _exponential(1, 4, 14)
 
 
 class Metrics:
@@ -122,6 +125,13 @@ class Metrics:
             f"{_LOADING}/load_attempt_count", ["model_path", "status"]
         )
         self.load_latency = Counter(f"{_LOADING}/load_latency", ["model_path"])
+        self.graph_runs = Counter(f"{_GRAPH_RUN}s")
+        self.graph_run_time = Counter(f"{_GRAPH_RUN}_time_usecs")
+        self.graph_run_times = Histogram(
+            f"{_GRAPH_RUN}_time_usecs_histogram", _exponential(1000, 2, 20)
+        )
+        self.graph_run_input_bytes = Histogram(f"{_GRAPH_RUN}_input_tensor_bytes", _BYTES)
+        self.graph_run_output_bytes = Histogram(f"{_GRAPH_RUN}_output_tensor_bytes", _BYTES)
 
     def text(self) -> str:
         """Everything, in Prometheus's text format."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,10 +15,14 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import config_pb2
 
 from inception_serving import errors, messages
+from inception_serving.server.metrics import Metrics
 from inception_serving.tensors import Tensor
 
 SERVING_TAG = "serve"  # tf.saved_model.SERVING
 _INIT_OP = "__saved_model_init_op"
+_STRING = (
+    24  # bytes of one in a tensor, which holds up to 22 within itself (tsl/platform/ctstring.h)
+)
 
 
 class Model(Protocol):
@@ -61,8 +66,13 @@ class SavedModel:
             to GetModelMetadata is the file's and not what a loader makes of it.
     """
 
-    def __init__(self, path: Path, *, tags: Iterable[str] = (SERVING_TAG,)) -> None:
+    def __init__(
+        self, path: Path, *, tags: Iterable[str] = (SERVING_TAG,), metrics: Metrics | None = None
+    ) -> None:
         """Load the meta graph of these tags.
+
+        Args:
+            metrics: counts the runs.
 
         Raises:
             errors.StatusError: the folder holds no SavedModel that this TensorFlow can load.
@@ -70,6 +80,7 @@ class SavedModel:
         meta_graph = _read_meta_graph(path, set(tags))
         self.signatures: Mapping[str, Any] = dict(meta_graph.signature_def)
         self._calls: dict[tuple[str, ...], _Call] = {}
+        self._metrics = metrics or Metrics()
         try:
             self._session = _restore(meta_graph, path)
         except tf.errors.OpError as error:
@@ -92,9 +103,17 @@ class SavedModel:
         try:
             if key not in self._calls:
                 self._calls[key] = _Call(self._session, self.signatures[signature_name], wanted)
-            return self._calls[key](inputs)
+            self._metrics.graph_run_input_bytes.observe(value=_bytes(inputs))
+            started = time.monotonic()
+            results = self._calls[key](inputs)
         except tf.errors.OpError as error:
             raise from_tensorflow(error) from error
+        took = (time.monotonic() - started) * 1e6
+        self._metrics.graph_runs.add()
+        self._metrics.graph_run_time.add(by=round(took))
+        self._metrics.graph_run_times.observe(value=took)
+        self._metrics.graph_run_output_bytes.observe(value=_bytes(results))
+        return results
 
     def can_run(self, signature_name: str) -> bool:
         """See `Model`."""
@@ -124,6 +143,16 @@ class _Call:
             name: _as_array(results[place])
             for name, place in zip(self._outputs, self._places, strict=True)
         }
+
+
+def _bytes(tensors: Mapping[str, Tensor]) -> int:
+    """The memory that TensorFlow holds the tensors in."""
+    return sum(
+        sum(_STRING + (len(text) if len(text) >= _STRING - 1 else 0) for text in tensor.flat)
+        if tensor.dtype == object
+        else tensor.nbytes
+        for tensor in tensors.values()
+    )
 
 
 def _as_array(result: Any) -> Tensor:
