@@ -124,8 +124,10 @@ def stops_early(history: Sequence[dict[str, float]], monitor: str | None, recipe
     """
     if recipe.early_stopping_epochs is None or monitor is None:
         return False
-    values = [row[monitor] for row in history[recipe.head_epochs :]]
-    return bool(values) and len(values) - 1 - int(np.argmin(values)) >= recipe.early_stopping_epochs
+    values = np.nan_to_num([row[monitor] for row in history[recipe.head_epochs :]], nan=np.inf)
+    return (
+        len(values) > 0 and len(values) - 1 - int(np.argmin(values)) >= recipe.early_stopping_epochs
+    )
 
 
 class StopTogether(keras.callbacks.Callback):

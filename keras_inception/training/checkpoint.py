@@ -114,7 +114,8 @@ class Checkpoints(keras.callbacks.Callback):
         best = np.inf if self.monitor is None else lowest(history, self.monitor)
         row = {"epoch": epoch + 1.0}
         row |= {name: float(value) for name, value in (logs or {}).items()}
-        if self.monitor is None or row[self.monitor] < best:
+        # While none is a number, which half precision can bring about, the last is the best.
+        if self.monitor is None or best == np.inf or row[self.monitor] < best:
             weights = self.averages.variables if self.averages else self.model.weights
             self._write("best.npz", numbered(weights))
         history.append(row)
@@ -205,8 +206,8 @@ def best_weights(run: Path) -> list[np.ndarray]:
 
 
 def lowest(history: Sequence[dict[str, float]], monitor: str) -> float:
-    """The lowest value so far of a metric, infinite at first."""
-    return min((row[monitor] for row in history), default=np.inf)
+    """The lowest value so far of a metric, infinite while there is no number."""
+    return min((row[monitor] for row in history if not math.isnan(row[monitor])), default=np.inf)
 
 
 def write_history(run: Path, history: Sequence[dict[str, float]]) -> None:

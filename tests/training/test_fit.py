@@ -15,6 +15,7 @@ from keras_inception.data.examples import Examples, Pixels
 from keras_inception.training.averages import Averages
 from keras_inception.training.callbacks import Progress, duration, stops_early
 from keras_inception.training.checkpoint import read_state
+from keras_inception.training.fit import Task
 from keras_inception.training.recipe import Recipe
 from keras_inception.training.run import Run, RunError, Terminated, open_run
 from keras_inception.training.settings import RecipeError
@@ -205,6 +206,21 @@ def test_early_stopping_is_a_function_of_the_history() -> None:
     assert not stops_early(rows(3, 2, 2.5, 2.4), "val_loss", RECIPE)
     headed = recipe.with_changes({"weights": "w", "head_epochs": 2})
     assert not stops_early(rows(1, 2, 2.5, 2.4), "val_loss", headed)
+    assert stops_early(rows(np.nan, 2, np.nan, 2.4), "val_loss", recipe)
+
+
+def test_a_validation_loss_that_is_no_number_is_not_the_best(tmp_path: Path, monkeypatch) -> None:
+    """As half precision can make of a network whose training goes well; the last is kept then."""
+    held_out = Task.held_out
+    monkeypatch.setattr(
+        Task,
+        "held_out",
+        lambda task: held_out(task).map(lambda images, targets: (images * np.nan, targets)),
+    )
+    finished = go(tmp_path / "run")
+    assert np.isnan([row["val_loss"] for row in history(finished.path)]).all()
+    with np.load(finished.path / "checkpoints" / "last.npz") as arrays:
+        np.testing.assert_array_equal(finished.load_model().get_weights()[0], arrays["model_0"])
 
 
 def test_a_run_stops_early_also_when_it_is_resumed(tmp_path: Path, monkeypatch) -> None:
