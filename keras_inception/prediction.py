@@ -75,13 +75,20 @@ def predict(
 def list_images(places: Sequence[str | Path]) -> list[str]:
     """Image files named one by one, or all files below the folders named, in order.
 
+    In folders what is hidden, or in a hidden folder, is left out.
+
     Raises:
         PredictionError: a place does not exist, or holds no file.
     """
     paths: list[str] = []
     for place in map(Path, places):
         if place.is_dir():
-            found = sorted(str(path) for path in place.rglob("[!.]*") if path.is_file())
+            found = sorted(
+                str(path)
+                for path in place.rglob("*")
+                if path.is_file()
+                and not any(part.startswith(".") for part in path.relative_to(place).parts)
+            )
             if not found:
                 raise PredictionError(f"{place} holds no images.")
             paths.extend(found)

@@ -190,6 +190,8 @@ def test_an_image_the_decoder_refuses_is_named_and_the_others_predicted(
     (tmp_path / "b.jpg").write_bytes(b"\xff\xd8\xff broken")
     (tmp_path / "c.jpg").write_text("I am text.")
     shutil.copy(photos / "dusk" / "01.png", tmp_path / "d.png")
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache" / "e.jpg").write_text("I am hidden.")
     for using in (run.path, models / "photos", f"{server}/photos"):
         code = main(["predict", str(tmp_path), "--with", str(using), "--format", "json"])
         captured = capsys.readouterr()
