@@ -175,14 +175,14 @@ class Queue:
     def _run(self, tasks: Sequence[_Task]) -> None:
         try:
             answers = self._run_together(tasks)
-        except errors.InvalidArgumentError as error:
-            if len(tasks) == 1:
-                tasks[0].future.set_exception(error)
-            else:  # one of them is to blame, and the others are not
-                for task in tasks:
-                    self._run([task])
         except errors.StatusError as error:
-            for task in tasks:  # an error each, as a traceback is written into it
+            if isinstance(error, errors.InvalidArgumentError) and len(tasks) > 1:
+                for task in tasks:  # one of them is to blame, and the others are not
+                    self._run([task])
+                return
+            # An error each, as a traceback is written into it; and a new one, as in the traceback
+            # of this one are the tasks, so that it would keep itself.
+            for task in tasks:
                 task.future.set_exception(type(error)(str(error)))
         except Exception as error:
             for task in tasks:

@@ -69,6 +69,7 @@ class BatchScheduler:
         while (found := self._next()) is not None:
             queue, batch = found
             queue.run(batch)
+            del found, queue, batch  # or they would be kept until the next
 
     def _next(self) -> tuple[Queue, Batch] | None:
         with self._changed:
@@ -129,16 +130,18 @@ class BatchedModel:
             return self._model.run(signature_name, inputs, wanted, deadline=deadline)
         parts = self._scheduler.put(self._queues[signature_name], inputs, size)
         results = []
-        for part in parts:
-            try:
+        try:
+            for part in parts:
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
                 results.append(part.result(left))
-            except TimeoutError:
-                for other in parts:
-                    other.cancel()
-                raise errors.ResourceExhaustedError(
-                    "Run() timeout exceeded while waiting in batching queue"
-                ) from None
+        except TimeoutError:
+            for part in parts:
+                part.cancel()
+            raise errors.ResourceExhaustedError(
+                "Run() timeout exceeded while waiting in batching queue"
+            ) from None
+        finally:
+            del parts, part  # in the traceback of an error that they hold, so that it keeps itself
         if len(results) == 1:
             return results[0]
         return {name: np.concatenate([result[name] for result in results]) for name in wanted}

@@ -191,13 +191,15 @@ class GrpcServer:
             try:
                 with self._budget.reserve(len(data)) as held:
                     return self._answer(data, context, request_type, handle, held)
+            # Of the error nothing is kept but its text: its traceback would keep the request until
+            # Python looks for cycles.
             except errors.StatusError as error:
-                failure = error
+                status = errors.GRPC_CODES[type(error)], _truncated(str(error))
             except Exception as error:
                 _log.exception("A request failed.")
-                failure = errors.InternalError(f"{type(error).__name__}: {error}")
-            code = _CODES[errors.GRPC_CODES[type(failure)]]
-            context.abort(code, _truncated(str(failure)))
+                text = f"{type(error).__name__}: {error}"
+                status = errors.GRPC_CODES[errors.InternalError], _truncated(text)
+            context.abort(_CODES[status[0]], status[1])
             raise AssertionError("abort raises")
 
         return answer
