@@ -6,6 +6,7 @@ core/availability_preserving_policy.cc, servables/tensorflow/saved_model_warmup_
 
 from __future__ import annotations
 
+import gc
 import shutil
 import socket
 import threading
@@ -21,6 +22,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from inception_serving import ModelServer, ServerStartError
+from inception_serving.server.saved_model import SavedModel
 from inception_serving.server.versions import find_versions
 from tests.serving.caller import Caller, free_port
 from tests.serving.saved_models import publish
@@ -257,6 +259,25 @@ class TestWarmUp:
             "1 servable(s) did not become available: arithmetic version 1 ("
         )
         assert text in str(caught.value)
+
+    def test_a_version_that_fails_is_not_kept_in_memory(
+        self, model: Path, saved_models: Path
+    ) -> None:
+        def in_memory() -> int:
+            return sum(isinstance(each, SavedModel) for each in gc.get_objects())
+
+        with ModelServer(model, poll_s=0.05) as server:
+            caller = Caller(server.address)
+            before = in_memory()
+            staging = model / ".tmp"
+            shutil.copytree(saved_models / "arithmetic", staging)
+            write_warm_up(staging, [record("nope", X)])
+            staging.rename(model / "2")
+            wait_until(lambda: caller.states("arithmetic").get(2) == "END")
+            after = in_memory()
+            caller.channel.close()
+
+        assert after == before
 
     def test_a_damaged_file_fails_the_load(self, model: Path) -> None:
         write_warm_up(model / "1", [record("count", X)])

@@ -220,11 +220,13 @@ class Servables:
             try:
                 model = self._load(config, version.path)
                 break
+            # A new error, without the traceback, in which is what has been loaded.
             except errors.StatusError as error:
-                failure = error
+                failure = type(error)(str(error))
             except Exception as error:
                 _log.exception("Loading %s failed.", version)
                 failure = errors.InternalError(f"{type(error).__name__}: {error}")
+            gc.collect()
             if tries_left:
                 _log.warning("%s: trying again, it did not load: %s", version, failure)
             if not tries_left or self._stopping.wait(self._load_retry_interval_s):
