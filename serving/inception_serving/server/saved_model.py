@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,9 +21,9 @@ from inception_serving.tensors import Tensor
 
 SERVING_TAG = "serve"  # tf.saved_model.SERVING
 _INIT_OP = "__saved_model_init_op"
-_STRING = (
-    24  # bytes of one in a tensor, which holds up to 22 within itself (tsl/platform/ctstring.h)
-)
+_MOST_CALLS = 100  # kept ready: signatures, each with some of its outputs
+# Bytes of a string in a tensor, which holds up to 22 within itself (tsl/platform/ctstring.h).
+_STRING = 24
 
 
 class Model(Protocol):
@@ -78,16 +79,24 @@ class SavedModel:
             errors.StatusError: the folder holds no SavedModel that this TensorFlow can load.
         """
         meta_graph = _read_meta_graph(path, set(tags))
-        self.signatures: Mapping[str, Any] = dict(meta_graph.signature_def)
-        self._calls: dict[tuple[str, ...], _Call] = {}
+        signatures: Mapping[str, Any] = dict(meta_graph.signature_def)
+        self.signatures = signatures
         self._metrics = metrics or Metrics()
         try:
-            self._session = _restore(meta_graph, path)
+            session = _restore(meta_graph, path)
         except tf.errors.OpError as error:
             raise from_tensorflow(error) from error
         except Exception as error:
             # A damaged or foreign file surfaces anywhere in the loader, as whatever was hit first.
             raise errors.UnknownError(f"{path} does not load: {error}") from error
+
+        # Bounded, since clients choose the outputs. Not a method: the cache, a part of the model,
+        # would hold the model, and a version that goes should leave memory at once.
+        @functools.lru_cache(maxsize=_MOST_CALLS)
+        def call(signature_name: str, *outputs: str) -> _Call:
+            return _Call(session, signatures[signature_name], outputs)
+
+        self._call = call
 
     def run(
         self,
@@ -98,14 +107,11 @@ class SavedModel:
         deadline: float | None = None,
     ) -> dict[str, Tensor]:
         """See `Model`. What has begun runs to its end, whatever the deadline."""
-        wanted = sorted(outputs)
-        key = (signature_name, *wanted)
         try:
-            if key not in self._calls:
-                self._calls[key] = _Call(self._session, self.signatures[signature_name], wanted)
+            call = self._call(signature_name, *sorted(outputs))
             self._metrics.graph_run_input_bytes.observe(value=_bytes(inputs))
             started = time.monotonic()
-            results = self._calls[key](inputs)
+            results = call(inputs)
         except tf.errors.OpError as error:
             raise from_tensorflow(error) from error
         took = (time.monotonic() - started) * 1e6
