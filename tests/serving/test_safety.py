@@ -375,24 +375,23 @@ class TestBadRequests:
 
         assert sorted(times)[25] < 1
 
-
-@pytest.mark.parametrize("batching", [False, True])
-def test_a_refused_request_is_forgotten_at_once(base: Path, batching: bool) -> None:
-    """An error that keeps itself keeps the request, which may be large, until Python looks."""
-    bad = {"reshape": {"x": np.zeros(3, np.float32)}, "": {"y": np.zeros(3, np.float32)}}
-    with ModelServer(base, rest_port=0, batching=batching) as server:
-        caller = Caller(server.address)
-        gc.collect()
-        gc.disable()
-        try:
-            for signature, inputs in bad.items():
-                with pytest.raises(grpc.RpcError):
-                    caller.predict(inputs, signature=signature)
-                body = {"signature_name": signature, "inputs": {k: [0] for k in inputs}}
-                url = f"{server.rest_address}{PREDICT}"
-                assert httpx.post(url, json=body, timeout=20).status_code == 400
-            caller.channel.close()
-            kept = [each for each in gc.get_objects() if isinstance(each, errors.StatusError)]
-        finally:
-            gc.enable()
-    assert kept == []
+    @pytest.mark.parametrize("batching", [False, True])
+    def test_a_refused_request_is_forgotten_at_once(self, base: Path, batching: bool) -> None:
+        """An error that keeps itself keeps the request, which may be large, until Python looks."""
+        bad = {"reshape": {"x": np.zeros(3, np.float32)}, "": {"y": np.zeros(3, np.float32)}}
+        with ModelServer(base, rest_port=0, batching=batching) as server:
+            caller = Caller(server.address)
+            gc.collect()
+            gc.disable()
+            try:
+                for signature, inputs in bad.items():
+                    with pytest.raises(grpc.RpcError):
+                        caller.predict(inputs, signature=signature)
+                    body = {"signature_name": signature, "inputs": {k: [0] for k in inputs}}
+                    url = f"{server.rest_address}{PREDICT}"
+                    assert httpx.post(url, json=body, timeout=20).status_code == 400
+                caller.channel.close()
+                kept = [each for each in gc.get_objects() if isinstance(each, errors.StatusError)]
+            finally:
+                gc.enable()
+        assert kept == []

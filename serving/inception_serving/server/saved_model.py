@@ -22,8 +22,9 @@ from inception_serving.tensors import Tensor
 SERVING_TAG = "serve"  # tf.saved_model.SERVING
 _INIT_OP = "__saved_model_init_op"
 _MOST_CALLS = 100  # kept ready: signatures, each with some of its outputs
-# Bytes of a string in a tensor, which holds up to 22 within itself (tsl/platform/ctstring.h).
-_STRING = 24
+# Bytes of a string in a tensor, and of its text up to which it holds that within itself
+# (tsl/platform/ctstring.h).
+_STRING_BYTES, _TEXT_WITHIN = 24, 22
 
 
 class Model(Protocol):
@@ -154,7 +155,7 @@ class _Call:
 def _bytes(tensors: Mapping[str, Tensor]) -> int:
     """The memory that TensorFlow holds the tensors in."""
     return sum(
-        sum(_STRING + (len(text) if len(text) >= _STRING - 1 else 0) for text in tensor.flat)
+        sum(_STRING_BYTES + (len(text) if len(text) > _TEXT_WITHIN else 0) for text in tensor.flat)
         if tensor.dtype == object
         else tensor.nbytes
         for tensor in tensors.values()
