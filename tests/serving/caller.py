@@ -26,7 +26,15 @@ class Caller:
         self.predictions = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
         self.models = model_service_pb2_grpc.ModelServiceStub(self.channel)
 
-    def predict(
+    def predict(self, inputs: dict[str, Any], *, timeout_s: float | None = 20.0, **of: Any) -> Any:
+        """See `request`."""
+        return self.predictions.Predict(self.request(inputs, **of), timeout=timeout_s)
+
+    def begin(self, inputs: dict[str, Any], **of: Any) -> Any:
+        """A future; see `request`."""
+        return self.predictions.Predict.future(self.request(inputs, **of), timeout=20)
+
+    def request(
         self,
         inputs: dict[str, Any],
         *,
@@ -35,7 +43,6 @@ class Caller:
         version: int | None = None,
         label: str | None = None,
         outputs: tuple[str, ...] = (),
-        timeout_s: float = 20.0,
     ) -> Any:
         """Inputs are TensorProtos, or anything that `tf.make_tensor_proto` takes."""
         request = predict_pb2.PredictRequest(output_filter=outputs)
@@ -47,7 +54,7 @@ class Caller:
             request.model_spec.version_label = label
         for key, value in inputs.items():
             request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
-        return self.predictions.Predict(request, timeout=timeout_s)
+        return request
 
     def metadata(self, *, name: str, fields: tuple[str, ...], version: int | None = None) -> Any:
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=fields)

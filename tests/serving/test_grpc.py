@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -398,6 +400,36 @@ def test_a_deadline_that_passes_before_the_work_begins(base: Path) -> None:
 
     assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
     assert calls == 1
+
+
+class TestWaitingForATurn:
+    """More calls than a server with its default options works on at a time."""
+
+    CALLS = 16 * (os.cpu_count() or 1)
+
+    def test_calls_that_give_up_leave_their_turns_to_others(self, base: Path) -> None:
+        with ModelServer(base / "arithmetic") as server:
+            caller = Caller(server.address)
+            with caller.channel:
+                work = {"inputs": {"seconds": np.float32(0.5)}, "signature": "slow"}
+                working = [caller.begin(**work) for _ in range(self.CALLS)]
+                time.sleep(0.2)
+                for call in working:  # those that still wait have their turn after nobody wants it
+                    call.cancel()
+
+                for _ in range(self.CALLS):
+                    assert caller.predict({"x": FLOATS}).outputs["y"].float_val
+
+    def test_a_call_without_a_deadline_waits(self, base: Path) -> None:
+        with ModelServer(base / "arithmetic") as server:
+            caller = Caller(server.address)
+
+            def wait(number: int) -> Any:
+                inputs = {"seconds": np.float32(0.05)}
+                return caller.predict(inputs, signature="slow", timeout_s=None)
+
+            with caller.channel, ThreadPoolExecutor(self.CALLS) as pool:
+                assert len(list(pool.map(wait, range(2 * self.CALLS)))) == 2 * self.CALLS
 
 
 class TestStatus:

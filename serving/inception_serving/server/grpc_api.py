@@ -213,11 +213,15 @@ class GrpcServer:
         held: Reservation,
     ) -> bytes:
         left = context.time_remaining()
+        if left is not None and left > threading.TIMEOUT_MAX:
+            left = None  # how gRPC says that the call has no deadline
         deadline = None if left is None else time.monotonic() + left
         # A deadline that passes while the request waits its turn saves the work.
-        if not self._turns.acquire(timeout=left) or not context.is_active():
+        if not self._turns.acquire(timeout=left):
             raise errors.DeadlineExceededError("Deadline exceeded before the work began")
         try:
+            if not context.is_active():
+                raise errors.DeadlineExceededError("Deadline exceeded before the work began")
             try:
                 request = request_type.FromString(data)
             except DecodeError as error:
