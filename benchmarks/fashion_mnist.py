@@ -26,9 +26,9 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "export"), str(ROOT / "serving")]
 
 from keras_inception import evaluate  # noqa: E402
-from keras_inception.training.machine import describe_machine  # noqa: E402
-from keras_inception.training.recipes import NOTES, load_recipe  # noqa: E402
-from keras_inception.training.run import open_run  # noqa: E402
+from keras_inception.runs.machine import describe_machine  # noqa: E402
+from keras_inception.runs.named_recipes import NOTES, load_recipe  # noqa: E402
+from keras_inception.runs.run import open_run  # noqa: E402
 from keras_inception.training.train import train  # noqa: E402
 
 

@@ -130,8 +130,8 @@ def ours(network: str, options: argparse.Namespace) -> dict[str, Any]:
     import numpy as np
 
     import keras_inception
-    from keras_inception.training.optimizers import make_optimizer
-    from keras_inception.training.recipe import Recipe
+    from keras_inception.runs.recipe import Recipe
+    from keras_inception.training.optimization.optimizers import make_optimizer
 
     if not options.smoke and jax.default_backend() != "gpu":
         sys.exit("JAX sees no GPU: pip install 'jax[cuda13]'")
@@ -232,11 +232,11 @@ def _forever(batch: Any) -> Iterator[Any]:
 
 
 def _our_batches(options: argparse.Namespace) -> tuple[Any, int]:
-    from keras_inception.data.augment import Augmentation
+    from keras_inception.data.augmentation.augment import Augmentation
     from keras_inception.data.pipeline import training_batches
     from keras_inception.data.preprocessing import Preprocessing
-    from keras_inception.data.sources import open_source
-    from keras_inception.training.distribution import leave_gpus_to_keras
+    from keras_inception.data.sources.source import open_source
+    from keras_inception.runs.machine import leave_gpus_to_keras
 
     leave_gpus_to_keras()
     examples = open_source(options.images)
@@ -255,7 +255,7 @@ def _their_batches(options: argparse.Namespace, device: Any) -> tuple[Iterator[A
     import torch
     from torchvision import datasets, transforms
 
-    vary = transforms.Compose(
+    augmentation = transforms.Compose(
         [
             transforms.RandomResizedCrop(options.size),
             transforms.RandomHorizontalFlip(),
@@ -263,7 +263,7 @@ def _their_batches(options: argparse.Namespace, device: Any) -> tuple[Iterator[A
             transforms.Normalize([0.5] * 3, [0.5] * 3),
         ]
     )
-    folder = datasets.ImageFolder(options.images, vary)
+    folder = datasets.ImageFolder(options.images, augmentation)
     loader = torch.utils.data.DataLoader(
         folder,
         options.batch_size,

@@ -31,10 +31,10 @@ SCRIPT = """
 import os, sys, time
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 import keras
-from keras_inception.data.prepare import prepare
+from keras_inception.data.preparation.prepare import prepare
 from keras_inception.training import train
-from keras_inception.training.recipes import RECIPES
-from keras_inception.training.run import create_run
+from keras_inception.runs.named_recipes import RECIPES
+from keras_inception.runs.run import create_run
 
 def one_convolution(recipe, classes, *others, **settings):
     image = keras.Input((recipe.image_size, recipe.image_size, 3))

@@ -65,10 +65,10 @@ def measure(batches):
 """
 
 OURS = """
-from keras_inception.data.augment import Augmentation
+from keras_inception.data.augmentation.augment import Augmentation
 from keras_inception.data.pipeline import training_batches
 from keras_inception.data.preprocessing import Preprocessing
-from keras_inception.data.sources import open_source
+from keras_inception.data.sources.source import open_source
 measure(iter(training_batches(open_source(folder), Preprocessing(299), Augmentation(
     crop_area=0.08, flip=True, {vary}), batch_size=32, epochs=1000000, {options})))
 """
@@ -140,15 +140,21 @@ def main() -> None:
     options = parser.parse_args()
 
     scripts = {
-        "ours": (sys.executable, OURS.format(vary="", options="cache_megabytes=0")),
+        "ours": (sys.executable, OURS.format(augmentation="", options="cache_megabytes=0")),
         "keras": (sys.executable, KERAS),
-        "ours, kept in memory": (sys.executable, OURS.format(vary="", options="")),
+        "ours, kept in memory": (sys.executable, OURS.format(augmentation="", options="")),
         "ours, bad images caught": (
             sys.executable,
-            OURS.format(vary="", options="cache_megabytes=0, on_bad=print"),
+            OURS.format(augmentation="", options="cache_megabytes=0, on_bad=print"),
         ),
-        "ours, 2016": (sys.executable, OURS.format(vary=COLOURS, options="cache_megabytes=0")),
-        "ours, 2016, kept in memory": (sys.executable, OURS.format(vary=COLOURS, options="")),
+        "ours, 2016": (
+            sys.executable,
+            OURS.format(augmentation=COLOURS, options="cache_megabytes=0"),
+        ),
+        "ours, 2016, kept in memory": (
+            sys.executable,
+            OURS.format(augmentation=COLOURS, options=""),
+        ),
     }
     if options.torch_python:
         scripts["torchvision"] = (options.torch_python, TORCHVISION)

@@ -48,11 +48,11 @@ random = np.random.default_rng(0)
 images = random.normal(0, 1, (32, 139, 139, 3)).astype(np.float32)
 targets = np.eye(10, dtype=np.float32)[random.integers(0, 10, 32)]
 if who == "ours":
-    from keras_inception.training.recipe import Recipe
-    from keras_inception.training.fused import fuse_batch_norm
+    from keras_inception.runs.recipe import Recipe
+    from keras_inception.training.optimization.fast_path import fuse_batch_norm
     from keras_inception.training.metrics import metrics_for
     from keras_inception.training.network import build, compile_network
-    from keras_inception.training.schedule import Schedule
+    from keras_inception.training.optimization.schedule import Schedule
     from keras_inception.training.train import surroundings
     settings = {"learning_rate": 1e-3, "warmup_epochs": 0, "nesterov": False}
     settings |= {"weight_decay": 0.0, "label_smoothing": 0.0}

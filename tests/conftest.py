@@ -38,7 +38,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def run(photos: Path, tmp_path_factory: pytest.TempPathFactory):
     """A small Inception v1 trained on the photos, finished."""
-    from keras_inception.training.recipes import RECIPES
+    from keras_inception.runs.named_recipes import RECIPES
     from keras_inception.training.train import train
 
     recipe = RECIPES["small"].with_changes(
@@ -52,7 +52,7 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory):
         }
     )
     output = tmp_path_factory.mktemp("runs") / "photos"
-    return train(photos, output, recipe, say=lambda line: None)
+    return train(photos, output, recipe, log=lambda line: None)
 
 
 @pytest.fixture(scope="session")
@@ -61,5 +61,5 @@ def models(run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from inception_export.publish import export_run
 
     base = tmp_path_factory.mktemp("models")
-    export_run(run.path, base, "photos", say=lambda line: None)
+    export_run(run.path, base, "photos", log=lambda line: None)
     return base

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from inception_export.network import split
+from inception_export.serving_graph import split
 from keras_inception.data.preprocessing import Preprocessing, decode, preprocess_encoded
 
 # Of a probability, by the precision of the export. bfloat16 has 8 bits of mantissa, float16 11.
@@ -48,7 +48,7 @@ def sample_images() -> list[bytes]:
 def compare(
     saved_model: Path,
     model: keras.Model,
-    how: Preprocessing,
+    preprocessing: Preprocessing,
     labels: tuple[str, ...],
     images: Sequence[bytes],
 ) -> dict[str, float]:
@@ -63,7 +63,7 @@ def compare(
         ParityError: the written model can't be loaded or run.
     """
     body, dense, activation = split(model)
-    inputs = preprocess_encoded(tf.constant(images), how)
+    inputs = preprocess_encoded(tf.constant(images), preprocessing)
     features = body.predict(inputs, verbose=0).astype(np.float32)
     logits = features @ keras.ops.convert_to_numpy(dense.kernel)
     if dense.use_bias:

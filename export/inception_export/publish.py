@@ -17,13 +17,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from inception_export.network import PRECISIONS, activation_name, make_network, split
 from inception_export.parity import TOLERANCES, compare, sample_images
 from inception_export.saved_model import write_saved_model
+from inception_export.serving_graph import PRECISIONS, activation_name, make_serving_graph, split
 from inception_export.versions import next_version
 from inception_export.warmup import write_warmup_requests
 from keras_inception.data.preprocessing import Preprocessing
-from keras_inception.training.run import open_run, versions
+from keras_inception.runs.run import open_run, versions
 
 MANIFEST = Path("assets.extra", "keras_inception.json")
 
@@ -68,7 +68,7 @@ def export_saved_model(
     max_batch_size: int = 8,
     samples: Sequence[bytes] = (),
     record: dict[str, Any] | None = None,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Path:
     """Write ``base/name/version``, a SavedModel with preprocessing and labels inside.
 
@@ -90,7 +90,7 @@ def export_saved_model(
         max_batch_size: the largest batch that will be served; a server warms up with it.
         samples: encoded images to compare on; four made-up ones by default.
         record: what else the manifest says of the model.
-        say: takes each line about the export.
+        log: takes each line about the export.
 
     Returns:
         The version's folder.
@@ -119,7 +119,7 @@ def export_saved_model(
                 hidden.mkdir()
                 manifest = _write(
                     hidden, name, model, preprocessing, labels, top, precision, max_batch_size,
-                    images, say,
+                    images, log,
                 )  # fmt: skip
                 manifest |= record or {}
                 (hidden / MANIFEST).write_text(
@@ -142,7 +142,7 @@ def export_saved_model(
                 with contextlib.suppress(OSError):
                     (folder / _LOCK).unlink(missing_ok=True)
                     folder.rmdir()
-    say(f"Published {target}")
+    log(f"Published {target}")
     return target
 
 
@@ -150,23 +150,23 @@ def _write(
     folder: Path,
     name: str,
     model: keras.Model,
-    how: Preprocessing,
+    preprocessing: Preprocessing,
     labels: tuple[str, ...],
     top: int,
     precision: str,
     max_batch_size: int,
     images: Sequence[bytes],
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> dict[str, Any]:
     """Write everything but the manifest, compare, and return what the manifest says of it."""
-    network = make_network(model, precision)
+    network = make_serving_graph(model, precision)
     before, after = network.operations
-    say(f"Graph of the network: {before} operations, {after} with batch norm folded")
+    log(f"Graph of the network: {before} operations, {after} with batch norm folded")
     top = min(top, len(labels))
-    write_saved_model(folder, network, how, labels, top)
+    write_saved_model(folder, network, preprocessing, labels, top)
     write_warmup_requests(folder, name, images, sorted({1, max_batch_size}))
-    differences = compare(folder, model, how, labels, images)
-    say(
+    differences = compare(folder, model, preprocessing, labels, images)
+    log(
         "Largest differences from the Keras model:"
         f" probabilities {differences['probabilities']:.1e};"
         f" logits {differences['logits']:.1e} and features {differences['features']:.1e}"
@@ -188,7 +188,7 @@ def _write(
         "precision": precision,
         "parameters": model.count_params(),
         "operations": {"before_folding": before, "after_folding": after},
-        "preprocessing": dataclasses.asdict(how),
+        "preprocessing": dataclasses.asdict(preprocessing),
         "max_batch_size": max_batch_size,
         "parity": {"images": len(images), "tolerance": tolerance, **differences},
         "fingerprint": _fingerprint(folder),
@@ -214,7 +214,7 @@ def _check(
     model: keras.Model,
     name: str,
     labels: tuple[str, ...],
-    how: Preprocessing,
+    preprocessing: Preprocessing,
     version: int | None,
     top: int,
     precision: str,
@@ -253,10 +253,10 @@ def _check(
         twice = sorted({label for label in labels if labels.count(label) > 1})
         raise ExportError(f"Every label must be there once. Twice or more: {', '.join(twice[:5])}")
     size, channels = model.input_shape[1:3], model.input_shape[3]
-    if channels != 3 or any(side not in (None, how.size) for side in size):
+    if channels != 3 or any(side not in (None, preprocessing.size) for side in size):
         raise ExportError(
             f"The model's input is {model.input_shape[1:]}, but the preprocessing makes"
-            f" ({how.size}, {how.size}, 3)."
+            f" ({preprocessing.size}, {preprocessing.size}, 3)."
         )
 
 

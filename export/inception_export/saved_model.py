@@ -8,19 +8,23 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from inception_export.network import Network
+from inception_export.serving_graph import ServingGraph
 from inception_export.signatures import Servable
 from keras_inception.data.preprocessing import Preprocessing
 
 
 def write_saved_model(
-    folder: Path, network: Network, how: Preprocessing, labels: tuple[str, ...], top: int
+    folder: Path,
+    network: ServingGraph,
+    preprocessing: Preprocessing,
+    labels: tuple[str, ...],
+    top: int,
 ) -> None:
     """Write a network with its preprocessing and labels into ``folder``."""
     with tempfile.TemporaryDirectory() as scratch:
         labels_file = Path(scratch) / "labels.txt"
         labels_file.write_text("".join(f"{label}\n" for label in labels), "utf-8")
-        servable = Servable(network, how, labels, top, str(labels_file))
+        servable = Servable(network, preprocessing, labels, top, str(labels_file))
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(servable, str(folder), signatures=servable.endpoints, options=options)
     # TensorFlow 2 calls every signature a predict signature; TF Serving's Classify asks for one of

@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from inception_export.network import Network, Tensor
+from inception_export.serving_graph import ServingGraph, Tensor
 from keras_inception.data.preprocessing import Preprocessing, preprocess, preprocess_encoded
 
 SIGNATURES = ("serving_default", "predict_images", "logits", "features", "classify")
@@ -24,7 +24,7 @@ class Servable(tf.Module):
 
     Args:
         network: from float32 [batch, size, size, 3].
-        how: the input protocol.
+        preprocessing: the input protocol.
         labels: the class names, in the order of the network's outputs.
         top: classes answered by ``serving_default`` and ``classify``, at most all.
         labels_file: of the same names, to go with the SavedModel.
@@ -32,8 +32,8 @@ class Servable(tf.Module):
 
     def __init__(
         self,
-        network: Network,
-        how: Preprocessing,
+        network: ServingGraph,
+        preprocessing: Preprocessing,
         labels: tuple[str, ...],
         top: int,
         labels_file: str,
@@ -47,7 +47,7 @@ class Servable(tf.Module):
         def encoded(image_bytes: Tensor, name: str) -> dict[str, Tensor]:
             # Decoding and resizing run on the CPU only; a GPU then gets one dense batch.
             with tf.device("/device:CPU:0"), tf.control_dependencies([_check(image_bytes, name)]):
-                images = preprocess_encoded(tf.identity(image_bytes), how)
+                images = preprocess_encoded(tf.identity(image_bytes), preprocessing)
             return network.answer(images)
 
         def best(probabilities: Tensor) -> dict[str, Tensor]:
@@ -64,7 +64,7 @@ class Servable(tf.Module):
         )
         def predict_images(images: Tensor) -> dict[str, Tensor]:
             with tf.device("/device:CPU:0"):
-                images = preprocess(images, how)
+                images = preprocess(images, preprocessing)
             return {"probabilities": network.answer(images)["probabilities"]}
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])

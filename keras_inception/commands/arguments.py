@@ -9,9 +9,9 @@ import typing
 from collections.abc import Callable
 from typing import Any
 
-from keras_inception.training.recipe import Recipe
-from keras_inception.training.recipes import RECIPES, load_recipe
-from keras_inception.training.settings import choices_of, nearest
+from keras_inception.runs.fields import choices_of, nearest
+from keras_inception.runs.named_recipes import RECIPES, load_recipe
+from keras_inception.runs.recipe import Recipe
 
 USING = "RUN|SAVEDMODEL|HOST:PORT/NAME"
 

@@ -14,7 +14,7 @@ from keras_inception.commands.arguments import (
 )
 from keras_inception.commands.data import SOURCE
 from keras_inception.models.catalogue import find
-from keras_inception.training.recipes import RECIPES
+from keras_inception.runs.named_recipes import RECIPES
 
 
 def add(commands: Any) -> None:
@@ -41,10 +41,10 @@ def run(options: argparse.Namespace) -> int:
     recipe = given_recipe(options) or RECIPES["default"]
     size = recipe.image_size or find(recipe.model).size
     load_tensorflow_quietly()
-    from keras_inception.data.augment import Augmentation
+    from keras_inception.data.augmentation.augment import Augmentation
     from keras_inception.data.preprocessing import Preprocessing
-    from keras_inception.data.preview import draw_variants
-    from keras_inception.data.sources import open_source
+    from keras_inception.data.sources.source import open_source
+    from keras_inception.report.preview import draw_variants
 
     draw_variants(
         open_source(options.source),

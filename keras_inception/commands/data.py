@@ -82,16 +82,20 @@ def add_checking(command: argparse.ArgumentParser) -> None:
 def run_check(options: argparse.Namespace) -> int:
     """Open the source, look at every image, and print what is there."""
     load_tensorflow_quietly()
-    from keras_inception.data.balance import draw_counts
-    from keras_inception.data.checks import describe_bad
-    from keras_inception.data.prepare import look_at_all
-    from keras_inception.data.sources import open_source, with_part
-    from keras_inception.data.tell import tell_copies, tell_kinds, tell_turned
+    from keras_inception.data.preparation.balance import draw_counts
+    from keras_inception.data.preparation.inspection import describe_bad
+    from keras_inception.data.preparation.messages import (
+        report_copies,
+        report_exif_rotated,
+        report_kinds,
+    )
+    from keras_inception.data.preparation.prepare import inspect_all
+    from keras_inception.data.sources.source import open_source, with_part
 
     examples = open_source(options.source)
     for note in examples.notes:
         print(note)
-    bad, seen = look_at_all(examples.images)
+    bad, seen = inspect_all(examples.images)
     several = "; an image can be of any number of them" if examples.multi_label else ""
     print(f"{len(examples)} images of {len(examples.labels)} classes{several}")
     print(draw_counts(examples))
@@ -103,9 +107,9 @@ def run_check(options: argparse.Namespace) -> int:
     if examples.parts:
         whole, _ = with_part(options.source)
         print(f"Other parts: {', '.join(f'{whole}/{part}' for part in examples.parts)}")
-    tell_kinds([seen], print)
-    tell_turned(examples.images, seen.turned, print)
-    tell_copies(examples, seen.digests, print)
+    report_kinds([seen], print)
+    report_exif_rotated(examples.images, seen.exif_rotated, print)
+    report_copies(examples, seen.digests, print)
     print(describe_bad(bad).rstrip() if bad else "Every image can be decoded.")
     return 1 if bad else 0
 
@@ -113,8 +117,8 @@ def run_check(options: argparse.Namespace) -> int:
 def run_records(options: argparse.Namespace) -> int:
     """Write training images, and validation images if there are any."""
     load_tensorflow_quietly()
-    from keras_inception.data.prepare import prepare
-    from keras_inception.data.write_records import write_records
+    from keras_inception.data.preparation.prepare import prepare
+    from keras_inception.data.sources.write_records import write_records
 
     prepared = prepare(
         options.source,
@@ -142,8 +146,8 @@ def run_index(options: argparse.Namespace) -> int:
     """Read the shards once and keep where each record stands."""
     load_tensorflow_quietly()
     from keras_inception.data.examples import DataError
-    from keras_inception.data.records import Records, write_index
-    from keras_inception.data.sources import open_source
+    from keras_inception.data.sources.records import Records, write_index
+    from keras_inception.data.sources.source import open_source
 
     examples = open_source(options.source)
     if not isinstance(examples.images, Records):

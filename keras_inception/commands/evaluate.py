@@ -13,7 +13,7 @@ from keras_inception.commands.arguments import USING, add_command, positive
 from keras_inception.commands.console import progress
 
 if TYPE_CHECKING:
-    from keras_inception.training.measures import Evaluation, Result
+    from keras_inception.evaluation.measures import Evaluation, Result
 
 
 def add(commands: Any) -> None:
@@ -59,9 +59,9 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Evaluate, print, and name the images that were left out."""
     load_tensorflow_quietly()
-    from keras_inception.evaluation import evaluate
-    from keras_inception.training.measures import Evaluation
-    from keras_inception.training.run import read_labels
+    from keras_inception.evaluation.measures import Evaluation
+    from keras_inception.inference.evaluate import evaluate
+    from keras_inception.runs.run import read_labels
 
     result = evaluate(
         options.using,
@@ -87,7 +87,7 @@ def print_evaluation(result: Result) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from keras_inception.training.measures import Evaluation
+    from keras_inception.evaluation.measures import Evaluation
 
     single = isinstance(result, Evaluation)
     table = Table()
@@ -123,29 +123,29 @@ def print_evaluation(result: Result) -> None:
         )
     print(describe_protocol(result.record["protocol"]))
     if result.left_out:
-        from keras_inception.data.checks import describe_bad
+        from keras_inception.data.preparation.inspection import describe_bad
 
         print(f"Left out: {describe_bad(result.left_out).rstrip()}", file=sys.stderr)
 
 
 def describe_protocol(protocol: dict[str, Any]) -> str:
     """How the images were resized and cropped, in a line."""
-    how, crops = protocol["preprocessing"], protocol["crops"]
-    if how is None:
+    preprocessing, crops = protocol["preprocessing"], protocol["crops"]
+    if preprocessing is None:
         return f"Protocol: {protocol['note']}"
-    edge = how["size"] / how["crop"]
+    edge = preprocessing["size"] / preprocessing["crop"]
     resized = (
         f"shorter side to {edge:.4g} pixels"
-        if how["resize"] == "shorter_side"
+        if preprocessing["resize"] == "shorter_side"
         else f"stretched to {edge:.4g} x {edge:.4g} pixels"
     )
     if crops == 144:
         resized = "four scales"
     cut = {1: "the centre", 2: "the centre and its mirror image"}.get(crops, f"{crops} crops")
-    antialias = ", antialiased" if how["antialias"] else ""
+    antialias = ", antialiased" if preprocessing["antialias"] else ""
     return (
-        f"Protocol: {resized}, {cut} of {how['size']} x {how['size']},"
-        f" {how['interpolation']}{antialias}"
+        f"Protocol: {resized}, {cut} of {preprocessing['size']} x {how['size']},"
+        f" {preprocessing['interpolation']}{antialias}"
     )
 
 
@@ -172,7 +172,7 @@ def _write_json(path: Path, values: dict[str, Any]) -> None:
 
 
 def _draw(result: Evaluation, path: str) -> None:
-    from keras_inception.training.figures import reliability
+    from keras_inception.report.figures import reliability
 
     reliability(result.calibration).savefig(path, dpi=120)
     print(f"Drawn: {path}", file=sys.stderr)

@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"An export needs {', '.join(missing)}; see --help.")
     load_tensorflow_quietly()
     from inception_export.publish import export_run, export_saved_model
-    from keras_inception.prediction import list_images
+    from keras_inception.inference.predict import list_images
 
     choices = {
         "version": options.version,
@@ -118,7 +118,7 @@ def _read_model(options: argparse.Namespace) -> tuple[Any, list[str], Any]:
     import keras
 
     from keras_inception.data.preprocessing import Preprocessing
-    from keras_inception.training.run import read_labels
+    from keras_inception.runs.run import read_labels
 
     if not options.labels:
         raise ValueError(
@@ -139,7 +139,7 @@ def _show(saved_model: Path) -> None:
     from rich.table import Table
 
     from inception_export.versions import read_manifest
-    from keras_inception.predictors import find_saved_model
+    from keras_inception.inference.predictors import find_saved_model
 
     found = find_saved_model(saved_model)
     manifest = read_manifest(found) if found else {}

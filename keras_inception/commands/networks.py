@@ -66,8 +66,8 @@ def run_describe(options: argparse.Namespace) -> int:
     load_tensorflow_quietly()
     import keras
 
-    from keras_inception.models.describe import describe
-    from keras_inception.models.figure import draw
+    from keras_inception.models.drawing.describe import describe
+    from keras_inception.models.drawing.figure import draw
 
     with keras.StatelessScope(initialize_variables=False):  # shapes are enough here
         model = build()(

@@ -15,7 +15,7 @@ from keras_inception.commands.arguments import USING, add_command, positive
 from keras_inception.commands.console import progress
 
 if TYPE_CHECKING:
-    from keras_inception.prediction import Prediction
+    from keras_inception.inference.predict import Prediction
 
 
 def add(commands: Any) -> None:
@@ -46,7 +46,7 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Predict, print, and name the images that could not be decoded."""
     load_tensorflow_quietly()
-    from keras_inception.prediction import draw_predictions, list_images, predict
+    from keras_inception.inference.predict import draw_predictions, list_images, predict
 
     images = list_images(options.images)
     with progress(len(images)) as advance:

@@ -41,9 +41,9 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write it, and say where it is."""
     load_tensorflow_quietly()
-    from keras_inception.data.sources import open_source
-    from keras_inception.training.report import write_report
-    from keras_inception.training.run import open_run
+    from keras_inception.data.sources.source import open_source
+    from keras_inception.report.report import write_report
+    from keras_inception.runs.run import open_run
 
     opened = open_run(options.run_folder)
     path = write_report(

@@ -13,11 +13,11 @@ from typing import Any
 from inception_serving.startup import load_tensorflow_quietly
 from keras_inception.commands.arguments import add_command, add_recipe_options, given_recipe
 from keras_inception.commands.data import SOURCE
-from keras_inception.training.distribution import check_backend, check_devices
-from keras_inception.training.hosts import connected, given_hosts, leave
-from keras_inception.training.recipe import Recipe
-from keras_inception.training.recipes import NOTES, RECIPES
-from keras_inception.training.settings import RecipeError
+from keras_inception.runs.fields import RecipeError
+from keras_inception.runs.named_recipes import NOTES, RECIPES
+from keras_inception.runs.recipe import Recipe
+from keras_inception.training.devices.distribution import check_backend, check_devices
+from keras_inception.training.devices.hosts import connected, given_hosts, leave
 
 
 def add(commands: Any) -> None:
@@ -139,7 +139,7 @@ def _train(
     hosts: Sequence[str],
     host_index: int | None,
 ) -> int:
-    from keras_inception.training.run import Terminated
+    from keras_inception.runs.run import Terminated
     from keras_inception.training.train import train
 
     try:

@@ -55,7 +55,7 @@ def add(commands: Any) -> None:
 def run_convert(options: argparse.Namespace) -> int:
     """Convert."""
     load_tensorflow_quietly()
-    from keras_inception.conversion import convert_weights
+    from keras_inception.published.conversion import convert_weights
 
     skipped = convert_weights(
         options.file, options.target, options.model, ema=options.ema, skip=options.skip
@@ -69,7 +69,7 @@ def run_convert(options: argparse.Namespace) -> int:
 def run_verify(options: argparse.Namespace) -> int:
     """Verify."""
     load_tensorflow_quietly()
-    from keras_inception.conversion import verify_weights
+    from keras_inception.published.conversion import verify_weights
 
     found = verify_weights(options.file, options.model, ema=options.ema)
     if options.names:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_inception.data.crops import whole_jpeg
+from keras_inception.data.augmentation.crops import whole_jpeg
 from keras_inception.data.examples import Images
 from keras_inception.data.preprocessing import Tensor, decode
 
@@ -16,7 +16,7 @@ from keras_inception.data.preprocessing import Tensor, decode
 _SAMPLE = 50
 
 
-def room(megabytes: int | None) -> int:
+def cache_limit(megabytes: int | None) -> int:
     """How many bytes a cache may hold: ``None`` for a quarter of the free memory, at most 2 GB."""
     if megabytes is not None:
         return megabytes * 1_000_000

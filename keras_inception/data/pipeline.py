@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from keras_inception.data.augment import Augmentation, changes
-from keras_inception.data.cache import decoded_bytes, decoded_once, room
-from keras_inception.data.crops import crop_at_random
+from keras_inception.data.augmentation.augment import Augmentation, changes
+from keras_inception.data.augmentation.crops import crop_at_random
+from keras_inception.data.augmentation.mixing import mixing
+from keras_inception.data.augmentation.seeded import draw
+from keras_inception.data.cache import cache_limit, decoded_bytes, decoded_once
 from keras_inception.data.examples import Examples
-from keras_inception.data.mixing import mixing
 from keras_inception.data.preprocessing import Preprocessing, Tensor, decode, resize, scale
-from keras_inception.data.seeded import draw
 
 # Without looking for Python's own branches and loops, of which there are none, tracing takes a
 # third of the time.
@@ -22,8 +22,8 @@ _as_written = tf.autograph.experimental.do_not_convert
 
 def training_batches(
     examples: Examples,
-    how: Preprocessing,
-    vary: Augmentation,
+    preprocessing: Preprocessing,
+    augmentation: Augmentation,
     *,
     batch_size: int,
     epochs: int,
@@ -61,11 +61,14 @@ def training_batches(
     count = len(examples)
     steps = count // batch_size
     part, parts = shard or (0, 1)
-    image_of, target = _training_images(examples, how, vary, cache_megabytes), _targets(examples)
+    image_of, target = (
+        _training_images(examples, preprocessing, augmentation, cache_megabytes),
+        _targets(examples),
+    )
     if on_bad is not None:
-        image_of = _or_blank(image_of, how, on_bad)
+        image_of = _or_blank(image_of, preprocessing, on_bad)
     class_weight = None if class_weights is None else _class_weights(examples, class_weights)
-    mix = mixing(vary)
+    mix = mixing(augmentation)
 
     def order(epoch: Tensor) -> tf.data.Dataset:
         begin = tf.where(epoch == first_epoch, first_step * batch_size, 0)
@@ -83,7 +86,11 @@ def training_batches(
             weights.append(weight)
         if class_weight is not None:
             weights.append(class_weight(index))
-        return scale(image, how), target(index), *([tf.reduce_prod(weights)] if weights else [])
+        return (
+            scale(image, preprocessing),
+            target(index),
+            *([tf.reduce_prod(weights)] if weights else []),
+        )
 
     batches = (
         tf.data.Dataset.range(first_epoch, epochs)
@@ -112,7 +119,7 @@ def shuffled(count: int, seed: Tensor, epoch: Tensor) -> Tensor:
 
 def evaluation_batches(
     examples: Examples,
-    how: Preprocessing,
+    preprocessing: Preprocessing,
     batch_size: int,
     *,
     cache_megabytes: int | None = 0,
@@ -142,13 +149,15 @@ def evaluation_batches(
 
     def example(number: Tensor) -> tuple[Tensor, ...]:
         index = tf.minimum(number, count - 1)
-        image = resize(_decoded(read(index))[tf.newaxis], how)[0]
+        image = resize(_decoded(read(index))[tf.newaxis], preprocessing)[0]
         weight = tf.where(number < count, tf.cast(places / count, tf.float32), 0.0)
-        return scale(image, how), target(index), *([] if shard is None else [weight])
+        return scale(image, preprocessing), target(index), *([] if shard is None else [weight])
 
     images = tf.data.Dataset.from_tensor_slices(numbers)
     images = images.map(_as_written(example), num_parallel_calls=tf.data.AUTOTUNE)
-    if 4 * (3 * how.size**2 + len(examples.labels)) * (places // parts) <= room(cache_megabytes):
+    if 4 * (3 * preprocessing.size**2 + len(examples.labels)) * (places // parts) <= cache_limit(
+        cache_megabytes
+    ):
         images = images.cache()
     return images.batch(batch_size // parts).prefetch(tf.data.AUTOTUNE)
 
@@ -161,23 +170,26 @@ def with_auxiliary_targets(batches: tf.data.Dataset, outputs: Sequence[str]) -> 
 
 
 def _training_images(
-    examples: Examples, how: Preprocessing, vary: Augmentation, cache_megabytes: int | None
+    examples: Examples,
+    preprocessing: Preprocessing,
+    augmentation: Augmentation,
+    cache_megabytes: int | None,
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """From an example's number and a seed, int64 [2], to its image varied, in [0, 255]."""
-    read, change = examples.images.reader(), changes(vary)
+    read, change = examples.images.reader(), changes(augmentation)
 
     def crop(image: Tensor, seed: Tensor) -> Tensor:
-        if vary.crop_area < 1:
-            return crop_at_random(image, seed, how, vary)
-        return resize(_decoded(image)[tf.newaxis], how)[0]
+        if augmentation.crop_area < 1:
+            return crop_at_random(image, seed, preprocessing, augmentation)
+        return resize(_decoded(image)[tf.newaxis], preprocessing)[0]
 
     def read_and_crop(index: Tensor, seed: Tensor) -> Tensor:
         return crop(read(index), seed)
 
     cropped: Callable[[Tensor, Tensor], Tensor] = read_and_crop
     if cache_megabytes != 0 and _reads_files(read):
-        below = 2 * how.size if vary.crop_area < 1 else None
-        if 0 < decoded_bytes(examples.images, below) <= room(cache_megabytes):
+        below = 2 * preprocessing.size if augmentation.crop_area < 1 else None
+        if 0 < decoded_bytes(examples.images, below) <= cache_limit(cache_megabytes):
             cropped = decoded_once(read, below, crop)
 
     def image_of(index: Tensor, seed: Tensor) -> Tensor:
@@ -198,7 +210,9 @@ def _decoded(image: Tensor) -> Tensor:
 
 
 def _or_blank(
-    image_of: Callable[[Tensor, Tensor], Tensor], how: Preprocessing, on_bad: Callable[[int], None]
+    image_of: Callable[[Tensor, Tensor], Tensor],
+    preprocessing: Preprocessing,
+    on_bad: Callable[[int], None],
 ) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Images with weight 1, or where they fail, blanks with weight 0."""
 
@@ -211,7 +225,12 @@ def _or_blank(
         good = tf.data.Dataset.from_tensors((index, seed)).map(
             lambda index, seed: (image_of(index, seed), 1.0)
         )
-        blank = tf.broadcast_to(tf.constant(how.mean), [how.size, how.size, 3]), 0.0
+        blank = (
+            tf.broadcast_to(
+                tf.constant(preprocessing.mean), [preprocessing.size, preprocessing.size, 3]
+            ),
+            0.0,
+        )
         either = good.ignore_errors().concatenate(tf.data.Dataset.from_tensors(blank))
         image, weight = either.take(1).get_single_element()
         return image, tf.cond(

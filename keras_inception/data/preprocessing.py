@@ -106,7 +106,7 @@ def decoder_message(error: tf.errors.OpError) -> str:
     return line.rpartition("}} ")[2].split(" [Op:")[0].split(" [[")[0].strip()
 
 
-def resize(images: Tensor, how: Preprocessing) -> Tensor:
+def resize(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Resize and crop: [batch, height, width, 3] of any one size to [batch, size, size, 3].
 
     The centre crop is sampled without making the rest of the resized image, so a panorama costs
@@ -117,55 +117,61 @@ def resize(images: Tensor, how: Preprocessing) -> Tensor:
         float32, in the range of the input.
     """
     sides = tf.cast(tf.shape(images)[1:3], tf.float32)
-    if not how.antialias:
-        kept = how.crop * (
-            tf.reduce_min(sides) * [1.0, 1.0] if how.resize == "shorter_side" else sides
+    if not preprocessing.antialias:
+        kept = preprocessing.crop * (
+            tf.reduce_min(sides) * [1.0, 1.0] if preprocessing.resize == "shorter_side" else sides
         )
         kept = tf.maximum(tf.cast(tf.round(kept), tf.int32), 1)
         top, left = tf.unstack((tf.shape(images)[1:3] - kept) // 2)
         images = images[:, top : top + kept[0], left : left + kept[1]]
-        return tf.image.resize(images, [how.size, how.size], how.interpolation)
-    resized = how.size / how.crop
-    scale = resized / (tf.reduce_min(sides) * [1.0, 1.0] if how.resize == "shorter_side" else sides)
-    return sample(images, scale, (how.size - scale * sides) / 2, how)
+        return tf.image.resize(
+            images, [preprocessing.size, preprocessing.size], preprocessing.interpolation
+        )
+    resized = preprocessing.size / preprocessing.crop
+    scale = resized / (
+        tf.reduce_min(sides) * [1.0, 1.0] if preprocessing.resize == "shorter_side" else sides
+    )
+    return sample(images, scale, (preprocessing.size - scale * sides) / 2, preprocessing)
 
 
-def sample(images: Tensor, scale: Tensor, translation: Tensor, how: Preprocessing) -> Tensor:
+def sample(
+    images: Tensor, scale: Tensor, translation: Tensor, preprocessing: Preprocessing
+) -> Tensor:
     """[batch, height, width, 3] scaled about the top left corner, moved, and cut to the input size.
 
     Args:
         images: uint8 or float32.
         scale: float32 [2], of height and width; 2.0 makes the image twice as large.
         translation: float32 [2], in pixels of the result; positive moves down and right.
-        how: gives the size, interpolation and antialias.
+        preprocessing: gives the size, interpolation and antialias.
 
     Returns:
         float32 [batch, size, size, 3], in the range of the input.
     """
     images = tf.raw_ops.ScaleAndTranslate(
         images=images,
-        size=[how.size, how.size],
+        size=[preprocessing.size, preprocessing.size],
         scale=scale,
         translation=translation,
-        kernel_type=_KERNELS[how.interpolation],
-        antialias=how.antialias,
+        kernel_type=_KERNELS[preprocessing.interpolation],
+        antialias=preprocessing.antialias,
     )
-    images.set_shape([None, how.size, how.size, 3])
+    images.set_shape([None, preprocessing.size, preprocessing.size, 3])
     return images
 
 
-def scale(images: Tensor, how: Preprocessing) -> Tensor:
+def scale(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Pixels in [0, 255] to the network's range: float32, (pixel - mean) / std per channel."""
     # Times the inverse: some graph optimizers make a division into this and some do not, and the
     # last bit would differ between training and serving.
-    mean, inverse = list(how.mean), [1.0 / std for std in how.std]
+    mean, inverse = list(preprocessing.mean), [1.0 / std for std in preprocessing.std]
     if len({*zip(mean, inverse, strict=True)}) == 1:
         # One number for three alike: the same bits, ten times as fast.
         mean, inverse = mean[:1], inverse[:1]
     return (tf.cast(images, tf.float32) - mean) * inverse
 
 
-def preprocess(images: Tensor, how: Preprocessing) -> Tensor:
+def preprocess(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Decoded images of one size to the network's input.
 
     Args:
@@ -174,10 +180,10 @@ def preprocess(images: Tensor, how: Preprocessing) -> Tensor:
     Returns:
         float32 [batch, size, size, 3].
     """
-    return scale(resize(images, how), how)
+    return scale(resize(images, preprocessing), preprocessing)
 
 
-def preprocess_encoded(encoded: Tensor, how: Preprocessing) -> Tensor:
+def preprocess_encoded(encoded: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Encoded images, of any sizes and formats, to the network's input.
 
     Args:
@@ -190,8 +196,8 @@ def preprocess_encoded(encoded: Tensor, how: Preprocessing) -> Tensor:
         tf.errors.InvalidArgumentError: one of them is no image that TensorFlow can decode.
     """
     resized = tf.map_fn(
-        lambda one: resize(decode(one)[tf.newaxis], how)[0],
+        lambda one: resize(decode(one)[tf.newaxis], preprocessing)[0],
         encoded,
-        fn_output_signature=tf.TensorSpec([how.size, how.size, 3], tf.float32),
+        fn_output_signature=tf.TensorSpec([preprocessing.size, preprocessing.size, 3], tf.float32),
     )
-    return scale(resized, how)
+    return scale(resized, preprocessing)

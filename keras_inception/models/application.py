@@ -19,7 +19,7 @@ from keras_inception.models.checks import check, check_choice, is_number, is_who
 from keras_inception.models.conventions import conventions
 from keras_inception.models.layers import CHANNELS_LAST, Tensor
 from keras_inception.weights.download import locate
-from keras_inception.weights.loading import check_variant, open_weights, pour
+from keras_inception.weights.loading import assign_weights, check_variant, open_weights
 
 STEMS = ("imagenet", "small")
 _LOSS_WEIGHTS = {"predictions": 1.0, "aux_4a": 0.3, "aux_4d": 0.3, "aux": 0.4}
@@ -259,7 +259,7 @@ def application(network: Network, doc: str | None) -> Builder:
         model = keras.Model(inputs, outputs, name=name or network.name)
         if opened:
             before = keras.Model(inputs, image).layers  # those of `input_tensor` are the caller's
-            pour(opened, [layer for layer in model.layers if layer not in before], skip)
+            assign_weights(opened, [layer for layer in model.layers if layer not in before], skip)
         return model
 
     build.__name__ = build.__qualname__ = network.title

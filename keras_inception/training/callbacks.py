@@ -14,8 +14,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_inception.training.checkpoint import Checkpoints, State
-from keras_inception.training.recipe import Recipe
+from keras_inception.runs.recipe import Recipe
+from keras_inception.training.checkpoint import Checkpoints, TrainingState
 
 
 class Progress(keras.callbacks.Callback):
@@ -28,7 +28,7 @@ class Progress(keras.callbacks.Callback):
         batch_size: images a step.
         epochs: of the run.
         rate: tells the learning rate of the last step.
-        say: takes the line.
+        log: takes the line.
     """
 
     def __init__(
@@ -37,14 +37,14 @@ class Progress(keras.callbacks.Callback):
         batch_size: int,
         epochs: int,
         rate: Callable[[], float],
-        say: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> None:
         super().__init__()
         self.steps = steps
         self.batch_size = batch_size
         self.epochs = epochs
         self.rate = rate
-        self.say = say
+        self.log = log
         self._begun = self._ended = 0.0
         self._timed = 0
 
@@ -71,7 +71,7 @@ class Progress(keras.callbacks.Callback):
             if left:
                 an_epoch = a_step * self.steps + now - self._ended
                 parts.append(f"{duration(left * an_epoch)} left")
-        self.say("; ".join(parts))
+        self.log("; ".join(parts))
 
 
 def _measures(logs: Mapping[str, float]) -> str:
@@ -105,7 +105,7 @@ class Bar(keras.callbacks.ProgbarLogger):
 class EarlyStopping(keras.callbacks.Callback):
     """End the ``fit`` when :func:`stops_early` says so."""
 
-    def __init__(self, state: State, monitor: str | None, recipe: Recipe) -> None:
+    def __init__(self, state: TrainingState, monitor: str | None, recipe: Recipe) -> None:
         super().__init__()
         self.state = state
         self.monitor = monitor

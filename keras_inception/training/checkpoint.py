@@ -21,15 +21,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_inception.training.averages import Averages
-from keras_inception.training.distribution import bring_home
-from keras_inception.training.files import check_room, whole
-from keras_inception.training.finetune import Phase
-from keras_inception.training.run import RunError, Terminated
+from keras_inception.runs.files import atomic_write, check_disk_space
+from keras_inception.runs.run import RunError, Terminated
+from keras_inception.training.devices.distribution import sync_variables
+from keras_inception.training.optimization.averages import Averages
+from keras_inception.training.optimization.finetune import Phase
 
 
 @dataclass
-class State:
+class TrainingState:
     """How far a run has come.
 
     Args:
@@ -66,7 +66,7 @@ class Checkpoints(keras.callbacks.Callback):
     def __init__(
         self,
         run: Path,
-        state: State,
+        state: TrainingState,
         steps: int,
         monitor: str | None,
         averages: Averages | None,
@@ -94,13 +94,13 @@ class Checkpoints(keras.callbacks.Callback):
         # Metrics are sums from zero, so those of the steps before the run was stopped may as well
         # be added after the first step that follows; only then do the variables exist.
         if self._carried:
-            bring_home(self.model)
+            sync_variables(self.model)
             for variable, before in zip(self.model.metrics_variables, self._carried, strict=True):
                 variable.assign(variable + before)
             self._carried = []
         due = self.terminated or time.monotonic() - self._written >= self.seconds
         if due and self.state.step < self.steps:
-            bring_home(self.model)
+            sync_variables(self.model)
             self._check_finite()
             self.state.metrics = [
                 keras.ops.convert_to_numpy(each) for each in self.model.metrics_variables
@@ -162,7 +162,7 @@ class Checkpoints(keras.callbacks.Callback):
             raise Terminated(self.run)
 
 
-def read_state(run: Path) -> State:
+def read_state(run: Path) -> TrainingState:
     """The state that a run was last kept in; a new one if it had not come that far.
 
     Raises:
@@ -170,11 +170,11 @@ def read_state(run: Path) -> State:
     """
     path = run / "checkpoints" / "last.npz"
     if not path.exists():
-        return State()
+        return TrainingState()
     with _open(path) as arrays:
         names = arrays["history_names"].tolist()
         epoch, step = arrays["position"].tolist()
-        return State(
+        return TrainingState(
             epoch,
             step,
             [dict(zip(names, row, strict=True)) for row in arrays["history"].tolist()],
@@ -214,7 +214,7 @@ def write_history(run: Path, history: Sequence[dict[str, float]]) -> None:
     """Write ``history.csv``, a line an epoch."""
     if not history:
         return
-    with whole(run / "history.csv", "w") as file:
+    with atomic_write(run / "history.csv", "w") as file:
         writer = csv.DictWriter(file, list(history[0]))
         writer.writeheader()
         writer.writerows(history)
@@ -230,8 +230,8 @@ def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
         OSError: the disk has no room for it; what was there before still is.
     """
     numbers = sum(math.prod(each.shape) for each in arrays.values())
-    check_room(path.parent, 4 * numbers + 1000 * len(arrays))
-    with whole(path, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+    check_disk_space(path.parent, 4 * numbers + 1000 * len(arrays))
+    with atomic_write(path, "wb") as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
                 np.lib.format.write_array(

@@ -13,19 +13,19 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from keras_inception.data.prepare import CheckImages, prepare
-from keras_inception.data.sources import Source
-from keras_inception.training.averages import Averages
+from keras_inception.data.preparation.prepare import CheckImages, prepare
+from keras_inception.data.sources.source import Source
+from keras_inception.runs.machine import leave_gpus_to_keras
+from keras_inception.runs.recipe import Recipe
 from keras_inception.training.callbacks import duration
-from keras_inception.training.distribution import leave_gpus_to_keras
-from keras_inception.training.finetune import Phase
-from keras_inception.training.fit import Task
+from keras_inception.training.fit import TrainingJob
 from keras_inception.training.metrics import ConfusionAccuracy
 from keras_inception.training.network import inference
-from keras_inception.training.recipe import Recipe
-from keras_inception.training.schedule import Schedule
+from keras_inception.training.optimization.averages import Averages
+from keras_inception.training.optimization.finetune import Phase
+from keras_inception.training.optimization.schedule import Schedule
 from keras_inception.training.tensorboard import draw_confusion
-from keras_inception.training.train import begin, room_needed, surroundings
+from keras_inception.training.train import build_job, disk_space_needed, keras_settings
 
 _SECONDS = 6.0  # how long steps are timed, of each kind
 _DISK_SPEED = 200e6  # bytes a second, of checkpoints
@@ -64,7 +64,7 @@ def estimate(
     on_bad_image: Literal["skip", "refuse"] = "skip",
     check_images: CheckImages = "auto",
     already: float = 0.0,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Estimate:
     """Train for some seconds, on the real data, and tell what all of it will take.
 
@@ -73,7 +73,7 @@ def estimate(
 
     Args:
         already: seconds that a run, too, will have spent before, such as on imports.
-        say: takes each line of the plan.
+        log: takes each line of the plan.
 
     Raises:
         DataError: the images can't be used.
@@ -89,32 +89,32 @@ def estimate(
         seed=recipe.seed,
         on_bad_image=on_bad_image,
         check_images=check_images,
-        say=say,
+        log=log,
     )
-    with surroundings(recipe):
-        task = begin(recipe, prepared, say)
+    with keras_settings(recipe):
+        job = build_job(recipe, prepared, log)
         seconds = time.monotonic() - start
         first_step, a_step = 0.0, 1.0
         for phase, epochs in _phases(recipe):
-            task.compile(phase)
-            first, early, a_step = _time_steps(task, epochs)
+            job.compile(phase)
+            first, early, a_step = _time_steps(job, epochs)
             first_step = first_step or seconds + first
-            seconds += first + early * (task.steps - 1) + a_step * task.steps * (epochs - 1)
-        after_first, each_epoch = _time_epoch_end(task)
+            seconds += first + early * (job.steps - 1) + a_step * job.steps * (epochs - 1)
+        after_first, each_epoch = _time_epoch_end(job)
         seconds += after_first + each_epoch * recipe.epochs
-        trained = sum(math.prod(each.shape) for each in task.model.trainable_variables)
+        trained = sum(math.prod(each.shape) for each in job.model.trainable_variables)
         result = Estimate(
             seconds=seconds,
             first_step_seconds=first_step,
-            images_per_second=task.batch_size / a_step,
+            images_per_second=job.batch_size / a_step,
             memory_bytes=_peak_memory(),
-            disk_bytes=room_needed(task),
-            parameters=task.model.count_params(),
+            disk_bytes=disk_space_needed(job),
+            parameters=job.model.count_params(),
             trained_parameters=trained,
-            steps=task.steps * recipe.epochs,
+            steps=job.steps * recipe.epochs,
         )
-        for line in _plan(task, result):
-            say(line)
+        for line in _plan(job, result):
+            log(line)
     return result
 
 
@@ -139,7 +139,7 @@ class _Clock(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def _time_steps(task: Task, epochs: int) -> tuple[float, float, float]:
+def _time_steps(job: TrainingJob, epochs: int) -> tuple[float, float, float]:
     """Seconds to the end of the first step, of a step in the first epoch, and of a later one.
 
     Later epochs may find decoded images in memory. They count as the first, if that is too long to
@@ -147,13 +147,13 @@ def _time_steps(task: Task, epochs: int) -> tuple[float, float, float]:
     """
     clock = _Clock()
     callbacks: list[Any] = [clock]
-    if task.recipe.ema is not None:
-        callbacks.insert(0, Averages(task.model, task.recipe.ema))
+    if job.recipe.ema is not None:
+        callbacks.insert(0, Averages(job.model, job.recipe.ema))
     start = time.monotonic()
-    task.model.fit(
-        task.batches(epochs),
+    job.model.fit(
+        job.batches(epochs),
         epochs=epochs,
-        steps_per_epoch=task.steps,
+        steps_per_epoch=job.steps,
         shuffle=False,
         callbacks=callbacks,
         verbose=0,
@@ -162,7 +162,7 @@ def _time_steps(task: Task, epochs: int) -> tuple[float, float, float]:
     seconds = np.diff(clock.ends)
     if not len(seconds):
         return first, 0.0, first
-    early, late = seconds[: task.steps - 1], seconds[task.steps - 1 :]
+    early, late = seconds[: job.steps - 1], seconds[job.steps - 1 :]
     if not len(early):
         return first, 0.0, float(np.mean(late))
     # The second finds batches that were made while the first was traced.
@@ -170,28 +170,28 @@ def _time_steps(task: Task, epochs: int) -> tuple[float, float, float]:
     return first, early_mean, float(np.mean(late)) if len(late) >= 4 else early_mean
 
 
-def _time_epoch_end(task: Task) -> tuple[float, float]:
+def _time_epoch_end(job: TrainingJob) -> tuple[float, float]:
     """Seconds once a run, and after every epoch: validation, pictures, checkpoints, the result."""
-    written = room_needed(task) / 2 / _DISK_SPEED
-    held_out = task.held_out()
+    written = disk_space_needed(job) / 2 / _DISK_SPEED
+    held_out = job.held_out()
     if held_out is None:
         return 1.0 + written, written
     start = time.monotonic()
-    task.model.evaluate(held_out.take(1), verbose=0)
+    job.model.evaluate(held_out.take(1), verbose=0)
     pictures = 0.0
-    if any(isinstance(each, ConfusionAccuracy) for each in task.metrics):
-        labels = task.data.training.labels
+    if any(isinstance(each, ConfusionAccuracy) for each in job.metrics):
+        labels = job.data.training.labels
         for _ in range(2):  # the first time loads what draws it
             begun = time.monotonic()
             draw_confusion(np.eye(len(labels)), labels)
             pictures = time.monotonic() - begun
-        task.pictures()
-    inference(task.model).predict(held_out.take(1), verbose=0)
+        job.pictures()
+    inference(job.model).predict(held_out.take(1), verbose=0)
     once = time.monotonic() - start
-    batches = math.ceil(len(task.data.validation) / task.batch_size)
+    batches = math.ceil(len(job.data.validation) / job.batch_size)
     some = min(batches, 10)
     start = time.monotonic()
-    task.model.evaluate(held_out.take(some), verbose=0)
+    job.model.evaluate(held_out.take(some), verbose=0)
     validation = (time.monotonic() - start) * batches / some
     return once + validation + written + 1.0, validation + pictures + written
 
@@ -202,18 +202,18 @@ def _peak_memory() -> int:
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _plan(task: Task, result: Estimate) -> Iterator[str]:
-    recipe = task.recipe
+def _plan(job: TrainingJob, result: Estimate) -> Iterator[str]:
+    recipe = job.recipe
     yield f"Parameters: {result.parameters:,}, of which {result.trained_parameters:,} are trained"
     yield (
-        f"Steps: {task.steps} of {task.batch_size} images an epoch, {recipe.epochs} epochs:"
+        f"Steps: {job.steps} of {job.batch_size} images an epoch, {recipe.epochs} epochs:"
         f" {result.steps:,}"
     )
     if recipe.head_epochs:
-        rate = task.learning_rate("head")
+        rate = job.learning_rate("head")
         yield f"Learning rate: {rate:g} in {recipe.head_epochs} epochs of the classifier alone"
     if recipe.epochs > recipe.head_epochs:
-        schedule: Schedule = task.learning_rate("all")
+        schedule: Schedule = job.learning_rate("all")
         yield f"Learning rate: {schedule.describe()}, by {recipe.optimizer}"
     yield f"Memory: {result.memory_bytes / 1e9:.2g} GB; disk: {result.disk_bytes / 1e9:.2g} GB"
     yield (

@@ -11,16 +11,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_inception.data.augment import Augmentation
-from keras_inception.data.balance import class_weights
+from keras_inception.data.augmentation.augment import Augmentation
 from keras_inception.data.pipeline import (
     evaluation_batches,
     training_batches,
     with_auxiliary_targets,
 )
-from keras_inception.data.prepare import Prepared
+from keras_inception.data.preparation.balance import class_weights
+from keras_inception.data.preparation.prepare import Prepared
 from keras_inception.data.preprocessing import Preprocessing
-from keras_inception.training.averages import Averages
+from keras_inception.runs.recipe import Recipe
+from keras_inception.runs.run import Run, RunError
 from keras_inception.training.callbacks import (
     Bar,
     EarlyStopping,
@@ -31,23 +32,22 @@ from keras_inception.training.callbacks import (
 )
 from keras_inception.training.checkpoint import (
     Checkpoints,
-    State,
+    TrainingState,
     read_state,
     restore_last,
     write_history,
 )
-from keras_inception.training.distribution import Devices, alone
-from keras_inception.training.finetune import Phase, phase_of, set_trainable
+from keras_inception.training.devices.distribution import Devices, undistributed
 from keras_inception.training.metrics import ConfusionAccuracy
 from keras_inception.training.network import compile_network
-from keras_inception.training.recipe import Recipe
-from keras_inception.training.run import Run, RunError
-from keras_inception.training.schedule import Schedule
+from keras_inception.training.optimization.averages import Averages
+from keras_inception.training.optimization.finetune import Phase, phase_of, set_trainable
+from keras_inception.training.optimization.schedule import Schedule
 from keras_inception.training.tensorboard import TensorBoard
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainingJob:
     """A network and what it is to learn.
 
     Args:
@@ -59,7 +59,7 @@ class Task:
     recipe: Recipe
     data: Prepared
     model: keras.Model
-    how: Preprocessing
+    preprocessing: Preprocessing
     batch_size: int
     metrics: list[keras.metrics.Metric]
     unreadable: set[int] = field(default_factory=set)
@@ -106,11 +106,11 @@ class Task:
     def batches(self, epochs: int, first_epoch: int = 0, first_step: int = 0) -> Any:
         """The training images from a step on, a tf.data stream."""
         recipe = self.recipe
-        vary = Augmentation(**recipe.augmentation())
+        augmentation = Augmentation(**recipe.augmentation())
         batches = training_batches(
             self.data.training,
-            self.how,
-            vary,
+            self.preprocessing,
+            augmentation,
             batch_size=self.batch_size,
             epochs=epochs,
             first_epoch=first_epoch,
@@ -128,7 +128,7 @@ class Task:
             return None
         batches = evaluation_batches(
             self.data.validation,
-            self.how,
+            self.preprocessing,
             self.batch_size,
             cache_megabytes=None,
             shard=self.devices.shard,
@@ -137,9 +137,9 @@ class Task:
 
     def pictures(self) -> np.ndarray:
         """Some of the first training images as the network sees them, uint8 [up to 16, ...]."""
-        with alone():
+        with undistributed():
             images = next(iter(self.batches(1)))[0][:16].numpy()
-        pixels = images * np.array(self.how.std) + np.array(self.how.mean)
+        pixels = images * np.array(self.preprocessing.std) + np.array(self.preprocessing.mean)
         return pixels.clip(0, 255).astype(np.uint8)
 
     def _for_all_outputs(self, batches: Any) -> Any:
@@ -148,7 +148,7 @@ class Task:
         return with_auxiliary_targets(batches, list(self.model.output))
 
 
-def fit(task: Task, run: Run, say: Callable[[str], None]) -> None:
+def fit(job: TrainingJob, run: Run, log: Callable[[str], None]) -> None:
     """Train from where the run stands to its last epoch.
 
     Raises:
@@ -156,27 +156,25 @@ def fit(task: Task, run: Run, say: Callable[[str], None]) -> None:
         Terminated: on SIGTERM, after the step.
         OSError: the disk is full.
     """
-    recipe, state = task.recipe, read_state(run.path)
-    first, several = task.devices.first, task.devices.hosts > 1
+    recipe, state = job.recipe, read_state(run.path)
+    first, several = job.devices.first, job.devices.hosts > 1
     if first:
         write_history(run.path, state.history)  # a kill may have come after the state and before it
     averages = None
     if recipe.ema is not None:
-        averages = Averages(task.model, recipe.ema, state.epoch * task.steps + state.step)
+        averages = Averages(job.model, recipe.ema, state.epoch * job.steps + state.step)
     checkpoints = Checkpoints(
-        run.path, state, task.steps, task.monitor, averages, recipe.checkpoint_minutes, first
+        run.path, state, job.steps, job.monitor, averages, recipe.checkpoint_minutes, first
     )
-    confusion = next((each for each in task.metrics if isinstance(each, ConfusionAccuracy)), None)
+    confusion = next((each for each in job.metrics if isinstance(each, ConfusionAccuracy)), None)
 
     def rate() -> float:
-        return task.last_learning_rate(state.phase)
+        return job.last_learning_rate(state.phase)
 
-    board = TensorBoard(
-        run.path / "logs", task.pictures, task.data.training.labels, rate, confusion
-    )
+    board = TensorBoard(run.path / "logs", job.pictures, job.data.training.labels, rate, confusion)
     telling = [
         Bar(recipe.epochs),
-        Progress(task.steps, task.batch_size, recipe.epochs, rate, say),
+        Progress(job.steps, job.batch_size, recipe.epochs, rate, log),
         board,
     ]
     callbacks = [
@@ -185,58 +183,58 @@ def fit(task: Task, run: Run, say: Callable[[str], None]) -> None:
         *(telling if first else []),
         *([StopTogether(checkpoints)] if several else []),
         checkpoints,  # after what tells of the epoch, which it may end the run with
-        EarlyStopping(state, task.monitor, recipe),
+        EarlyStopping(state, job.monitor, recipe),
     ]
     compiled: Phase | None = None
     # Where there are several hosts StopTogether ends them.
     ending = contextlib.nullcontext() if several else ending_on_sigterm(checkpoints)
     with contextlib.closing(board), ending:
-        while state.epoch < recipe.epochs and not stops_early(state.history, task.monitor, recipe):
+        while state.epoch < recipe.epochs and not stops_early(state.history, job.monitor, recipe):
             phase = phase_of(recipe, state.epoch)
             if phase != compiled:
-                task.compile(phase)
+                job.compile(phase)
                 if compiled is None:
-                    restore_last(run.path, task.model, averages, phase)
+                    restore_last(run.path, job.model, averages, phase)
                 compiled = state.phase = phase
-            with _telling_of_divergence(task, state):
-                _fit_a_stretch(task, state, callbacks)
+            with _telling_of_divergence(job, state):
+                _fit_a_stretch(job, state, callbacks)
 
 
-def _fit_a_stretch(task: Task, state: State, callbacks: list[Any]) -> None:
+def _fit_a_stretch(job: TrainingJob, state: TrainingState, callbacks: list[Any]) -> None:
     """What one ``fit`` can do: whole epochs of one phase, or the rest of an epoch begun."""
     epoch, step = state.epoch, state.step
     last = epoch + 1
     if not step:
-        last = task.recipe.head_epochs if state.phase == "head" else task.recipe.epochs
-    task.model.fit(
-        task.batches(last, epoch, step),
+        last = job.recipe.head_epochs if state.phase == "head" else job.recipe.epochs
+    job.model.fit(
+        job.batches(last, epoch, step),
         epochs=last,
         initial_epoch=epoch,
-        steps_per_epoch=task.steps - step,
-        validation_data=task.held_out(),
+        steps_per_epoch=job.steps - step,
+        validation_data=job.held_out(),
         shuffle=False,  # the stream is in random order already
         callbacks=callbacks,
         # Keras's bar for people; a line an epoch is ours.
-        verbose=1 if task.devices.first and sys.stdout.isatty() else 0,
+        verbose=1 if job.devices.first and sys.stdout.isatty() else 0,
     )
 
 
 @contextlib.contextmanager
-def _telling_of_divergence(task: Task, state: State) -> Iterator[None]:
+def _telling_of_divergence(job: TrainingJob, state: TrainingState) -> Iterator[None]:
     try:
         yield
     except (FloatingPointError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "NaN or Inf loss" not in str(error):
             raise
         step = state.step + isinstance(error, RuntimeError)  # which ends before the step counts
-        rate = task.last_learning_rate(state.phase)
+        rate = job.last_learning_rate(state.phase)
         advice = "a lower learning_rate, a longer warm-up (warmup_epochs)"
-        if task.recipe.clip_norm is None:
+        if job.recipe.clip_norm is None:
             advice += ", shorter gradients (clip_norm=2)"
-        if task.recipe.precision == "mixed_float16":
+        if job.recipe.precision == "mixed_float16":
             advice += ", precision=mixed_bfloat16"
         raise RunError(
-            f"The loss is no longer a number: step {step} of {task.steps} in epoch"
+            f"The loss is no longer a number: step {step} of {job.steps} in epoch"
             f" {state.epoch + 1}, at learning rate {rate:.3g}. The last checkpoint, from before,"
             f" is kept. What helps, in a new run: {advice}."
         ) from error

@@ -10,13 +10,13 @@ import keras
 import numpy as np
 
 from keras_inception.data.preprocessing import Preprocessing
-from keras_inception.imagenet import preprocessing_of
 from keras_inception.models.application import loss_weights
 from keras_inception.models.catalogue import find
-from keras_inception.training.finetune import set_trainable
-from keras_inception.training.fused import trace_steps_once
-from keras_inception.training.optimizers import make_optimizer
-from keras_inception.training.recipe import Recipe
+from keras_inception.published.imagenet import preprocessing_of
+from keras_inception.runs.recipe import Recipe
+from keras_inception.training.optimization.fast_path import trace_steps_once
+from keras_inception.training.optimization.finetune import set_trainable
+from keras_inception.training.optimization.optimizers import make_optimizer
 
 
 def build(

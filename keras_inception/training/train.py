@@ -13,30 +13,30 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_inception.data.augment import Augmentation
+from keras_inception.data.augmentation.augment import Augmentation
 from keras_inception.data.examples import listed
 from keras_inception.data.pipeline import training_batches
-from keras_inception.data.prepare import CheckImages, Prepared, prepare
-from keras_inception.data.sources import Source
+from keras_inception.data.preparation.prepare import CheckImages, Prepared, prepare
+from keras_inception.data.sources.source import Source
+from keras_inception.evaluation.evaluate_model import evaluate_model
+from keras_inception.report.report import draw_curves, write_report
+from keras_inception.runs.fields import RecipeError
+from keras_inception.runs.files import check_disk_space, sync_folder
+from keras_inception.runs.recipe import Recipe
+from keras_inception.runs.run import Run, RunError, create_run, open_run
 from keras_inception.training.checkpoint import best_weights
-from keras_inception.training.distribution import (
+from keras_inception.training.devices.distribution import (
     Devices,
     find_devices,
     synchronize_batch_norm,
 )
-from keras_inception.training.evaluate import evaluate_model
-from keras_inception.training.files import check_room, sync_folder
-from keras_inception.training.finetune import momentum
-from keras_inception.training.fit import Task, fit
-from keras_inception.training.fused import fuse_batch_norm
-from keras_inception.training.hosts import telling_of_lost_hosts
+from keras_inception.training.devices.hosts import telling_of_lost_hosts
+from keras_inception.training.fit import TrainingJob, fit
 from keras_inception.training.metrics import metrics_for
 from keras_inception.training.network import build, inference, preprocessing_for
-from keras_inception.training.recalibrate import BATCHES, recalibrate
-from keras_inception.training.recipe import Recipe
-from keras_inception.training.report import draw_curves, write_report
-from keras_inception.training.run import Run, RunError, create_run, open_run
-from keras_inception.training.settings import RecipeError
+from keras_inception.training.optimization.fast_path import fuse_batch_norm
+from keras_inception.training.optimization.finetune import momentum
+from keras_inception.training.optimization.recalibrate import BATCHES, recalibrate
 from keras_inception.training.tensorboard import MOST_CLASSES
 
 
@@ -52,20 +52,20 @@ def train(
     devices: int | str | None = None,
     hosts: Sequence[str] = (),
     host_index: int | None = None,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Run:
     """Train a network on images of known classes.
 
     Args:
         data: the training images, such as a folder ``data/CLASS/IMAGE``; see
-            :func:`~keras_inception.data.sources.open_source`.
+            :func:`~keras_inception.data.sources.source.open_source`.
         output: the run's folder, made here.
         recipe: how; the default recipe if not given, the run's own when resuming.
         validation_data: images to validate on, with the same classes; by default the recipe's
             ``validation_fraction`` of each class is set apart.
         on_bad_image: whether files that can't be decoded are left out and named, or refused.
         check_images: whether each is decoded once before; ``"auto"``, ``"all"`` or ``"none"``, see
-            :func:`~keras_inception.data.prepare.prepare`.
+            :func:`~keras_inception.data.preparation.prepare.prepare`.
         resume: go on with the run in ``output`` from its last checkpoint; where there is none yet
             and a recipe is given, begin it, and one that has finished is left as it is: so one
             command does for every start.
@@ -73,7 +73,7 @@ def train(
         hosts: ``HOST:PORT`` of every host that trains, the same list on each, where there are
             several. The first writes and tells; ``output`` must be on a disk that all share.
         host_index: the number of this one among them, from 0.
-        say: takes each line about the data, the epochs and the result.
+        log: takes each line about the data, the epochs and the result.
 
     Returns:
         The finished run, whose ``load_model()`` is the network of the epoch with the lowest
@@ -92,10 +92,10 @@ def train(
     """
     run, recipe = _open(output, recipe, resume)
     if run is not None and run.finished:
-        say(f"The run {output} has finished; there is nothing to resume.")
+        log(f"The run {output} has finished; there is nothing to resume.")
         return run
-    where = find_devices(devices, hosts, host_index, say)
-    tell = say if where.first else _say_nothing
+    where = find_devices(devices, hosts, host_index, log)
+    tell = log if where.first else _say_nothing
     prepared = prepare(
         data,
         validation_data,
@@ -103,27 +103,27 @@ def train(
         seed=recipe.seed,
         on_bad_image=on_bad_image,
         check_images=check_images,
-        say=tell,
+        log=tell,
     )
     if run is not None:
         run.check_data(prepared)
-    with surroundings(recipe):
+    with keras_settings(recipe):
         with telling_of_lost_hosts(where.hosts), where.scope():
-            task = begin(recipe, prepared, tell, where)
+            job = build_job(recipe, prepared, tell, where)
             where.agree(repr(recipe).encode(), *_fingerprint(prepared))
             if run is None and where.first:
-                check_room(_existing(Path(output)), room_needed(task))
-                run = create_run(output, recipe, prepared, task.how)
+                check_disk_space(_existing(Path(output)), disk_space_needed(job))
+                run = create_run(output, recipe, prepared, job.preprocessing)
             where.agree()  # that the folder is there
             run = run or open_run(output)
-            fit(task, run, tell)
-        if task.unreadable:
-            names = [prepared.training.images.name(number) for number in sorted(task.unreadable)]
-            say(f"{len(names)} images could not be read and were left out: {listed(names)}")
+            fit(job, run, tell)
+        if job.unreadable:
+            names = [prepared.training.images.name(number) for number in sorted(job.unreadable)]
+            log(f"{len(names)} images could not be read and were left out: {listed(names)}")
             if where.first:
                 run.update_record(left_out_in_training=names)
         if where.first:
-            finish(task, run, say)
+            publish_result(job, run, log)
     while not run.finished:
         time.sleep(1)  # until the first host has measured and kept the result
     return run
@@ -153,7 +153,7 @@ def _open(output: str | Path, recipe: Recipe | None, resume: bool) -> tuple[Run 
 
 
 @contextlib.contextmanager
-def surroundings(recipe: Recipe) -> Iterator[None]:
+def keras_settings(recipe: Recipe) -> Iterator[None]:
     """Keras and TensorFlow as the recipe wants them, and afterwards as they were."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(recipe.precision)
@@ -172,9 +172,9 @@ def surroundings(recipe: Recipe) -> Iterator[None]:
         tf.config.optimizer.set_experimental_options({"layout_optimizer": layout})
 
 
-def begin(
-    recipe: Recipe, data: Prepared, say: Callable[[str], None], devices: Devices | None = None
-) -> Task:
+def build_job(
+    recipe: Recipe, data: Prepared, log: Callable[[str], None], devices: Devices | None = None
+) -> TrainingJob:
     """Build the network for the data.
 
     Args:
@@ -192,7 +192,7 @@ def begin(
         )
     batch_size = min(recipe.batch_size, len(training))
     if batch_size < recipe.batch_size:
-        say(f"A batch is all of the {batch_size} training images.")
+        log(f"A batch is all of the {batch_size} training images.")
     devices = devices or Devices()
     devices.check_batch(batch_size)
     classes = len(training.labels)
@@ -204,31 +204,32 @@ def begin(
     )
     if devices.count > 1:
         synchronize_batch_norm(model)
-        say(f"On {devices.count} devices, {batch_size // devices.count} images of a batch on each")
+        log(f"On {devices.count} devices, {batch_size // devices.count} images of a batch on each")
     fuse_batch_norm(model)
-    how = preprocessing_for(recipe, model.input_shape[1])
-    say(f"{model.name}, {how.size} x {how.size} pixels, {model.count_params():,} parameters")
+    preprocessing = preprocessing_for(recipe, model.input_shape[1])
+    size = preprocessing.size
+    log(f"{model.name}, {size} x {size} pixels, {model.count_params():,} parameters")
     drawn = len(data.validation) > 0 and classes <= MOST_CLASSES
     metrics = metrics_for(classes, training.multi_label, confusion=drawn)
-    return Task(recipe, data, model, how, batch_size, metrics, devices=devices)
+    return TrainingJob(recipe, data, model, preprocessing, batch_size, metrics, devices=devices)
 
 
-def room_needed(task: Task) -> int:
+def disk_space_needed(job: TrainingJob) -> int:
     """Bytes of disk for the best and the last checkpoint, a new one beside it, and the result."""
-    copies = {"sgd": 2, "rmsprop": 3}.get(task.recipe.optimizer, 3) + (task.recipe.ema is not None)
-    return 4 * task.model.count_params() * (2 * copies + 2)
+    copies = {"sgd": 2, "rmsprop": 3}.get(job.recipe.optimizer, 3) + (job.recipe.ema is not None)
+    return 4 * job.model.count_params() * (2 * copies + 2)
 
 
-def finish(task: Task, run: Run, say: Callable[[str], None]) -> None:
+def publish_result(job: TrainingJob, run: Run, log: Callable[[str], None]) -> None:
     """Keep the best epoch's network, measured; the run is then finished."""
-    recipe, validation = task.recipe, task.data.validation
-    network = inference(task.model, best_weights(run.path))
-    batch_size = max(1, task.batch_size // task.devices.count)  # on one device
+    recipe, validation = job.recipe, job.data.validation
+    network = inference(job.model, best_weights(run.path))
+    batch_size = max(1, job.batch_size // job.devices.count)  # on one device
     if recipe.recalibrate:
         # Shuffled, since a batch of one class alone has other statistics; not augmented.
         batches = training_batches(
-            task.data.training,
-            task.how,
+            job.data.training,
+            job.preprocessing,
             Augmentation(),
             batch_size=batch_size,
             epochs=1,
@@ -239,9 +240,11 @@ def finish(task: Task, run: Run, say: Callable[[str], None]) -> None:
         recalibrate(network, batches.take(BATCHES))
     result, metrics = None, {}
     if len(validation):
-        result = evaluate_model(network, run.labels, task.how, validation, batch_size=batch_size)
+        result = evaluate_model(
+            network, run.labels, job.preprocessing, validation, batch_size=batch_size
+        )
         metrics = {name: value for name, value in result.metrics.items() if value is not None}
-        say("Validation: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+        log("Validation: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     run.update_record(validation=metrics)
     draw_curves(run.path / "history.csv", run.path / "curves.png")
     write_report(

@@ -304,7 +304,7 @@ def _copy(response: Any, stream: Any, url: str, have: int, total: int) -> None:
     )
 
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{job.description}"),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),

@@ -17,7 +17,7 @@ from keras_inception.weights.download import locate
 from keras_inception.weights.files import File, open_file
 from keras_inception.weights.names import Array, Shape, Source, ours_from, read_as_ours
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 WITH_BACKGROUND = 1001  # TF-Slim's classes: the first is none of ImageNet's 1000
 _SHOWN = 20  # names of a kind in a message; the error's attributes have them all
 
@@ -188,7 +188,7 @@ def load_weights(
     include_top = "logits" in layers
     opened = open_weights(locate(weights, network, include_top=include_top), network, ema=ema)
     check_variant(opened, family.variant_of(layers))
-    return pour(opened, model.layers, skip)
+    return assign_weights(opened, model.layers, skip)
 
 
 def check_variant(weights: Weights, variant: str) -> None:
@@ -200,11 +200,11 @@ def check_variant(weights: Weights, variant: str) -> None:
         )
 
 
-def pour(
+def assign_weights(
     weights: Weights,
     layers: Iterable[keras.Layer],
     skip: str | Iterable[str] = (),
-    say: Say = lambda line: print(line, file=sys.stderr),
+    log: Log = lambda line: print(line, file=sys.stderr),
 ) -> list[str]:
     """Load opened weights into layers; see :func:`load_weights`."""
     patterns = [skip] if isinstance(skip, str) else list(skip)
@@ -238,7 +238,7 @@ def pour(
             value = value[..., 1:]
         variables[ours].assign(value)
     if new_heads:
-        say(
+        log(
             f"{weights.network}: {variables[new_heads[0]].shape[-1]} classes here,"
             f" {weights.classes} in {weights.file.path}: not taken: {', '.join(new_heads)}"
         )

@@ -18,7 +18,7 @@ import numpy as np
 
 from keras_inception.weights import keras_applications, slim, torch
 from keras_inception.weights.files import File
-from keras_inception.weights.loading import Weights, pour
+from keras_inception.weights.loading import Weights, assign_weights
 from keras_inception.weights.names import Array, Shape, Source, written_as_theirs
 
 TOLERANCE = 1e-3  # of the logits' standard deviation: another implementation
@@ -129,7 +129,7 @@ def difference(model: keras.Model, source: Source, network: str) -> float:
         network: ``"inception_v3"``.
     """
     proof = PROVED[source.name, network]
-    pour(Weights(network, _file(model, source), source), model.layers)
+    assign_weights(Weights(network, _file(model, source), source), model.layers)
     answer = first_logits(model, len(proof.logits))
     expected = {"predictions": proof.logits, **proof.aux}
     worst = max(np.abs(answer[output] - expected[output]).max() for output in expected)

@@ -21,7 +21,7 @@ from keras_inception.weights import family, slim, torch
 from keras_inception.weights.files import NOTES
 from keras_inception.weights.names import Array, Layout, Source, written_as_theirs
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 def save_weights(
@@ -30,7 +30,7 @@ def save_weights(
     *,
     skip: str | Iterable[str] = (),
     notes: Mapping[str, Any] | None = None,
-    say: Say = print,
+    log: Log = print,
 ) -> None:
     """Write a network's weights to a file for others.
 
@@ -42,7 +42,7 @@ def save_weights(
             names.
         skip: our names that are left out; ``*`` stands for anything, as in ``"aux*"``.
         notes: kept in the file, where its form can: JSON values.
-        say: takes a line about what others would make of the file.
+        log: takes a line about what others would make of the file.
 
     Raises:
         ValueError: the others have no name for a weight, or no such network; it lists the names.
@@ -73,7 +73,7 @@ def save_weights(
             )
         return _write_checkpoint(path, _values(model, source, skip))
     if variant != source.variant:
-        say(
+        log(
             f"{path}: PyTorch's {network} is our variant {source.variant!r}, this is {variant!r}:"
             " read back here it is the same; there, borders are treated otherwise."
         )

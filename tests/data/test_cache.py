@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_inception.data import cache
-from keras_inception.data.augment import Augmentation
+from keras_inception.data.augmentation.augment import Augmentation
 from keras_inception.data.examples import Examples, Pixels
 from keras_inception.data.pipeline import evaluation_batches, training_batches
 from keras_inception.data.preprocessing import Preprocessing
@@ -55,23 +55,25 @@ def made(kind: str = "JPEG") -> Examples:
     return Examples(("a", "b"), Counted(files), np.arange(len(files)) % 2)
 
 
-def stream(examples: Examples, megabytes: int | None, vary=VARY, epochs: int = 3):
+def stream(examples: Examples, megabytes: int | None, augmentation=VARY, epochs: int = 3):
     return [
         images.numpy()
         for images, _ in training_batches(
-            examples, HOW, vary, batch_size=4, epochs=epochs, cache_megabytes=megabytes
+            examples, HOW, augmentation, batch_size=4, epochs=epochs, cache_megabytes=megabytes
         )
     ]
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize("vary", [VARY, Augmentation()], ids=["crops", "centre"])
-def test_the_batches_are_the_same_and_small_images_are_read_once(kind: str, vary) -> None:
+def test_the_batches_are_the_same_and_small_images_are_read_once(kind: str, augmentation) -> None:
     without, with_cache = made(kind), made(kind)
-    expected, found = stream(without, 0, vary), stream(with_cache, 10, vary)
+    expected, found = stream(without, 0, augmentation), stream(with_cache, 10, augmentation)
     np.testing.assert_array_equal(expected, found)
     assert set(without.images.reads.values()) == {3}
-    large = kind == "JPEG" and vary is VARY  # decoded at a fraction of their size, each time
+    large = (
+        kind == "JPEG" and augmentation is VARY
+    )  # decoded at a fraction of their size, each time
     for number, (height, width) in enumerate(SIZES * 2):
         again = large and min(height, width) >= 48
         assert with_cache.images.reads[number] == (3 if again else 1)

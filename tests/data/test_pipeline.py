@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_inception.data.augment import Augmentation
+from keras_inception.data.augmentation.augment import Augmentation
 from keras_inception.data.pipeline import (
     evaluation_batches,
     training_batches,
     with_auxiliary_targets,
 )
 from keras_inception.data.preprocessing import Preprocessing, decode, preprocess
-from keras_inception.data.sources import read_folder
+from keras_inception.data.sources.source import read_folder
 
 HOW = Preprocessing(size=24)
 VARY = Augmentation(crop_area=0.3, flip=True)
@@ -33,7 +33,7 @@ def batches(examples, **options) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def test_every_epoch_has_every_example_once_in_another_order(examples) -> None:
-    plain = batches(examples, vary=Augmentation())
+    plain = batches(examples, augmentation=Augmentation())
     epochs = [np.concatenate([images for images, _ in plain[at : at + 5]]) for at in (0, 5, 10)]
     expected = np.concatenate([images for images, _ in evaluation_batches(examples, HOW, 8)])
 
@@ -80,8 +80,8 @@ def test_random_crops_stay_inside_the_image_and_flips_happen(examples) -> None:
     images = np.concatenate([images for images, _ in batches(examples, epochs=4)])
     assert images.shape[1:] == (24, 24, 3)
     assert images.min() >= -1 and images.max() <= 1
-    flips = batches(examples, vary=Augmentation(flip=True), epochs=1)
-    plain = batches(examples, vary=Augmentation(), epochs=1)
+    flips = batches(examples, augmentation=Augmentation(flip=True), epochs=1)
+    plain = batches(examples, augmentation=Augmentation(), epochs=1)
     flipped = np.concatenate([images for images, _ in flips])
     straight = np.concatenate([images for images, _ in plain])
     mirrored = [np.array_equal(a, b[:, ::-1]) for a, b in zip(flipped, straight, strict=True)]
@@ -177,15 +177,15 @@ def some_bad(photos: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("vary", [VARY, Augmentation()], ids=["crops", "centre"])
-def test_a_bad_image_is_a_blank_of_no_weight_in_its_place(examples, some_bad, vary) -> None:
+def test_a_bad_image_is_a_blank_of_no_weight_in_its_place(examples, some_bad, augmentation) -> None:
     bad: list[int] = []
     spoiled = arrays(
-        training_batches(some_bad, HOW, vary, batch_size=8, epochs=2, on_bad=bad.append)
+        training_batches(some_bad, HOW, augmentation, batch_size=8, epochs=2, on_bad=bad.append)
     )
     assert sorted(bad) == [5, 5, 30, 30]
     blanks = 0
     for (images, targets, weights), (good, same) in zip(
-        spoiled, batches(examples, vary=vary, epochs=2, seed=0), strict=True
+        spoiled, batches(examples, augmentation=augmentation, epochs=2, seed=0), strict=True
     ):
         np.testing.assert_array_equal(targets, same)
         np.testing.assert_array_equal(images[weights == 1], good[weights == 1])

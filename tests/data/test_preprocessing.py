@@ -29,8 +29,8 @@ def noise(height: int, width: int) -> np.ndarray:
 
 def test_an_image_of_the_right_size_is_only_scaled() -> None:
     pixels = noise(32, 32)
-    how = Preprocessing(size=32, crop=1.0)
-    result = preprocess(pixels[np.newaxis], how).numpy()[0]
+    preprocessing = Preprocessing(size=32, crop=1.0)
+    result = preprocess(pixels[np.newaxis], preprocessing).numpy()[0]
     np.testing.assert_allclose(result, pixels / 127.5 - 1, atol=1e-6)
     assert result.dtype == np.float32
 
@@ -39,8 +39,8 @@ def test_an_image_of_the_right_size_is_only_scaled() -> None:
 def test_resize_agrees_with_pillow(height: int, width: int) -> None:
     """Pillow resizes the same region with an antialiasing triangle of its own."""
     pixels = noise(height, width)
-    how = Preprocessing(size=64, crop=0.875)
-    result = resize(pixels[np.newaxis], how).numpy()[0]
+    preprocessing = Preprocessing(size=64, crop=0.875)
+    result = resize(pixels[np.newaxis], preprocessing).numpy()[0]
     side = 0.875 * min(height, width)
     left, top = (width - side) / 2, (height - side) / 2
     expected = Image.fromarray(pixels).resize(
@@ -56,14 +56,14 @@ def test_resize_agrees_with_pillow(height: int, width: int) -> None:
 def test_stretch_takes_the_central_part_of_each_direction() -> None:
     pixels = np.zeros((80, 160, 3), np.uint8)
     pixels[10:70, 20:140] = 200  # the central 75 %
-    how = Preprocessing(size=30, resize="stretch", crop=0.75, antialias=False)
-    result = resize(pixels[np.newaxis], how).numpy()[0]
+    preprocessing = Preprocessing(size=30, resize="stretch", crop=0.75, antialias=False)
+    result = resize(pixels[np.newaxis], preprocessing).numpy()[0]
     assert (result[1:-1, 1:-1] == 200).all()
 
 
 def test_a_panorama_costs_no_more_than_a_square() -> None:
-    how = Preprocessing(size=299)
-    result = resize(np.full((1, 1, 20000, 3), 7, np.uint8), how)
+    preprocessing = Preprocessing(size=299)
+    result = resize(np.full((1, 1, 20000, 3), 7, np.uint8), preprocessing)
     assert result.shape == (1, 299, 299, 3)
     np.testing.assert_allclose(result, 7.0, rtol=1e-6)
 
@@ -88,17 +88,17 @@ def test_alpha_is_dropped_and_nothing_blended() -> None:
 
 
 def test_encoded_images_of_any_sizes_make_a_batch_equal_to_one_by_one() -> None:
-    how = Preprocessing(size=48)
+    preprocessing = Preprocessing(size=48)
     images = [noise(50, 60), noise(200, 33), noise(48, 48)]
     encoded = [encode(Image.fromarray(pixels)) for pixels in images]
-    batch = preprocess_encoded(tf.constant(encoded), how).numpy()
+    batch = preprocess_encoded(tf.constant(encoded), preprocessing).numpy()
     for row, pixels in zip(batch, images, strict=True):
-        np.testing.assert_array_equal(row, preprocess(pixels[np.newaxis], how).numpy()[0])
+        np.testing.assert_array_equal(row, preprocess(pixels[np.newaxis], preprocessing).numpy()[0])
 
 
 def test_mean_and_std_are_per_channel() -> None:
-    how = Preprocessing(size=4, mean=(0.0, 10.0, 20.0), std=(255.0, 1.0, 2.0))
-    result = scale(np.full((1, 4, 4, 3), 30, np.uint8), how).numpy()
+    preprocessing = Preprocessing(size=4, mean=(0.0, 10.0, 20.0), std=(255.0, 1.0, 2.0))
+    result = scale(np.full((1, 4, 4, 3), 30, np.uint8), preprocessing).numpy()
     np.testing.assert_allclose(result[0, 0, 0], [30 / 255, 20, 5], rtol=1e-6)
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from inception_export.network import make_network
 from inception_export.parity import run_in_a_process, sample_images
+from inception_export.serving_graph import make_serving_graph
 from keras_inception import InceptionV3
 from keras_inception.data.preprocessing import Preprocessing, preprocess
 
@@ -54,8 +54,8 @@ def test_every_signature_runs_under_tensorflow_2_20(models: Path) -> None:
 def test_openvino_answers_alike(tmp_path: Path) -> None:
     """`predict_images` alone, as OpenVINO's reader wants it, and without antialias."""
     model = InceptionV3(stem="small", width=0.25, classes=7, input_shape=(64, 64, 3))
-    how = Preprocessing(size=64, antialias=False)
-    network = make_network(model)
+    preprocessing = Preprocessing(size=64, antialias=False)
+    network = make_serving_graph(model)
 
     class Images(tf.Module):
         def __init__(self) -> None:
@@ -64,7 +64,9 @@ def test_openvino_answers_alike(tmp_path: Path) -> None:
 
         @tf.function(input_signature=[tf.TensorSpec([1, 90, 120, 3], tf.uint8, name="images")])
         def answer(self, images):
-            return {"probabilities": network.answer(preprocess(images, how))["probabilities"]}
+            return {
+                "probabilities": network.answer(preprocess(images, preprocessing))["probabilities"]
+            }
 
     module = Images()
     tf.saved_model.save(module, tmp_path / "saved", signatures=module.answer)
@@ -78,5 +80,5 @@ def test_openvino_answers_alike(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    expected = model.predict(preprocess(images, how), verbose=0)
+    expected = model.predict(preprocess(images, preprocessing), verbose=0)
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, atol=1e-4)

@@ -13,11 +13,12 @@ from inception_serving import Client
 from inception_serving.server import ModelServer
 from keras_inception.cli import main
 from keras_inception.data.examples import Examples, Pixels
-from keras_inception.evaluation import evaluate
-from keras_inception.predictors import Best, PredictionError, Predictor
-from keras_inception.training.evaluate import evaluate_model
-from keras_inception.training.measures import MultiLabelEvaluation
-from keras_inception.training.run import Run
+from keras_inception.evaluation.evaluate_model import evaluate_model
+from keras_inception.evaluation.measures import MultiLabelEvaluation
+from keras_inception.inference import evaluate as evaluate_module
+from keras_inception.inference.evaluate import evaluate
+from keras_inception.inference.predictors import Best, PredictionError, Predictor
+from keras_inception.runs.run import Run
 from tests.training.made_up import HOW, colour_model, colours, make_run
 
 LABELS = ("red", "yellow", "green", "blue", "pink")
@@ -49,7 +50,7 @@ def sigmoid_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def export(sigmoid_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_saved_model(
         sigmoid_run.load_model(), tmp_path_factory.mktemp("models"), "halves",
-        labels=LABELS, preprocessing=HOW, top=2, say=lambda line: None,
+        labels=LABELS, preprocessing=HOW, top=2, log=lambda line: None,
     )  # fmt: skip
 
 
@@ -95,10 +96,8 @@ def test_run_export_and_server_are_measured_alike(
         np.testing.assert_allclose(other.scores, of_run.scores, atol=1e-4)
         assert other.metrics == pytest.approx(of_run.metrics, abs=1e-3)
     with pytest.raises(PredictionError, match="every class's score is needed"):
-        from keras_inception import evaluation
-
         two = Predictor(lambda encoded: [Best(("red", "blue"), (0.9, 0.8))] * len(encoded))
-        evaluation._evaluate_served(two, None, examples, 8, 1, lambda images: None, {})
+        evaluate_module._evaluate_served(two, None, examples, 8, 1, lambda images: None, {})
 
 
 def test_one_class_each_is_measured_class_by_class_too() -> None:

@@ -79,7 +79,7 @@ IMAGES = {
     ids=["default", "stretch", "no_antialias"],
 )
 def test_the_graph_sees_the_pixels_that_training_evaluated(
-    how: Preprocessing, tmp_path: Path
+    preprocessing: Preprocessing, tmp_path: Path
 ) -> None:
     """A network whose features are its pixels; the whole batch of sizes and formats at once."""
     image = keras.Input((24, 24, 3))
@@ -90,15 +90,17 @@ def test_the_graph_sees_the_pixels_that_training_evaluated(
         tmp_path / "models",
         "pixels",
         labels=("a", "b"),
-        preprocessing=how,
-        say=lambda line: None,
+        preprocessing=preprocessing,
+        log=lambda line: None,
     )
     paths = []
     for name, content in IMAGES.items():
         paths.append(tmp_path / name)
         paths[-1].write_bytes(content)
     examples = Examples(("a", "b"), Files.of(tmp_path, IMAGES), np.zeros(len(paths), np.int64))
-    evaluated = np.concatenate([batch for batch, _ in evaluation_batches(examples, how, 7)])
+    evaluated = np.concatenate(
+        [batch for batch, _ in evaluation_batches(examples, preprocessing, 7)]
+    )
     signature = tf.saved_model.load(str(saved_model)).signatures["features"]
     served = signature(image_bytes=tf.constant(list(IMAGES.values())))["features"].numpy()
     for name, one, other in zip(IMAGES, served, evaluated.reshape(len(paths), -1), strict=True):

@@ -15,7 +15,7 @@ from inception_export.parity import sample_images
 from inception_export.publish import ExportError, export_run, export_saved_model
 from inception_export.versions import next_version
 from keras_inception.data.preprocessing import Preprocessing, preprocess_encoded
-from keras_inception.training.run import Run, RunError
+from keras_inception.runs.run import Run, RunError
 
 
 def quiet(line: str) -> None:
@@ -155,7 +155,7 @@ def test_versions_count_up_and_are_never_overwritten(
 ) -> None:
     assert next_version(models / "photos") == 2
     with pytest.raises(ExportError, match=r"never overwritten.*next free one is 2"):
-        export_run(run.path, models, "photos", version=1, say=quiet)
+        export_run(run.path, models, "photos", version=1, log=quiet)
     (tmp_path / "m" / "9").mkdir(parents=True)
     (tmp_path / "m" / "notes").mkdir()
     assert next_version(tmp_path / "m") == 10
@@ -188,7 +188,7 @@ def test_a_model_that_answers_otherwise_when_written_is_not_published(tmp_path: 
 def test_lower_precision_halves_the_weights_and_answers_in_float32(
     run: Run, models: Path, tmp_path: Path, precision: str
 ) -> None:
-    folder = export_run(run.path, tmp_path, "photos", precision=precision, say=quiet)
+    folder = export_run(run.path, tmp_path, "photos", precision=precision, log=quiet)
 
     def stored(saved_model: Path) -> int:
         return sum(path.stat().st_size for path in saved_model.rglob("variables.data*"))
@@ -205,14 +205,14 @@ def test_lower_precision_halves_the_weights_and_answers_in_float32(
 def test_a_failure_leaves_nothing_and_an_earlier_version_alone(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export_run(run.path, tmp_path, "photos", say=quiet)
+    export_run(run.path, tmp_path, "photos", log=quiet)
 
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(publish, "write_warmup_requests", full)
     with pytest.raises(ExportError, match="can't be written: No space left on device"):
-        export_run(run.path, tmp_path, "photos", say=quiet)
+        export_run(run.path, tmp_path, "photos", log=quiet)
     left = {path.name for path in (tmp_path / "photos").iterdir()}
     assert left == {"1", ".export.lock"}
 
@@ -237,16 +237,16 @@ def test_arguments_that_break_their_rule_are_refused_first(
 ) -> None:
     settings = {"labels": run.labels, "preprocessing": run.preprocessing} | options
     with pytest.raises(ExportError, match=message):
-        export_saved_model(run.load_model(), tmp_path / "base", say=quiet, **settings)
+        export_saved_model(run.load_model(), tmp_path / "base", log=quiet, **settings)
     assert not (tmp_path / "base").exists()
 
 
 def test_a_base_that_can_not_be_made_is_named(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(ExportError, match="can't be made: Not a directory"):
-        export_run(run.path, tmp_path / "file", "photos", say=quiet)
+        export_run(run.path, tmp_path / "file", "photos", log=quiet)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is no run"):
-        export_run(tmp_path, tmp_path / "base", "photos", say=quiet)
+        export_run(tmp_path, tmp_path / "base", "photos", log=quiet)

@@ -21,13 +21,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import model_management_pb2
 
 from inception_serving import Client, ModelServer, errors
-from inception_serving.server import config_files
+from inception_serving.server.config import files
+from inception_serving.server.config.tls import Tls
 from inception_serving.server.metrics import Counter, Histogram
-from inception_serving.server.tls import Tls
 from tests.serving.caller import Caller, free_port
+from tests.serving.model.test_inference import classification
 from tests.serving.test_client import make_certificate
 from tests.serving.test_command import running
-from tests.serving.test_inference import classification
 
 X = {"x": np.array([1], np.float32)}
 METRICS = "/monitoring/prometheus/metrics"
@@ -94,11 +94,11 @@ class TestMetrics:
     def test_elsewhere_and_nowhere(self, server: ModelServer, tmp_path: Path) -> None:
         file = tmp_path / "monitoring.config"
         file.write_text("prometheus_config { enable: true path: '/metrics' }")
-        named = config_files.metrics_path(file)
+        named = files.metrics_path(file)
         file.write_text("prometheus_config { enable: true }")
-        default = config_files.metrics_path(file)
+        default = files.metrics_path(file)
         file.write_text("prometheus_config { path: '/metrics' }")
-        disabled = config_files.metrics_path(file)
+        disabled = files.metrics_path(file)
 
         assert (named, default, disabled) == ("/metrics", METRICS, None)
         assert httpx.get(f"{server.rest_address}{METRICS}", timeout=20).status_code == 404
@@ -144,7 +144,7 @@ class TestTls:
         file = folder / "ssl.config"
         pem = f"server_key: {key.read_text()!r} server_cert: {certificate.read_text()!r}"
         file.write_text(f"{pem} {more.format(ca=repr(certificate.read_text()))}")
-        return key, certificate, config_files.read_tls(file)
+        return key, certificate, files.read_tls(file)
 
     def test_one_sided(self, base: Path, tmp_path: Path) -> None:
         _, certificate, tls = self.config(tmp_path)
@@ -181,10 +181,10 @@ class TestTls:
         file = tmp_path / "ssl.config"
         file.write_text("server_key: 'k'")
         with pytest.raises(errors.InvalidArgumentError, match="a server_key and a server_cert"):
-            config_files.read_tls(file)
+            files.read_tls(file)
         file.write_text("server_key: 'k' server_cert: 'c' client_verify: true")
         with pytest.raises(errors.InvalidArgumentError, match="client_verify needs a custom_ca"):
-            config_files.read_tls(file)
+            files.read_tls(file)
 
 
 def test_a_unix_socket(base: Path, tmp_path: Path) -> None:

@@ -26,11 +26,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from inception_serving import ModelServer, errors
-from inception_serving.server import rest_server
 from inception_serving.server.budget import ByteBudget
-from inception_serving.server.image_size import count_pixels
+from inception_serving.server.model.image_size import count_pixels
+from inception_serving.server.rest import server as rest_server
 from tests.serving.caller import Caller, png
-from tests.serving.test_inference import classification
+from tests.serving.model.test_inference import classification
 
 PREDICT = "/v1/models/arithmetic:predict"
 X = {"x": np.array([1], np.float32)}

@@ -27,8 +27,8 @@ import numpy as np
 from numpy.lib import format as npy
 
 from keras_inception.data.examples import Examples, Pixels
+from keras_inception.runs.named_recipes import RECIPES
 from keras_inception.training import train as module
-from keras_inception.training.recipes import RECIPES
 from keras_inception.training.train import train
 from tests.training.test_train import one_convolution
 
@@ -59,7 +59,7 @@ def go(output: Path) -> None:
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (16, 32, 32, 3)).astype(np.uint8)
     data = Examples(("a", "b"), Pixels.of(pixels), np.arange(16) % 2)
-    train(data, output, RECIPE, check_images="none", resume=True, say=lambda line: None)
+    train(data, output, RECIPE, check_images="none", resume=True, log=lambda line: None)
 
 
 def before_each(act: Callable[[int], None]) -> None:

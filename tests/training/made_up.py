@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from keras_inception.data.preprocessing import Preprocessing
-from keras_inception.training.recipe import Recipe
-from keras_inception.training.run import Run
+from keras_inception.runs.recipe import Recipe
+from keras_inception.runs.run import Run
 
 HOW = Preprocessing(size=16)
 

@@ -25,12 +25,12 @@ os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # compiling take
 
 import keras
 
-from keras_inception.prediction import predict
+from keras_inception.inference.predict import predict
+from keras_inception.runs.named_recipes import RECIPES
+from keras_inception.runs.recipe import Recipe
+from keras_inception.runs.run import Run
 from keras_inception.training import train as module
-from keras_inception.training.hosts import leave
-from keras_inception.training.recipe import Recipe
-from keras_inception.training.recipes import RECIPES
-from keras_inception.training.run import Run
+from keras_inception.training.devices.hosts import leave
 from tests.training.test_train import one_convolution
 
 # 30 training images, 10 for validation, which no two devices can share in batches of 8.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from keras_inception.cli import main
-from keras_inception.training.recipes import NOTES, RECIPES, load_recipe
+from keras_inception.runs.named_recipes import NOTES, RECIPES, load_recipe
 
 ROOT = Path(__file__).parents[2]
 

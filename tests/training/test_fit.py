@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from keras_inception.data.examples import Examples, Pixels
-from keras_inception.training.averages import Averages
+from keras_inception.runs.fields import RecipeError
+from keras_inception.runs.recipe import Recipe
+from keras_inception.runs.run import Run, RunError, Terminated, open_run
 from keras_inception.training.callbacks import Progress, duration, stops_early
 from keras_inception.training.checkpoint import read_state
-from keras_inception.training.fit import Task
-from keras_inception.training.recipe import Recipe
-from keras_inception.training.run import Run, RunError, Terminated, open_run
-from keras_inception.training.settings import RecipeError
+from keras_inception.training.fit import TrainingJob
+from keras_inception.training.optimization.averages import Averages
 from keras_inception.training.train import train
 from tests.training.test_train import one_convolution
 
@@ -65,7 +65,7 @@ def history(run: Path) -> list[dict[str, float]]:
 
 def test_a_line_an_epoch_tells_measures_rate_and_time_left(tmp_path: Path) -> None:
     said: list[str] = []
-    go(tmp_path / "run", say=said.append)
+    go(tmp_path / "run", log=said.append)
     first, last = (next(each for each in said if f"Epoch {n}/3" in each) for n in (1, 3))
     for part in (
         ": loss ",
@@ -211,11 +211,11 @@ def test_early_stopping_is_a_function_of_the_history() -> None:
 
 def test_a_validation_loss_that_is_no_number_is_not_the_best(tmp_path: Path, monkeypatch) -> None:
     """As half precision can make of a network whose training goes well; the last is kept then."""
-    held_out = Task.held_out
+    held_out = TrainingJob.held_out
     monkeypatch.setattr(
-        Task,
+        TrainingJob,
         "held_out",
-        lambda task: held_out(task).map(lambda images, targets: (images * np.nan, targets)),
+        lambda job: held_out(job).map(lambda images, targets: (images * np.nan, targets)),
     )
     finished = go(tmp_path / "run")
     assert np.isnan([row["val_loss"] for row in history(finished.path)]).all()

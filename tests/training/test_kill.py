@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_inception.training.run import open_run
+from keras_inception.runs.run import open_run
 
 ROOT = Path(__file__).parents[2]
 

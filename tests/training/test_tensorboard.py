@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.util import event_pb2
 
+from keras_inception.runs.run import Run
 from keras_inception.training.metrics import ConfusionAccuracy
-from keras_inception.training.run import Run
 from keras_inception.training.tensorboard import TensorBoard, draw_confusion
 
 

@@ -9,9 +9,9 @@ import keras
 import pytest
 
 from keras_inception.data.examples import DataError
-from keras_inception.training.recipe import Recipe
-from keras_inception.training.recipes import RECIPES
-from keras_inception.training.run import Run, RunError, open_run
+from keras_inception.runs.named_recipes import RECIPES
+from keras_inception.runs.recipe import Recipe
+from keras_inception.runs.run import Run, RunError, open_run
 from keras_inception.training.train import train
 
 TINY = RECIPES["small"].with_changes(
@@ -91,7 +91,7 @@ def test_weights_of_the_best_epoch_are_kept(run: Run) -> None:
 @pytest.mark.slow
 def test_auxiliary_heads_train_and_are_left_out(photos: Path, tmp_path: Path) -> None:
     recipe = TINY.with_changes({"aux": True, "epochs": 1})
-    finished = train(photos, tmp_path / "run", recipe, say=quiet)
+    finished = train(photos, tmp_path / "run", recipe, log=quiet)
     model = finished.load_model()
     assert not [layer.name for layer in model.layers if layer.name.startswith("aux")]
     header = (finished.path / "history.csv").read_text().splitlines()[0]
@@ -103,17 +103,17 @@ def test_bad_images_are_left_out_and_named(fast: None, photos: Path, tmp_path: P
     (folder / "dawn" / "text.jpg").write_text("I am text.")
     said: list[str] = []
     recipe = TINY.with_changes({"epochs": 1})
-    finished = train(folder, tmp_path / "run", recipe, say=said.append)
+    finished = train(folder, tmp_path / "run", recipe, log=said.append)
     assert any("text.jpg" in line for line in said)
     assert [Path(path).name for path in finished.record["data"]["left_out"]] == ["text.jpg"]
     with pytest.raises(DataError, match=r"text\.jpg"):
-        train(folder, tmp_path / "other", recipe, on_bad_image="refuse", say=quiet)
+        train(folder, tmp_path / "other", recipe, on_bad_image="refuse", log=quiet)
     assert not (tmp_path / "other").exists()
 
 
 def test_a_validation_folder_is_used(fast: None, photos: Path, tmp_path: Path) -> None:
     recipe = TINY.with_changes({"epochs": 1})
-    finished = train(photos, tmp_path / "run", recipe, validation_data=photos, say=quiet)
+    finished = train(photos, tmp_path / "run", recipe, validation_data=photos, log=quiet)
     assert finished.record["data"]["validation_images"] == 40
 
 
@@ -121,7 +121,7 @@ def test_without_validation_the_last_epoch_is_kept(
     fast: None, photos: Path, tmp_path: Path
 ) -> None:
     recipe = TINY.with_changes({"epochs": 1, "validation_fraction": 0})
-    finished = train(photos, tmp_path / "run", recipe, say=quiet)
+    finished = train(photos, tmp_path / "run", recipe, log=quiet)
     assert finished.record["validation"] == {}
     assert finished.load_model().output_shape == (None, 2)
 
@@ -131,7 +131,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_says_what_to_try(
 ) -> None:
     recipe = TINY.with_changes({"learning_rate": 1e30, "warmup_epochs": 0})
     with pytest.raises(RunError, match="learning_rate"):
-        train(photos, tmp_path / "run", recipe, say=quiet)
+        train(photos, tmp_path / "run", recipe, log=quiet)
     assert not open_run(tmp_path / "run").finished
 
 
@@ -147,28 +147,28 @@ def test_what_a_network_refuses_leaves_no_run(
     photos: Path, tmp_path: Path, changes: dict, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        train(photos, tmp_path / "run", TINY.with_changes(changes), say=quiet)
+        train(photos, tmp_path / "run", TINY.with_changes(changes), log=quiet)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_run_is_never_overwritten(run: Run, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="exists already"):
-        train(photos, run.path, TINY, say=quiet)
+        train(photos, run.path, TINY, log=quiet)
     with pytest.raises(RunError, match="is no run"):
-        train(photos, tmp_path, resume=True, say=quiet)
+        train(photos, tmp_path, resume=True, log=quiet)
 
 
 def test_a_finished_run_is_left_as_it_is(run: Run, photos: Path) -> None:
     said: list[str] = []
     before = run.model_path.stat().st_mtime_ns
-    assert train(photos, run.path, resume=True, say=said.append) == run
+    assert train(photos, run.path, resume=True, log=said.append) == run
     assert "has finished" in said[0]
     assert run.model_path.stat().st_mtime_ns == before
 
 
 def test_the_policy_is_put_back(fast: None, photos: Path, tmp_path: Path) -> None:
     recipe = TINY.with_changes({"epochs": 1, "precision": "mixed_bfloat16"})
-    finished = train(photos, tmp_path / "run", recipe, say=quiet)
+    finished = train(photos, tmp_path / "run", recipe, log=quiet)
     assert keras.config.dtype_policy().name == "float32"
     assert finished.load_model().output.dtype == "float32"
 

@@ -25,7 +25,7 @@ def assert_round_trip(title: str, file: str, tmp_path: Path, **arguments: Any) -
         values = random_values({w.name: w.shape for w in layer.weights}, hash(layer.name) % 2**32)
         for weight in layer.weights:
             weight.assign(values[weight.name])
-    save_weights(model, tmp_path / file, say=lambda line: None)
+    save_weights(model, tmp_path / file, log=lambda line: None)
     again = build(weights=tmp_path / file, **{**arguments, "variant": None})
     for layer in model.layers:
         for one, other in zip(layer.weights, again.get_layer(layer.name).weights, strict=True):
@@ -97,7 +97,7 @@ def test_what_others_have_no_name_for(tmp_path: Path) -> None:
 def test_another_variant_in_pytorchs_names_is_said(tmp_path: Path) -> None:
     model = keras_inception.InceptionV3(width=0.125)
     said: list[str] = []
-    save_weights(model, tmp_path / "x.safetensors", say=said.append)
+    save_weights(model, tmp_path / "x.safetensors", log=said.append)
     assert "our variant 'torchvision', this is 'slim'" in said[0]
     with pytest.raises(ValueError, match="must be 'slim'"):
         keras_inception.InceptionV3(

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from inception_serving import errors, messages
-from inception_serving.server.config_files import model_list
-from inception_serving.server.image_size import check_pixels
-from inception_serving.server.inference import classify, count_examples, infer_all, regress
+from inception_serving.server.config.files import model_list
 from inception_serving.server.metrics import Metrics
-from inception_serving.server.predict import DEFAULT_SIGNATURE, predict
-from inception_serving.server.saved_model import Model
-from inception_serving.server.version_table import VersionInfo, VersionTable
-from inception_serving.server.versions import ModelConfig
+from inception_serving.server.model.image_size import check_pixels
+from inception_serving.server.model.inference import classify, count_examples, infer_all, regress
+from inception_serving.server.model.predict import DEFAULT_SIGNATURE, predict
+from inception_serving.server.model.saved_model import Model
+from inception_serving.server.versions.folder import ModelConfig
+from inception_serving.server.versions.table import VersionInfo, VersionTable
 from inception_serving.tensors import Tensor
 
 
@@ -36,7 +36,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Answer:
     """The outputs of a Predict request, with what was effective where the request left a gap."""
 
     spec: Any
@@ -78,7 +78,7 @@ class Core:
         output_filter: Sequence[str] = (),
         *,
         call: Call,
-    ) -> Prediction:
+    ) -> Answer:
         """Run a signature.
 
         Args:
@@ -94,7 +94,7 @@ class Core:
                 output_filter,
                 check_method=self._check_method,
             )
-        return Prediction(effective, outputs)
+        return Answer(effective, outputs)
 
     def classify(self, spec: Any, examples: Any, *, call: Call) -> Any:
         """A ClassificationResponse to an `Input` of examples."""

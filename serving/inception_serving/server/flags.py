@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _server(options: argparse.Namespace) -> ModelServer:
     # Loaded here, so that --help need not wait for TensorFlow.
-    from inception_serving.server import config_files
+    from inception_serving.server.config import files
     from inception_serving.server.model_server import ModelServer
 
     set_parallelism(
@@ -54,11 +54,11 @@ def _server(options: argparse.Namespace) -> ModelServer:
     )
     tls, metrics_path, batching = None, None, options.enable_batching
     if options.ssl_config_file:
-        tls = config_files.read_tls(options.ssl_config_file)
+        tls = files.read_tls(options.ssl_config_file)
     if options.monitoring_config_file:
-        metrics_path = config_files.metrics_path(options.monitoring_config_file)
+        metrics_path = files.metrics_path(options.monitoring_config_file)
     if options.batching_parameters_file:
-        batching = config_files.read_batching(options.batching_parameters_file)
+        batching = files.read_batching(options.batching_parameters_file)
     return ModelServer(
         # TF Serving reads the file and ignores the other two where all are given.
         None if options.model_config_file else options.model_base_path,

@@ -8,21 +8,21 @@ from pathlib import Path
 from types import TracebackType
 
 from inception_serving import errors
-from inception_serving.server.batching import BatchScheduler
-from inception_serving.server.batching_parameters import BatchingParameters
+from inception_serving.server.batching.scheduler import BatchScheduler
 from inception_serving.server.budget import ByteBudget, default_limit
-from inception_serving.server.config_files import ConfigFile
+from inception_serving.server.config.batching_parameters import BatchingParameters
+from inception_serving.server.config.files import ConfigFile
+from inception_serving.server.config.tls import Tls
 from inception_serving.server.core import Core
-from inception_serving.server.grpc_api import MAX_CALLS, GrpcServer
+from inception_serving.server.grpc.service import MAX_CALLS, GrpcServer
 from inception_serving.server.listening import bind, cannot_listen, host_port, reachable
-from inception_serving.server.loading import Loader
 from inception_serving.server.metrics import Metrics
-from inception_serving.server.rest_server import RestServer
-from inception_serving.server.saved_model import SERVING_TAG
-from inception_serving.server.servables import Servables
-from inception_serving.server.tls import Tls
-from inception_serving.server.version_table import VersionTable
-from inception_serving.server.versions import ModelConfig, ModelFolder
+from inception_serving.server.model.saved_model import SERVING_TAG
+from inception_serving.server.rest.server import RestServer
+from inception_serving.server.versions.folder import ModelConfig, ModelFolder
+from inception_serving.server.versions.loading import Loader
+from inception_serving.server.versions.servables import Servables
+from inception_serving.server.versions.table import VersionTable
 
 
 class ModelServer:

@@ -1,0 +1,124 @@
+"""The network as an export holds it: from images to features, logits and probabilities.
+
+What training needs and serving does not is taken out first: batch norm is folded into the
+convolutions, auxiliary heads are refused, the weights are cast to the precision asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from inception_export.folding import fold_batch_norm
+
+Tensor = Any  # TensorFlow publishes no types
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+class ServingGraphError(ValueError):
+    """A model is no classifier that could be exported; the message says why."""
+
+
+@dataclass(frozen=True)
+class ServingGraph:
+    """A classifier without what only training needs.
+
+    Args:
+        answer: from float32 [batch, height, width, channels] to float32 ``features``
+            [batch, features], ``logits`` and ``probabilities`` [batch, classes].
+        variables: the weights that it uses, each once.
+        operations: of the graph, before and after folding.
+    """
+
+    answer: Callable[[Tensor], dict[str, Tensor]]
+    variables: list[tf.Variable]
+    operations: tuple[int, int]
+
+
+def split(model: keras.Model) -> tuple[keras.Model, Any, Callable[[Tensor], Tensor]]:
+    """A classifier as its body, its dense layer, and the activation that makes probabilities.
+
+    Args:
+        model: functional, from images to one output, [batch, classes]: a dense layer with its
+            activation, in it or after it. No activation at all is taken for softmax.
+
+    Raises:
+        ServingGraphError: the model is none of this.
+    """
+    if isinstance(model.output, dict | list | tuple):
+        raise ServingGraphError(
+            "A model with auxiliary heads is not exported: take its predictions alone,"
+            ' keras.Model(model.input, model.output["predictions"]).'
+        )
+    dense = _producer(model.output)
+    activation = keras.activations.linear
+    if isinstance(dense, keras.layers.Activation):
+        activation, dense = dense.activation, _producer(dense.input)
+    elif isinstance(dense, keras.layers.Softmax):
+        activation, dense = keras.activations.softmax, _producer(dense.input)
+    if not isinstance(dense, keras.layers.Dense) or len(dense.input.shape) != 2:
+        raise ServingGraphError(
+            "The model must end in a dense layer on [batch, features], and its activation."
+            f" It ends in: {dense.name} ({type(dense).__name__})"
+        )
+    if activation is keras.activations.linear:
+        activation = dense.activation
+    if activation is keras.activations.linear:
+        activation = keras.activations.softmax
+    return keras.Model(model.input, dense.input), dense, activation
+
+
+def activation_name(model: keras.Model) -> str:
+    """What makes probabilities of a classifier's logits, such as ``"softmax"`` or ``"sigmoid"``.
+
+    Raises:
+        ServingGraphError: :func:`split` refuses the model.
+    """
+    _, _, activation = split(model)
+    return str(getattr(activation, "__name__", activation))
+
+
+def make_serving_graph(model: keras.Model, precision: str = "float32") -> ServingGraph:
+    """Make a model ready for export.
+
+    Args:
+        model: as :func:`split` takes it.
+        precision: of weights and arithmetic up to the features; the dense layer stays float32.
+
+    Raises:
+        ServingGraphError: :func:`split` refuses the model.
+    """
+    body, dense, activation = split(model)
+    folded = fold_batch_norm(body, None if precision == "float32" else precision)
+    bias = dense.bias.value if dense.use_bias else tf.zeros(dense.units)
+    kernel = tf.Variable(dense.kernel.value, trainable=False, dtype=tf.float32)
+    bias = tf.Variable(bias, trainable=False, dtype=tf.float32)
+    images_spec = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)
+
+    @tf.function(input_signature=[images_spec])
+    def answer(images: Tensor) -> dict[str, Tensor]:
+        features = tf.cast(folded(images, training=False), tf.float32)
+        logits = features @ kernel + bias
+        probabilities = tf.cast(activation(logits), tf.float32)
+        return {"features": features, "logits": logits, "probabilities": probabilities}
+
+    before = tf.function(lambda images: model(images, training=False))
+    operations = (
+        _operations(before.get_concrete_function(images_spec)),
+        _operations(answer.get_concrete_function()),
+    )
+    variables = [*(variable.value for variable in folded.variables), kernel, bias]
+    return ServingGraph(answer, variables, operations)
+
+
+def _producer(tensor: Any) -> Any:
+    return tensor._keras_history.operation
+
+
+def _operations(function: Any) -> int:
+    return len(function.graph.as_graph_def().node)

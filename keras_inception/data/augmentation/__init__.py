@@ -1,0 +1,1 @@
+"""Augmentation: its settings, crops, colour, RandAugment, mixing."""

@@ -1,0 +1,120 @@
+"""Where images come from: folders, CSV files, arrays, TFRecords, and data sets by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_inception.data.examples import DataError, Examples, listed
+from keras_inception.data.sources import shards
+from keras_inception.data.sources.arrays import is_idx, read_arrays, read_idx, read_npz
+from keras_inception.data.sources.datasets import read_keras, read_tfds
+from keras_inception.data.sources.folder import read_folder
+from keras_inception.data.sources.records import read_records
+from keras_inception.data.sources.table import PARTS, read_table
+
+Source = str | Path | Examples | tuple[Any, Any]
+
+
+def open_source(source: Source, labels: Sequence[str] | None = None) -> Examples:
+    """The examples in a source, whatever it keeps them in.
+
+    =============================  ================================================================
+    ``FOLDER``                     one folder of images for each class
+    ``FILE.csv``                   a line for each image: ``path``, ``label``, ``group``, ``split``
+    ``FOLDER``, ``train-*``        TFRecords: ``image/encoded``, ``image/class/label``
+    ``FILE.npz``                   arrays ``x`` and ``y``, or ``x_train``, ``y_train``, ``x_test`` …
+    ``train-images-idx3-ubyte``    IDX, as MNIST has it, compressed or not; its labels beside it
+    ``keras:NAME``                 of ``keras.datasets``
+    ``tfds:NAME``                  of TensorFlow Datasets, if it is installed
+    ``(images, labels)``           arrays in Python
+    =============================  ================================================================
+
+    Where a source has parts, it stands for ``train``, and ``SOURCE/test`` for the part ``test``.
+
+    Args:
+        labels: the classes and their order, of a model that exists. By default those of the
+            source: folders' names and words in the order of their code points, numbers in theirs.
+
+    Raises:
+        DataError: the source does not exist or breaks a rule of its kind; it has classes that are
+            not in ``labels``; or without ``labels``, there is one class only, or one without an
+            image.
+    """
+    if isinstance(source, Examples):
+        return source if labels is None else source.with_labels(labels)
+    if isinstance(source, tuple):
+        if len(source) != 2:
+            raise DataError(f"Arrays must be a pair, images and labels. Received: {len(source)}")
+        examples = read_arrays(*source, labels)
+    else:
+        examples = _read(os.fspath(source), labels)
+    if labels is not None:
+        return examples.with_labels(labels)
+    for label in examples.labels:
+        if not label or not label.isprintable() or (examples.multi_label and "|" in label):
+            raise DataError(f"A class's name must be text in one line. Received: {label!r}")
+    empty = [
+        label for label, count in zip(examples.labels, examples.counts(), strict=True) if not count
+    ]
+    if empty:
+        raise DataError(f"Every class needs images; without any: {listed(empty)} in {source}.")
+    if len(examples.labels) == 1 and not examples.multi_label:
+        raise DataError(
+            f"A classifier needs at least two classes; there is one: {examples.labels[0]}."
+        )
+    return examples
+
+
+def _read(source: str, labels: Sequence[str] | None) -> Examples:
+    for prefix, read in (("keras:", read_keras), ("tfds:", read_tfds)):
+        if source.startswith(prefix):
+            return read(source.removeprefix(prefix))
+    source, part = with_part(source)
+    path = Path(source)
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        if _has_shards(path):
+            return read_records(*shards.find_shards(source, part))
+        if part is not None:
+            raise DataError(f"{source} has no parts, so not {part!r}.")
+        return read_folder(path)
+    if _is_pattern(source):
+        return read_records(*shards.find_shards(source, part))
+    if not path.exists():
+        raise DataError(f"{source} does not exist.")
+    if suffix in (".csv", ".tsv"):
+        return read_table(path, part)
+    if suffix == ".npz":
+        return read_npz(path, part, labels)
+    if part is not None:
+        raise DataError(f"{source} has no parts, so not {part!r}.")
+    if shards.is_shard(source):
+        return read_records([source])
+    if is_idx(path):
+        return read_idx(path, labels)
+    raise DataError(
+        f"{source} is none of what images come from: a folder with a folder for each class, a"
+        " .csv file, an .npz file, TFRecords (.tfrecord or such as train-00000-of-00010), or an"
+        " IDX file."
+    )
+
+
+def with_part(source: str) -> tuple[str, str | None]:
+    """``photos.csv/test`` is the part ``test`` of photos.csv."""
+    base, slash, last = source.rpartition("/")
+    known = os.path.exists(base) or _is_pattern(base)
+    if slash and last in PARTS.values() and known and not os.path.exists(source):
+        return base, last
+    return source, None
+
+
+def _is_pattern(source: str) -> bool:
+    return any(sign in source for sign in "*?[") and not os.path.exists(source)
+
+
+def _has_shards(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return any(shards.is_shard(entry.name) and entry.is_file() for entry in entries)

@@ -1,0 +1,1 @@
+"""A Keras model measured: measures, calibration, crops, Grad-CAM."""

@@ -1,0 +1,166 @@
+"""How good a network is on images that it has not seen.
+
+What a network answers, from wherever it runs, becomes one table of scores, images by classes;
+everything else is counted from that, so a run, its export and a server are measured alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_inception.data.examples import DataError, Examples
+from keras_inception.data.preparation.inspection import BadImage, find_bad_images
+from keras_inception.data.preprocessing import Preprocessing
+from keras_inception.evaluation.crops import check_crops, crop_batches, crop_weights
+from keras_inception.evaluation.measures import Evaluation, MultiLabelEvaluation, Result
+
+
+def evaluate_model(
+    model: keras.Model,
+    labels: Sequence[str],
+    preprocessing: Preprocessing,
+    examples: Examples,
+    *,
+    crops: int = 1,
+    batch_size: int = 32,
+    advance: Callable[[int], None] = lambda images: None,
+    record: dict[str, Any] | None = None,
+) -> Result:
+    """Measure a Keras model that is at hand, on any backend.
+
+    Args:
+        model: from float32 [batch, size, size, 3] to scores [batch, classes]: by a sigmoid where
+            an image can be of several classes, else by a softmax.
+        labels: the class names, in the order of its outputs.
+        preprocessing: the input protocol.
+        examples: images with their true classes, which are matched by name.
+        crops: cut from each image, 1, 2, 10 or 144; their scores are averaged.
+        batch_size: network inputs at a time.
+        advance: is told after each batch how many images it took.
+        record: what else the result's record says.
+
+    Raises:
+        DataError: no image can be decoded, or one is of a class that the model does not know.
+        ValueError: ``crops`` is none of the choices.
+    """
+    check_crops(crops, preprocessing)
+    weights = crop_weights(crops)
+    rows = max(1, min(batch_size, len(examples) * len(weights)))
+    numbers: list[np.ndarray] = []
+    scores: list[np.ndarray] = []
+    for which, inputs in crop_batches(examples, preprocessing, crops, batch_size):
+        answered = _predict(
+            model, inputs.numpy().reshape(-1, preprocessing.size, preprocessing.size, 3), rows
+        )
+        views = answered.reshape(len(which), len(weights), -1)
+        scores.append(np.einsum("bvc,v->bc", views, weights))
+        numbers.append(which.numpy())
+        advance(len(which))
+    left_out = find_unreadable(examples, numbers)
+    advance(len(left_out))
+    if not numbers:
+        raise no_images(left_out)
+    return score_against_truth(
+        examples,
+        labels,
+        np.concatenate(numbers),
+        np.concatenate(scores),
+        left_out,
+        multi_label=ends_in_sigmoid(model),
+        record=record or {},
+    )
+
+
+def score_against_truth(
+    examples: Examples,
+    labels: Sequence[str],
+    numbers: np.ndarray,
+    scores: np.ndarray,
+    left_out: Sequence[BadImage],
+    *,
+    multi_label: bool,
+    record: dict[str, Any],
+) -> Result:
+    """Scores set beside the true classes, matched by name.
+
+    Args:
+        labels: of the columns of ``scores``.
+        numbers: int64 [images], of the examples that the rows of ``scores`` are for.
+        multi_label: whether each class is scored by itself.
+
+    Raises:
+        DataError: an image is of a class that is not among ``labels``, or of several classes
+            where the scores allow one.
+    """
+    if examples.multi_label and not multi_label:
+        raise DataError(
+            "The images can be of several classes each, but the model chooses one: its scores add"
+            " up to 1. Train it with a sigmoid, or evaluate it on images of one class each."
+        )
+    column = {label: place for place, label in enumerate(labels)}
+    known = [label in column for label in examples.labels]
+    unknown = [
+        label
+        for label, images, is_known in zip(examples.labels, examples.counts(), known, strict=True)
+        if images and not is_known
+    ]
+    if unknown:
+        raise DataError(
+            f"There are images of classes that the model does not know: {', '.join(unknown[:10])}."
+            f" It knows: {', '.join(labels[:10])}{', ...' if len(labels) > 10 else ''}."
+        )
+    columns = np.array([column.get(label, -1) for label in examples.labels], np.int64)
+    if multi_label:
+        targets = np.zeros(scores.shape, bool)
+        if examples.multi_label:
+            targets[:, columns[known]] = examples.targets[numbers][:, known]
+        else:
+            targets[np.arange(len(numbers)), columns[examples.targets[numbers]]] = True
+    else:
+        targets = columns[examples.targets[numbers]]
+    kind = MultiLabelEvaluation if multi_label else Evaluation
+    return kind(tuple(labels), numbers, targets, scores, tuple(left_out), record)
+
+
+def find_unreadable(examples: Examples, read: Sequence[np.ndarray]) -> list[BadImage]:
+    """The images that are not among the numbers of those that were read, each with the reason."""
+    missing = np.ones(len(examples), bool)
+    for numbers in read:
+        missing[numbers] = False
+    bad = []
+    for number in np.flatnonzero(missing).tolist():
+        name = examples.images.name(number)
+        try:
+            found = find_bad_images(examples.images.take(np.array([number])))
+            reason = found[0].reason if found else "it could not be read"
+        except OSError as error:
+            reason = error.strerror or str(error)
+        bad.append(BadImage(number, name, reason))
+    return bad
+
+
+def no_images(left_out: Sequence[BadImage]) -> DataError:
+    """The error for data of which nothing is left to measure."""
+    first = f" The first, {left_out[0].name}: {left_out[0].reason}" if left_out else ""
+    return DataError(f"There is no image to evaluate on that can be decoded.{first}")
+
+
+def ends_in_sigmoid(model: keras.Model) -> bool:
+    """Whether a model scores each class by itself."""
+    return getattr(model.layers[-1], "activation", None) is keras.activations.sigmoid
+
+
+def _predict(model: keras.Model, inputs: np.ndarray, rows: int) -> np.ndarray:
+    """Scores, float32; always with as many rows, so that the network is compiled once."""
+    answers = []
+    for start in range(0, len(inputs), rows):
+        batch = inputs[start : start + rows]
+        missing = rows - len(batch)
+        if missing:
+            batch = np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), batch.dtype)])
+        answers.append(np.asarray(model.predict_on_batch(batch), np.float32)[: rows - missing])
+    return np.concatenate(answers)

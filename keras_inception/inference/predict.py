@@ -1,0 +1,160 @@
+"""Predictions by a run, an exported SavedModel or a server, all asked alike.
+
+A person needs no server to try a model, and needs to change nothing but the address to use one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from keras_inception.inference.predictors import (
+    Predict,
+    PredictionError,
+    decoder_reason,
+    open_predictor,
+)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was predicted for one image.
+
+    Args:
+        image: its file.
+        labels: class names, the best first; empty if the image could not be decoded, or if no
+            class reaches the threshold asked for.
+        scores: their probabilities.
+        milliseconds: the time of the image's batch, divided by the images in it.
+        error: why there is no prediction; empty if there is one.
+    """
+
+    image: str
+    labels: tuple[str, ...]
+    scores: tuple[float, ...]
+    milliseconds: float
+    error: str = ""
+
+
+def predict(
+    images: Sequence[str | Path],
+    using: str | Path,
+    *,
+    top: int = 5,
+    threshold: float = 0.0,
+    batch_size: int = 16,
+    advance: Callable[[int], None] = lambda images: None,
+) -> list[Prediction]:
+    """Predict image files.
+
+    Args:
+        images: files; folders stand for all files below them.
+        using: a run's folder, a SavedModel's, or ``HOST:PORT/NAME`` of a server.
+        top: classes for each image, at most; an export answers no more than were chosen then.
+        threshold: leave out classes whose score is lower; 0.5 is usual where an image can be of
+            several classes.
+        batch_size: images a call.
+        advance: is told after each call how many images it took, for a progress bar.
+
+    Returns:
+        One prediction for each image, in order. One that can't be decoded has its error there.
+
+    Raises:
+        PredictionError: an image or ``using`` does not exist.
+        inception_serving.ServingError: the server is not there, or has no such model.
+    """
+    paths = list_images(images)
+    with open_predictor(using) as predictor:
+        predictions: list[Prediction] = []
+        for start in range(0, len(paths), batch_size):
+            batch = paths[start : start + batch_size]
+            predictions += _predict_batch(predictor.best, batch, top, threshold)
+            advance(len(batch))
+    return predictions
+
+
+def list_images(places: Sequence[str | Path]) -> list[str]:
+    """Image files named one by one, or all files below the folders named, in order.
+
+    In folders what is hidden, or in a hidden folder, is left out.
+
+    Raises:
+        PredictionError: a place does not exist, or holds no file.
+    """
+    paths: list[str] = []
+    for place in map(Path, places):
+        if place.is_dir():
+            found = sorted(
+                str(path)
+                for path in place.rglob("*")
+                if path.is_file()
+                and not any(part.startswith(".") for part in path.relative_to(place).parts)
+            )
+            if not found:
+                raise PredictionError(f"{place} holds no images.")
+            paths.extend(found)
+        elif place.is_file():
+            paths.append(str(place))
+        else:
+            raise PredictionError(f"There is no image or folder {place}.")
+    return paths
+
+
+def draw_predictions(predictions: Sequence[Prediction], output: str | Path) -> None:
+    """Draw the images in a grid, each under its best class and score, as a PNG.
+
+    Where an image can be of several classes, those with a score of at least 0.5 stand above it.
+
+    Where an image's folder bears the name of one of the classes seen, that is taken for the truth:
+    right is green, wrong is red.
+    """
+    from PIL import Image
+
+    shown = [each for each in predictions if each.labels]
+    known = {label for each in shown for label in each.labels}
+    columns = min(8, max(1, len(shown)))
+    rows = max(1, -(-len(shown) // columns))
+    figure = Figure(figsize=(1.6 * columns, 1.9 * rows), layout="constrained")
+    for axes in (grid := figure.subplots(rows, columns, squeeze=False)).flat:
+        axes.axis("off")
+    for axes, each in zip(grid.flat, shown, strict=False):
+        truth = Path(each.image).parent.name
+        color = "black" if truth not in known else "green" if truth == each.labels[0] else "red"
+        with Image.open(each.image) as image:
+            axes.imshow(image.convert("RGB"), interpolation="nearest")
+        # More than one class at half or above: the model scores each by itself.
+        likely = max(1, sum(score >= 0.5 for score in each.scores))
+        lines = [
+            f"{label}  {score:.0%}"
+            for label, score in zip(each.labels[:likely], each.scores, strict=False)
+        ]
+        axes.set_title("\n".join(lines), fontsize=9, color=color, parse_math=False)
+    figure.savefig(output, dpi=110)
+
+
+def _predict_batch(
+    answer: Predict, batch: Sequence[str], top: int, threshold: float
+) -> list[Prediction]:
+    encoded = [Path(path).read_bytes() for path in batch]
+    start = time.perf_counter()
+    try:
+        ranked = answer(encoded)
+    except Exception as error:
+        reason = decoder_reason(error)
+        if reason is None:
+            raise
+        if len(batch) == 1:
+            return [Prediction(batch[0], (), (), 0.0, reason)]
+        # One bad image fails its batch: find it, and predict the others.
+        return [each for path in batch for each in _predict_batch(answer, [path], top, threshold)]
+    milliseconds = (time.perf_counter() - start) * 1000 / len(batch)
+    predictions = []
+    for path, each in zip(batch, ranked, strict=True):
+        # The best come first, so what reaches the threshold does.
+        count = min(top, sum(score >= threshold for score in each.scores))
+        predictions.append(Prediction(path, each.labels[:count], each.scores[:count], milliseconds))
+    return predictions

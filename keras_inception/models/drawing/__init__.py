@@ -1,0 +1,1 @@
+"""Networks shown: their outline, their table, their figure."""

@@ -1,0 +1,1 @@
+"""Runs and recipes: the folder that training writes and everything after it reads."""

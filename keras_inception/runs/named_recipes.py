@@ -1,0 +1,313 @@
+"""The named recipes, each a lab note: what it is for, its source, its hardware, its result.
+
+Where a result is said to be published it has not been repeated here; one that has been says where.
+"""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from keras_inception.runs.fields import RecipeError, nearest
+from keras_inception.runs.recipe import Recipe
+
+RECIPES: dict[str, Recipe] = {}
+NOTES: dict[str, str] = {}
+
+
+def _recipe(name: str, note: str, **settings: Any) -> None:
+    RECIPES[name] = Recipe(**settings)
+    NOTES[name] = inspect.cleandoc(note)
+
+
+_recipe(
+    "default",
+    """
+    Inception v3 from scratch, in the manner of today's published trainings.
+
+    For a GPU and many images, a thousand of each class or more.
+    """,
+    augment_crop_area=0.08,
+    augment_flip=True,
+)
+
+_recipe(
+    "finetune",
+    """
+    Published ImageNet weights, downloaded once, to one's own classes: tens of images of each.
+
+    The new classifier first, then all layers gently, batch norm as the weights have it. Minutes on
+    a GPU; on 2 cores about 4 images a second, so a trainable_from near the end is worth its while.
+    """,
+    weights="imagenet",
+    freeze_batch_norm=True,
+    head_epochs=3,
+    head_learning_rate=0.05,
+    augment_crop_area=0.35,
+    augment_flip=True,
+    epochs=15,
+    learning_rate=0.005,
+)
+
+_recipe(
+    "quick",
+    """
+    A first look at one's own photos on a laptop: Inception v1 at half its width, 96 pixels.
+
+    About 2 minutes for 500 photos on 2 cores.
+    """,
+    model="InceptionV1",
+    image_size=96,
+    stem="small",
+    width=0.5,
+    dropout=0.2,
+    augment_crop_area=0.35,
+    augment_flip=True,
+    epochs=30,
+    learning_rate=0.05,
+    weight_decay=5e-4,
+)
+
+_recipe(
+    "small",
+    """
+    Small images such as scanned digits: nearly all of the image, not mirrored.
+
+    `make demo` trains 1,437 digits by it in about a minute on 2 cores; 98 to 99 % of 360 others.
+    """,
+    model="InceptionV1",
+    image_size=32,
+    stem="small",
+    width=0.25,
+    dropout=0.2,
+    crop=1.0,
+    augment_crop_area=0.8,
+    epochs=20,
+    batch_size=64,
+    learning_rate=0.05,
+    weight_decay=5e-4,
+)
+
+_recipe(
+    "cifar",
+    """
+    CIFAR-10 and CIFAR-100: Inception v1 at its full width behind a small stem, 70 epochs.
+
+    The best published for this network and length: 95.35 % and 79.24 %. An hour or so on a GPU.
+    """,
+    model="InceptionV1",
+    image_size=32,
+    stem="small",
+    dropout=0.2,
+    crop=1.0,
+    augment_shift_pixels=4,
+    augment_flip=True,
+    epochs=70,
+    batch_size=128,
+    learning_rate=0.1,
+    weight_decay=5e-4,
+    label_smoothing=0.0,
+)
+
+_recipe(
+    "fashion-mnist",
+    """
+    Fashion-MNIST on 2 cores within an hour: Inception v1 at a quarter of its width, 28 pixels.
+
+    94.42 % of the test images in 57 minutes, 94.63 % averaged with their mirror images.
+    benchmarks/fashion_mnist.py trains by it.
+    """,
+    model="InceptionV1",
+    image_size=28,
+    stem="small",
+    width=0.25,
+    dropout=0.2,
+    crop=1.0,
+    augment_flip=True,
+    augment_shift_pixels=2,
+    batch_norm_momentum=0.9,
+    epochs=40,
+    batch_size=128,
+    learning_rate=0.2,
+    weight_decay=5e-4,
+)
+
+_recipe(
+    "fashion-mnist-gpu",
+    """
+    Fashion-MNIST on a GPU, aiming at 96 %: Inception v1 at its full width, 200 epochs.
+
+    Long, with random erasing (arXiv:1708.04896). Not measured yet, for want of a GPU.
+    """,
+    model="InceptionV1",
+    image_size=28,
+    stem="small",
+    dropout=0.2,
+    crop=1.0,
+    augment_flip=True,
+    augment_shift_pixels=3,
+    augment_erase=0.5,
+    batch_norm_momentum=0.9,
+    epochs=200,
+    batch_size=256,
+    learning_rate=0.2,
+    weight_decay=5e-4,
+    ema=0.999,
+    precision="mixed_bfloat16",
+)
+
+_recipe(
+    "paper-v1",
+    """
+    GoogLeNet, arXiv:1409.4842, section 6: momentum 0.9, 4 % less every 8 epochs, two heads.
+
+    The moving averages are the paper's Polyak averaging. It gives neither learning rate nor batch
+    size; these are Caffe's reproduction's, 68.7 % on ImageNet.
+    """,
+    model="InceptionV1",
+    aux=True,
+    augment_crop_area=0.08,
+    augment_flip=True,
+    epochs=60,
+    nesterov=False,
+    learning_rate=0.01,
+    warmup_epochs=0,
+    schedule="exponential",
+    decay_rate=0.96,
+    decay_epochs=8,
+    weight_decay=2e-4,
+    label_smoothing=0.0,
+    ema=0.9999,
+)
+
+# arXiv:1512.00567, section 8, and arXiv:1602.07261, section 4.
+_PAPER: dict[str, Any] = {
+    "aux": True,
+    "batch_norm_momentum": 0.9997,
+    # TF-Slim's augmentation, with which the papers' networks were trained.
+    "augment_crop_area": 0.05,
+    "augment_any_resize": True,
+    "augment_flip": True,
+    "augment_brightness": 32 / 255,
+    "augment_saturation": 0.5,
+    "augment_contrast": 0.5,
+    "augment_hue": 0.2,
+    "epochs": 100,
+    "batch_size": 32,
+    "optimizer": "rmsprop",
+    "momentum": 0.9,
+    "epsilon": 1.0,
+    "learning_rate": 0.045,
+    "warmup_epochs": 0,
+    "schedule": "exponential",
+    "decay_rate": 0.94,
+    "decay_epochs": 2,
+    "weight_decay": 4e-5,
+    "clip_norm": 2.0,
+    "label_smoothing": 0.1,
+    "ema": 0.9999,
+}
+
+_recipe(
+    "paper-v3",
+    """
+    Inception v3, arXiv:1512.00567, section 8: RMSProp, 0.94 every two epochs, clipped at 2.
+
+    50 Kepler GPUs, each stepping by its own batches of 32, 100 epochs. Published: 78.8 %, one
+    crop. Weight decay, and the averages of batch norm and weights, are TF-Slim's.
+    """,
+    model="InceptionV3",
+    **_PAPER,
+)
+
+_recipe(
+    "paper-v4",
+    """
+    Inception v4, arXiv:1602.07261, section 4: RMSProp, 0.94 every two epochs.
+
+    20 Kepler GPUs, each stepping by its own batches of 32, about 160 epochs. Published: 80.0 %,
+    one crop. The paper says nothing of clipping; weight decay and averages are TF-Slim's.
+    """,
+    model="InceptionV4",
+    **_PAPER | {"epochs": 160, "clip_norm": None},
+)
+
+_recipe(
+    "slim",
+    """
+    TF-Slim's trainer with its defaults, as it stands beside its released weights.
+
+    RMSProp from 0.01, 0.94 every two epochs, weight decay 4e-5, one GPU. Its Inception v3 was
+    released at 78.0 %, trained at a larger scale (paper-v3).
+    """,
+    model="InceptionV3",
+    **_PAPER | {"learning_rate": 0.01, "clip_norm": None, "label_smoothing": 0.0, "ema": None},
+)
+
+_recipe(
+    "tpu-v3",
+    """
+    Inception v3 on a Cloud TPU, after Google's example: batches of 1024, RMSProp from 0.165.
+
+    0.94 every three epochs. Published: over 78.1 % after about 170 epochs, on 8 TPU cores.
+    """,
+    model="InceptionV3",
+    **_PAPER
+    | {
+        "batch_norm_momentum": 0.996,
+        "epochs": 170,
+        "batch_size": 1024,
+        "learning_rate": 0.165,
+        "decay_epochs": 3,
+        "clip_norm": None,
+        "ema": 0.995,
+        "precision": "mixed_bfloat16",
+    },
+)
+
+_recipe(
+    "best-v3",
+    """
+    The best published Inception v3, GluonCV's: SGD, cosine from 0.4, 200 epochs.
+
+    8 GPUs with 128 images each, half precision, mixup. Published: 78.8 %, one crop.
+    """,
+    model="InceptionV3",
+    augment_crop_area=0.08,
+    augment_flip=True,
+    augment_mixup_alpha=0.2,
+    epochs=200,
+    batch_size=1024,
+    learning_rate=0.4,
+    warmup_epochs=5,
+    precision="mixed_float16",
+)
+
+
+def load_recipe(name_or_path: str) -> Recipe:
+    """A named recipe, or a YAML file of differences from the default one.
+
+    The file may start from another recipe: ``recipe: small``.
+
+    Raises:
+        RecipeError: there is neither such a recipe nor such a file, or the file's settings break
+            their rules.
+    """
+    if name_or_path in RECIPES:
+        return RECIPES[name_or_path]
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise RecipeError(
+            f"There is no recipe or YAML file {name_or_path!r}.{nearest(name_or_path, RECIPES)}"
+            f" The recipes are: {', '.join(RECIPES)}."
+        )
+    try:
+        changes = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(changes, dict):
+        raise RecipeError(f"{path} must hold settings, one `name: value` a line.")
+    return load_recipe(changes.pop("recipe", "default")).with_changes(changes)

@@ -1,0 +1,202 @@
+"""A run: the folder that training writes and everything after it reads.
+
+RUN/
+  recipe.yaml     every setting
+  labels.txt      the class names, one a line, in the order of the network's outputs
+  run.json        the input protocol, the data, the results and the libraries' versions
+  model.keras     the network: stock Keras layers, uncompiled, opens anywhere
+  history.csv     loss and metrics of every epoch
+  curves.png      the same as a picture
+  report.html     all of this to look at, with measures and mistakes
+  checkpoints/    the last epoch's complete state and the best epoch's weights
+  logs/           for TensorBoard
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keras_inception.data.examples import Examples
+from keras_inception.data.preparation.prepare import Prepared
+from keras_inception.data.preprocessing import Preprocessing
+from keras_inception.data.sources.listing import read_list, write_list
+from keras_inception.runs.files import atomic_write, sync_folder
+from keras_inception.runs.machine import describe_machine, leave_gpus_to_keras
+from keras_inception.runs.named_recipes import load_recipe
+from keras_inception.runs.recipe import Recipe
+
+
+class RunError(ValueError):
+    """A folder is no run, or not one that can do what is asked of it."""
+
+
+class Terminated(RunError):
+    """The process was asked to end (SIGTERM); the run's state has been kept."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"Asked to stop; the state is kept in {path}. To go on: --resume")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder; see :func:`open_run` and :func:`create_run`."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Recipe:
+        return load_recipe(str(self.path / "recipe.yaml"))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(read_labels(self.path / "labels.txt"))
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What run.json holds."""
+        record: dict[str, Any] = json.loads((self.path / "run.json").read_text("utf-8"))
+        return record
+
+    def update_record(self, **entries: Any) -> None:
+        """Add to run.json, whole or not at all."""
+        record = self.record | entries
+        with atomic_write(self.path / "run.json", "w") as file:
+            json.dump(record, file, indent=1, ensure_ascii=False)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return read_preprocessing(self.record["preprocessing"])
+
+    @property
+    def validation(self) -> Examples:
+        """The images that the run was validated on; none if nothing was set apart.
+
+        Raises:
+            DataError: they were arrays in memory, or their source has changed.
+        """
+        source = self.record["data"].get("validation_source")
+        return read_list(self.path / "validation.csv", self.labels, source)
+
+    def check_data(self, prepared: Prepared) -> None:
+        """Refuse to go on with other data than the run was begun with.
+
+        Raises:
+            RunError: the classes or the images are others.
+        """
+        if prepared.training.labels != self.labels:
+            raise RunError(f"The data have other classes than the run {self.path}.")
+        before, now = self.record["data"], prepared.record
+        if before.get("fingerprint", now["fingerprint"]) != now["fingerprint"]:
+            had, have = (
+                f"{data['training_images']} images to train and {data['validation_images']} to"
+                " validate on"
+                for data in (before, now)
+            )
+            raise RunError(
+                f"The data are not those of the run {self.path}: it had {had}, now there are"
+                f" {have}. Go on with the same images, or begin a new run."
+            )
+
+    @property
+    def model_path(self) -> Path:
+        return self.path / "model.keras"
+
+    @property
+    def finished(self) -> bool:
+        return self.model_path.exists()
+
+    def load_model(self) -> Any:
+        """The trained network, a ``keras.Model``.
+
+        Raises:
+            RunError: the training has not come to its end.
+        """
+        if not self.finished:
+            raise RunError(
+                f"The run {self.path} has not finished. Go on with it:"
+                f" keras-inception train DATA --output {self.path} --resume"
+            )
+        import keras
+
+        leave_gpus_to_keras()
+        return keras.models.load_model(self.model_path)
+
+
+def open_run(path: str | Path) -> Run:
+    """The run in a folder.
+
+    Raises:
+        RunError: the folder does not exist or holds no run.
+    """
+    run = Run(Path(path))
+    if not (run.path / "run.json").is_file():
+        raise RunError(
+            f"{path} is no run: it has no run.json."
+            " A run is the folder that `keras-inception train --output` made."
+        )
+    return run
+
+
+def create_run(
+    path: str | Path, recipe: Recipe, prepared: Prepared, preprocessing: Preprocessing
+) -> Run:
+    """Make the folder of a new run, for images that are ready to train on.
+
+    Raises:
+        RunError: there is something at ``path`` already.
+    """
+    run = Run(Path(path))
+    if run.path.exists() and (not run.path.is_dir() or not _is_unfinished_start(run.path)):
+        raise RunError(
+            f"{path} exists already, and a run is never overwritten. Choose another folder, remove"
+            " this one, or go on with the run in it: --resume"
+        )
+    (run.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+    recipe.save(run.path / "recipe.yaml")
+    labels = prepared.training.labels
+    (run.path / "labels.txt").write_text("".join(f"{label}\n" for label in labels), "utf-8")
+    write_list(run.path / "validation.csv", prepared.validation, prepared.validation_numbers)
+    record = {
+        "preprocessing": dataclasses.asdict(preprocessing),
+        "data": prepared.record,
+        "machine": describe_machine(),
+        "versions": versions(),
+    }
+    # Last, since it makes the folder a run.
+    with atomic_write(run.path / "run.json", "w") as file:
+        json.dump(record, file, indent=1, ensure_ascii=False)
+    sync_folder(run.path.parent)
+    return run
+
+
+def _is_unfinished_start(path: Path) -> bool:
+    """Whether a folder is empty, or what :func:`create_run` left when it was killed."""
+    made = {"checkpoints", "recipe.yaml", "labels.txt", "validation.csv", "run.json.tmp"}
+    return {each.name for each in path.iterdir()} <= made
+
+
+def read_labels(path: str | Path) -> list[str]:
+    """The class names of a labels.txt, one a line."""
+    return Path(path).read_text("utf-8").split("\n")[:-1]
+
+
+def read_preprocessing(settings: dict[str, Any]) -> Preprocessing:
+    """The input protocol from what JSON made of it."""
+    lists = {name: tuple(settings[name]) for name in ("mean", "std")}
+    return Preprocessing(**(settings | lists))
+
+
+def versions() -> dict[str, str]:
+    """The versions of this package and of the libraries beneath it."""
+    from importlib.metadata import version
+
+    import keras
+
+    names = ["keras-inception", "keras", "tensorflow", "numpy"]
+    if keras.config.backend() == "jax":
+        names.append("jax")
+    return {name: version(name) for name in names}

@@ -1,0 +1,94 @@
+"""Moving averages of the weights, which generalize better than the weights themselves."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from keras_inception.training.devices.distribution import sync_variables
+
+
+class Averages(keras.callbacks.Callback):
+    """Exponential moving averages of all weights, batch norm's moving statistics included.
+
+    As TF-Slim keeps them: in a young run the decay is (1 + steps) / (10 + steps), so that the
+    random weights of the start are soon forgotten. Keras's own (``use_ema``) leave out the
+    statistics, and put the averages into the model at the end of every ``fit``. Validation inside
+    ``fit`` sees the averages.
+
+    Args:
+        decay: of the averages, 0 to below 1.
+        steps: that the run has behind it.
+    """
+
+    def __init__(self, model: keras.Model, decay: float, steps: int = 0) -> None:
+        super().__init__()
+        self.decay = decay
+        self.steps = steps
+        self.weights = model.weights
+        self.variables = [
+            keras.Variable(keras.ops.copy(each), trainable=False, dtype=each.dtype, name="average")
+            for each in self.weights
+        ]
+        self._replaced: list[Any] = []
+        self._update = self._move
+        if keras.config.backend() == "tensorflow":
+            import tensorflow as tf
+
+            self._update = tf.function(self._move, autograph=False)
+        elif keras.config.backend() == "jax":
+            self._update = self._move_on_jax()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        sync_variables(self.model)
+        self._update(keras.ops.convert_to_tensor(1 - decay, "float32"))
+
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._replaced = [keras.ops.copy(each) for each in self.weights]
+        for weight, average in zip(self.weights, self.variables, strict=True):
+            weight.assign(keras.ops.copy(average))  # JAX's test step gives up its inputs' memory
+
+    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
+        for weight, replaced in zip(self.weights, self._replaced, strict=True):
+            weight.assign(replaced)
+        self._replaced = []
+
+    @contextlib.contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The averages in the model in place of its weights."""
+        self.on_test_begin()
+        try:
+            yield
+        finally:
+            self.on_test_end()
+
+    def _move(self, share: Any) -> None:
+        for average, weight in zip(self.variables, self.weights, strict=True):
+            average.assign_sub(keras.ops.cast(share, average.dtype) * (average - weight))
+
+    def _move_on_jax(self) -> Any:
+        """The same, all at once instead of one operation after the other."""
+        import jax
+
+        def moved(averages: list[Any], weights: list[Any], share: Any) -> list[Any]:
+            return [
+                average - share.astype(average.dtype) * (average - weight)
+                for average, weight in zip(averages, weights, strict=True)
+            ]
+
+        compiled = jax.jit(moved, donate_argnums=0)
+
+        def move(share: Any) -> None:
+            averages, weights = (
+                [each.value for each in some] for some in (self.variables, self.weights)
+            )
+            new = compiled(averages, weights, share)
+            for average, value in zip(self.variables, new, strict=True):
+                average.assign(value)
+
+        return move

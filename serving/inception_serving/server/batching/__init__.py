@@ -1,0 +1,1 @@
+"""Requests of many clients run as one batch."""

@@ -1,0 +1,252 @@
+"""The gRPC transport: PredictionService, ModelService and, where asked for, health."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from inception_serving import errors, messages, tensors
+from inception_serving.server.budget import ByteBudget, Reservation
+from inception_serving.server.config.tls import Tls
+from inception_serving.server.core import Call, Core, required_spec
+from inception_serving.server.model.predict import read_protos
+
+_log = logging.getLogger(__name__)
+
+# The calls under way at a time, those that wait their turn or for their message included. A thread
+# each, made when it is first needed, so that clients who never send what they announced hold up
+# nobody else; more calls than these are RESOURCE_EXHAUSTED.
+MAX_CALLS = 1024
+
+_OPTIONS = (
+    ("grpc.max_send_message_length", -1),  # gRPC's own end is 2 GiB
+    ("grpc.so_reuseport", 0),  # two servers on one port are a mistake, not load balancing
+    ("grpc.keepalive_time_ms", 60_000),  # a peer that has gone without a word is found out
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+)
+
+# model_servers/grpc_status_util.cc
+_MAX_ERROR_BYTES = 1024
+_TRUNCATED = "...TRUNCATED"
+
+# model_servers/server.cc names its services without their package; "" is the server as a whole.
+_HEALTH_SERVICES = ("", "ModelService", "PredictionService")
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+_Handle = Callable[[Any, Any, Call], Any]  # request, context, call
+
+
+class GrpcServer:
+    """A gRPC server over a core."""
+
+    def __init__(
+        self,
+        core: Core,
+        *,
+        threads: int,
+        budget: ByteBudget,
+        health_service: bool,
+        reflection: bool,
+        typed: bool,
+        tls: Tls | None,
+        channel_arguments: Sequence[tuple[str, int | str]],
+    ) -> None:
+        """Nothing listens before `bind` and `start`.
+
+        Args:
+            threads: how many requests are worked on at a time; more wait.
+            budget: what the requests in flight may hold.
+            health_service: also serve grpc.health.v1.Health.
+            reflection: also serve grpc.reflection, for grpcurl and its like.
+            typed: answer in `float_val` and the like rather than `tensor_content`.
+            tls: encrypt.
+            channel_arguments: gRPC's own options, such as ("grpc.max_connection_age_ms", 2000).
+        """
+        self._core = core
+        self._budget = budget
+        self._typed = typed
+        self._turns = threading.BoundedSemaphore(threads)
+        self._pool = ThreadPoolExecutor(MAX_CALLS, thread_name_prefix="grpc")
+        self._credentials = None if tls is None else tls.credentials()
+        self._server = grpc.server(
+            self._pool,
+            options=(
+                ("grpc.max_receive_message_length", budget.limit),
+                *_OPTIONS,
+                *channel_arguments,
+            ),
+            maximum_concurrent_rpcs=MAX_CALLS,
+        )
+        self._serve(
+            "tensorflow.serving.PredictionService",
+            {
+                "Predict": (messages.PredictRequest, self._predict),
+                "Classify": (messages.ClassificationRequest, self._classify),
+                "Regress": (messages.RegressionRequest, self._regress),
+                "MultiInference": (messages.MultiInferenceRequest, self._multi_inference),
+                "GetModelMetadata": (messages.GetModelMetadataRequest, self._metadata),
+            },
+        )
+        self._serve(
+            "tensorflow.serving.ModelService",
+            {
+                "GetModelStatus": (messages.GetModelStatusRequest, self._status),
+                "HandleReloadConfigRequest": (messages.ReloadConfigRequest, self._reload),
+            },
+        )
+        self._health: Any = None
+        if health_service:
+            self._health = health.HealthServicer()
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if reflection:
+            _serve_reflection(self._server, health_service=health_service)
+
+    def bind(self, address: str) -> int:
+        """Take an address, such as "127.0.0.1:8500" (port 0: any free one); the port it got.
+
+        Raises:
+            RuntimeError: the address cannot be had.
+        """
+        if self._credentials is not None:
+            return int(self._server.add_secure_port(address, self._credentials))
+        return int(self._server.add_insecure_port(address))
+
+    def bind_socket(self, path: str) -> None:
+        """Take a Unix socket, which is not encrypted.
+
+        Raises:
+            RuntimeError: the socket cannot be had.
+        """
+        self._server.add_insecure_port(f"unix:{path}")
+
+    def start(self) -> None:
+        if self._health is not None:
+            for service in _HEALTH_SERVICES:
+                self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        self._server.start()
+
+    def stop(self, grace_s: float) -> None:
+        """Refuse new requests, and give those in flight `grace_s` seconds to finish."""
+        if self._health is not None:
+            self._health.enter_graceful_shutdown()
+        self._server.stop(grace_s).wait()
+        self._pool.shutdown(wait=True)
+
+    # ---- methods ----
+
+    def _predict(self, request: Any, context: Any, call: Call) -> Any:
+        prediction = self._core.predict(
+            required_spec(request),
+            lambda model: read_protos(request.inputs, call.claim),
+            request.output_filter,
+            call=call,
+        )
+        response = messages.PredictResponse(model_spec=prediction.spec)
+        for name, tensor in prediction.outputs.items():
+            tensors.fill_proto(response.outputs[name], tensor, typed=self._typed)
+        return response
+
+    def _classify(self, request: Any, context: Any, call: Call) -> Any:
+        return self._core.classify(required_spec(request), request.input, call=call)
+
+    def _regress(self, request: Any, context: Any, call: Call) -> Any:
+        return self._core.regress(required_spec(request), request.input, call=call)
+
+    def _multi_inference(self, request: Any, context: Any, call: Call) -> Any:
+        return self._core.infer_all(request, call=call)
+
+    def _metadata(self, request: Any, context: Any, call: Call) -> Any:
+        return self._core.metadata(required_spec(request), request.metadata_field)
+
+    def _status(self, request: Any, context: Any, call: Call) -> Any:
+        return self._core.status(required_spec(request))
+
+    def _reload(self, request: Any, context: Any, call: Call) -> Any:
+        return self._core.reload(request, context.is_active)
+
+    # ---- what is common to all ----
+
+    def _serve(self, service: str, methods: dict[str, tuple[type[Any], _Handle]]) -> None:
+        # Bytes in and bytes out: a message is parsed within its turn, and one that does not parse
+        # is an answer of ours rather than gRPC's.
+        handlers = {
+            name: grpc.unary_unary_rpc_method_handler(self._handler(request_type, handle))
+            for name, (request_type, handle) in methods.items()
+        }
+        handler = grpc.method_handlers_generic_handler(service, handlers)
+        self._server.add_generic_rpc_handlers((handler,))
+
+    def _handler(self, request_type: type[Any], handle: _Handle) -> Callable[[bytes, Any], bytes]:
+        def answer(data: bytes, context: Any) -> bytes:
+            try:
+                with self._budget.reserve(len(data)) as held:
+                    return self._answer(data, context, request_type, handle, held)
+            # Of the error nothing is kept but its text: its traceback would keep the request until
+            # Python looks for cycles.
+            except errors.StatusError as error:
+                status = errors.GRPC_CODES[type(error)], _truncated(str(error))
+            except Exception as error:
+                _log.exception("A request failed.")
+                text = f"{type(error).__name__}: {error}"
+                status = errors.GRPC_CODES[errors.InternalError], _truncated(text)
+            context.abort(_CODES[status[0]], status[1])
+            raise AssertionError("abort raises")
+
+        return answer
+
+    def _answer(
+        self,
+        data: bytes,
+        context: Any,
+        request_type: type[Any],
+        handle: _Handle,
+        held: Reservation,
+    ) -> bytes:
+        left = context.time_remaining()
+        if left is not None and left > threading.TIMEOUT_MAX:
+            left = None  # how gRPC says that the call has no deadline
+        deadline = None if left is None else time.monotonic() + left
+        # A deadline that passes while the request waits its turn saves the work.
+        if not self._turns.acquire(timeout=left):
+            raise errors.DeadlineExceededError("Deadline exceeded before the work began")
+        try:
+            if not context.is_active():
+                raise errors.DeadlineExceededError("Deadline exceeded before the work began")
+            try:
+                request = request_type.FromString(data)
+            except DecodeError as error:
+                raise errors.InvalidArgumentError(f"The request does not parse: {error}") from error
+            response = handle(request, context, Call("GRPC", deadline, held.grow))
+            return bytes(response.SerializeToString())
+        finally:
+            self._turns.release()
+
+
+def _serve_reflection(server: Any, *, health_service: bool) -> None:
+    try:
+        from grpc_reflection.v1alpha import reflection
+    except ImportError as error:
+        raise errors.ServerStartError(
+            "Reflection needs the package grpcio-reflection, which is not installed."
+        ) from error
+    names = ["tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"]
+    if health_service:
+        names.append(health.SERVICE_NAME)
+    reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
+
+
+def _truncated(text: str) -> str:
+    data = text.encode()
+    if len(data) <= _MAX_ERROR_BYTES:
+        return text
+    return data[:_MAX_ERROR_BYTES].decode(errors="ignore") + _TRUNCATED

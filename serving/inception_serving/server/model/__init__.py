@@ -1,0 +1,1 @@
+"""One loaded model: its SavedModel, its calls, its warm-up."""

@@ -1,0 +1,273 @@
+"""Classify, Regress and MultiInference: lists of tf.Example in, classes and values out.
+
+Sources, below tensorflow_serving/servables/tensorflow/: classifier.cc, regressor.cc,
+multi_inference.cc, util.cc, for the checks, their order and their words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from inception_serving import errors, messages, tensors
+from inception_serving.server.model.predict import DEFAULT_SIGNATURE, check_types
+from inception_serving.server.model.saved_model import Model
+from inception_serving.tensors import Tensor
+
+CLASSIFY = "tensorflow/serving/classify"
+REGRESS = "tensorflow/serving/regress"
+_INPUTS = "inputs"
+
+_Read = Callable[[Mapping[str, Tensor], int], Any]
+
+
+def classify(
+    model: Model,
+    signature_name: str,
+    examples: Any,
+    *,
+    check_method: bool = False,
+) -> Any:
+    """A ClassificationResult.
+
+    Args:
+        signature_name: "" for the default one.
+        examples: the request's `Input`.
+        check_method: refuse a signature that does not say it is one for classifying.
+
+    Raises:
+        errors.StatusError: with TF Serving's code and text.
+    """
+    signature, name = _find(model, signature_name)
+    outputs = _classify_outputs(signature, check_method)
+    return _classifications(*_run(model, name, signature, examples, outputs))
+
+
+def regress(
+    model: Model,
+    signature_name: str,
+    examples: Any,
+    *,
+    check_method: bool = False,
+) -> Any:
+    """A RegressionResult; see `classify`."""
+    signature, name = _find(model, signature_name)
+    outputs = _regress_outputs(signature, check_method)
+    return _regressions(*_run(model, name, signature, examples, outputs))
+
+
+def infer_all(
+    model: Model,
+    version: int,
+    request: Any,
+    *,
+    check_method: bool = False,
+) -> Any:
+    """A MultiInferenceResponse: several signatures of one model on the same examples.
+
+    Raises:
+        errors.StatusError: with TF Serving's code and text.
+    """
+    model_name, input_tensor = "", ""
+    outputs: dict[str, list[str]] = {}
+    for task in request.tasks:
+        if not task.model_spec.name:
+            raise errors.InvalidArgumentError("Found ModelSpec with an empty model name.")
+        model_name = model_name or task.model_spec.name
+        if task.model_spec.name != model_name:
+            raise errors.InvalidArgumentError(
+                "All ModelSpecs in a MultiInferenceRequest must access the same model name."
+            )
+        name = task.model_spec.signature_name or DEFAULT_SIGNATURE
+        if name in outputs:
+            raise errors.InvalidArgumentError(f"Duplicate evaluation of signature: {name}")
+        if name not in model.signatures:
+            raise errors.InvalidArgumentError(
+                f"Requested signature not found in model graph: {name}"
+            )
+        if task.method_name not in _METHODS:
+            raise errors.UnimplementedError(
+                f"Unsupported signature method_name: {task.method_name}"
+            )
+        signature = model.signatures[name]
+        outputs[name] = _METHODS[task.method_name][0](signature, check_method)
+        tensor = signature.inputs[_INPUTS].name
+        input_tensor = input_tensor or tensor
+        if tensor != input_tensor:
+            raise errors.InvalidArgumentError("Input tensor must be the same for all Signatures.")
+    response = messages.MultiInferenceResponse()
+    for task in request.tasks:
+        name = task.model_spec.signature_name or DEFAULT_SIGNATURE
+        signature = model.signatures[name]
+        read = _METHODS[task.method_name][1]
+        answer = read(*_run(model, name, signature, request.input, outputs[name]))
+        result = response.results.add()
+        result.model_spec.name = task.model_spec.name
+        result.model_spec.signature_name = name
+        result.model_spec.version.value = version
+        if task.method_name == CLASSIFY:
+            result.classification_result.CopyFrom(answer)
+        else:
+            result.regression_result.CopyFrom(answer)
+    return response
+
+
+def count_examples(examples: Any) -> int:
+    """How many examples an `Input` holds."""
+    kind = examples.WhichOneof("kind")
+    return len(getattr(examples, kind).examples) if kind else 0
+
+
+def _find(model: Model, signature_name: str) -> tuple[Any, str]:
+    name = signature_name or DEFAULT_SIGNATURE
+    if name not in model.signatures:
+        raise errors.InvalidArgumentError(f"No signature was found with the name: {name}")
+    return model.signatures[name], name
+
+
+def _classify_outputs(signature: Any, check_method: bool) -> list[str]:
+    _check_method(signature, CLASSIFY, "classification", check_method)
+    _check_one_input(signature)
+    if len(signature.outputs) not in (1, 2):
+        raise errors.InvalidArgumentError(
+            f"Expected one or two output Tensors, found {len(signature.outputs)}"
+        )
+    if _INPUTS not in signature.inputs:
+        raise errors.FailedPreconditionError(
+            f"No classification inputs found in SignatureDef: {signature}"
+        )
+    outputs = [name for name in ("classes", "scores") if name in signature.outputs]
+    if not outputs:
+        raise errors.FailedPreconditionError(
+            "Expected classification signature outputs to contain at least one of "
+            f'"classes" or "scores". Signature was: {signature}'
+        )
+    return outputs
+
+
+def _regress_outputs(signature: Any, check_method: bool) -> list[str]:
+    _check_method(signature, REGRESS, "regression", check_method)
+    _check_one_input(signature)
+    if len(signature.outputs) != 1:
+        raise errors.InvalidArgumentError("Expected one output Tensor.")
+    for kind, tensor_infos in (("inputs", signature.inputs), ("outputs", signature.outputs)):
+        if kind not in tensor_infos:
+            raise errors.FailedPreconditionError(
+                f"No regression {kind} found in SignatureDef: {signature}"
+            )
+    return ["outputs"]
+
+
+def _check_method(signature: Any, expected: str, kind: str, check: bool) -> None:
+    if check and signature.method_name != expected:
+        raise errors.InvalidArgumentError(
+            f"Expected {kind} signature method_name to be {expected}. Was: {signature.method_name}"
+        )
+
+
+def _check_one_input(signature: Any) -> None:
+    if len(signature.inputs) != 1:
+        raise errors.InvalidArgumentError("Expected one input Tensor.")
+
+
+def _run(
+    model: Model,
+    signature_name: str,
+    signature: Any,
+    examples: Any,
+    outputs: Sequence[str],
+) -> tuple[Mapping[str, Tensor], int]:
+    serialized = _serialize(examples)
+    feeds = {_INPUTS: serialized}
+    check_types(signature, feeds)
+    return model.run(signature_name, feeds, outputs), len(serialized)
+
+
+def _serialize(examples: Any) -> Tensor:
+    """Each example as bytes, after those of the context where there is one."""
+    if count_examples(examples) == 0:
+        raise errors.InvalidArgumentError("Input is empty.")
+    chosen = getattr(examples, examples.WhichOneof("kind"))
+    context = b""
+    if examples.WhichOneof("kind") == "example_list_with_context":
+        context = chosen.context.SerializeToString()
+    serialized = np.empty(len(chosen.examples), dtype=object)
+    serialized[:] = [context + example.SerializeToString() for example in chosen.examples]
+    return serialized
+
+
+def _classifications(outputs: Mapping[str, Tensor], count: int) -> Any:
+    for name, dtype in (("classes", "DT_STRING"), ("scores", "DT_FLOAT")):
+        if name not in outputs:
+            continue
+        tensor = outputs[name]
+        if tensor.ndim != 2:
+            raise errors.InvalidArgumentError(
+                f"Expected Tensor shape: [batch_size num_classes] but got {_shape(tensor)}"
+            )
+        if _dtype(tensor) != dtype:
+            raise errors.InvalidArgumentError(
+                f"Expected {name} Tensor of {dtype}. Got: {_dtype(tensor)}"
+            )
+        if len(tensor) != count:
+            raise errors.InvalidArgumentError(
+                f"Expected {name} output batch size of {count}. Got: {len(tensor)}"
+            )
+    classes, scores = outputs.get("classes"), outputs.get("scores")
+    if classes is not None and scores is not None and classes.shape != scores.shape:
+        raise errors.InvalidArgumentError(
+            "Tensors class and score should match in dim_size(1). Got "
+            f"{classes.shape[1]} vs. {scores.shape[1]}"
+        )
+    width = next(iter(outputs.values())).shape[1]
+    result = messages.ClassificationResult()
+    for row in range(count):
+        entry = result.classifications.add()
+        for column in range(width):
+            one = entry.classes.add()
+            if classes is not None:
+                one.label = _text(classes[row, column])
+            if scores is not None:
+                one.score = scores[row, column]
+    return result
+
+
+def _regressions(outputs: Mapping[str, Tensor], count: int) -> Any:
+    tensor = outputs["outputs"]
+    if not (tensor.ndim == 1 or (tensor.ndim == 2 and tensor.shape[1] == 1)):
+        raise errors.InvalidArgumentError(
+            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got "
+            + _shape(tensor)
+        )
+    if len(tensor) != count:
+        raise errors.InvalidArgumentError(
+            f"Input batch size did not match output batch size: {count} vs. {len(tensor)}"
+        )
+    if _dtype(tensor) != "DT_FLOAT":
+        raise errors.InvalidArgumentError(
+            f"Expected output Tensor of DT_FLOAT.  Got: {_dtype(tensor)}"
+        )
+    result = messages.RegressionResult()
+    for value in tensor.ravel().tolist():
+        result.regressions.add(value=value)
+    return result
+
+
+_METHODS: dict[str, tuple[Callable[[Any, bool], list[str]], _Read]] = {
+    CLASSIFY: (_classify_outputs, _classifications),
+    REGRESS: (_regress_outputs, _regressions),
+}
+
+
+def _dtype(tensor: Tensor) -> str:
+    return f"DT_{tensors.type_name(tensors.data_type(tensor)).upper()}"
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"[{','.join(map(str, tensor.shape))}]"
+
+
+def _text(label: bytes) -> str:
+    return label.decode(errors="replace")  # protobuf's strings are UTF-8

@@ -1,0 +1,1 @@
+"""The REST transport, and the page for people."""

@@ -1,0 +1,1 @@
+"""Versions: found on disk, loaded, kept in a table, unloaded."""

@@ -1,0 +1,90 @@
+"""A recipe is data: named, from YAML, from the command line, each value checked."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from keras_inception.runs.fields import RecipeError
+from keras_inception.runs.named_recipes import RECIPES, load_recipe
+from keras_inception.runs.recipe import Recipe
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_comes_back_from_its_file(name: str, tmp_path: Path) -> None:
+    RECIPES[name].save(tmp_path / "recipe.yaml")
+    assert load_recipe(str(tmp_path / "recipe.yaml")) == RECIPES[name]
+
+
+def test_a_file_holds_differences_from_the_recipe_it_names(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("recipe: small\nepochs: 3\nimage_size: 48\n")
+    expected = dataclasses.replace(RECIPES["small"], epochs=3, image_size=48)
+    assert load_recipe(str(tmp_path / "mine.yaml")) == expected
+
+
+def test_values_may_come_as_text() -> None:
+    changes = {"epochs": "7", "learning_rate": "1e-3", "augment_flip": "true", "image_size": "none"}
+    recipe = Recipe(image_size=64).with_changes(changes)
+    assert recipe.epochs == 7
+    assert recipe.learning_rate == 1e-3
+    assert recipe.augment_flip is True
+    assert recipe.image_size is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"epoch": 3},
+            "There is no setting 'epoch'. Did you mean 'epochs'? The settings are: model, image",
+        ),
+        ({"zzz": 3}, "There is no setting 'zzz'. The settings are: model, image_size"),
+        ({"batch_norm_momentum": "low"}, "must be one of a number, auto. Received: batch_norm"),
+        ({"batch_norm_momentum": 1}, "must be at least 0 and below 1. Received: batch_norm_m"),
+        ({"epsilon": 1.0}, "`epsilon` must be left out with optimizer=sgd. Received: epsilon=1.0"),
+        ({"optimizer": "adam", "momentum": 0.9}, "`momentum` must be left out with optimizer=adam"),
+        (
+            {"optimizer": "rmsprop", "nesterov": True},
+            "`nesterov` must be left out with optimizer=r",
+        ),
+        ({"decay_rate": 0.9}, "`decay_rate` must be left out with schedule=cosine"),
+        ({"decay_epochs": 2}, "`decay_epochs` must be left out with schedule=cosine"),
+        ({"head_epochs": 3}, "`head_epochs` must be 0 without weights"),
+        ({"weights": "w", "head_epochs": 101}, "at most epochs, which is 100"),
+        ({"head_learning_rate": 0.1}, "`head_learning_rate` must be left out without head_epochs"),
+        ({"trainable_from": "mixed_6a"}, "`trainable_from` must be left out without weights"),
+        ({"freeze_batch_norm": True}, "`freeze_batch_norm` must be false without weights"),
+        (
+            {"weights": "w", "freeze_batch_norm": True, "recalibrate": True},
+            "`recalibrate` must be false with freeze_batch_norm",
+        ),
+        ({"epochs": "three"}, "`epochs` must be a whole number. Received: epochs='three'"),
+        ({"epochs": 2.5}, "`epochs` must be a whole number"),
+        ({"epochs": 0}, "`epochs` must be at least 1. Received: epochs=0"),
+        ({"aux": "maybe"}, "`aux` must be true or false"),
+        ({"stem": "tiny"}, "`stem` must be one of imagenet, small. Received: stem='tiny'"),
+        ({"optimizer": None}, "`optimizer` must be one of sgd, rmsprop, adam, adamw"),
+        ({"crop": 0}, "`crop` must be above 0 and at most 1"),
+        ({"learning_rate": "nan"}, "`learning_rate` must be above 0"),
+        ({"width": True}, "`width` must be a number"),
+    ],
+)
+def test_what_breaks_a_rule_is_refused_by_name(changes: dict, message: str) -> None:
+    with pytest.raises(RecipeError, match=message.replace("?", r"\?")):
+        Recipe().with_changes(changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("epochs: [", "not valid YAML"), ("just words", "must hold settings")]
+)
+def test_files_that_are_no_recipe_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(str(tmp_path / "bad.yaml"))
+
+
+def test_an_unknown_recipe_is_refused_with_the_choices() -> None:
+    with pytest.raises(
+        RecipeError, match=r"'smal'\. Did you mean 'small'\? The recipes are: default, finetune"
+    ):
+        load_recipe("smal")

@@ -1,0 +1,75 @@
+"""Training that starts from weights: what is frozen stays, what is not learns."""
+
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_inception.data.preprocessing import Preprocessing
+from keras_inception.runs.fields import RecipeError
+from keras_inception.runs.named_recipes import RECIPES
+from keras_inception.runs.run import Run
+from keras_inception.training.network import build, preprocessing_for
+from keras_inception.training.train import train
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+def recipe(run: Run, **changes: object):
+    """The recipe that the run was trained by, starting from its weights."""
+    return run.recipe.with_changes({"weights": str(run.model_path), "epochs": 1} | changes)
+
+
+def test_frozen_layers_and_statistics_stay_as_the_weights_have_them(
+    run: Run, photos: Path, tmp_path: Path
+) -> None:
+    """Three classes, so the classifier is new; the layers before 5a and all statistics are not."""
+    folder = shutil.copytree(photos, tmp_path / "photos")
+    shutil.copytree(folder / "dusk", folder / "night")
+    changed_recipe = recipe(
+        run, trainable_from="inception_5a", freeze_batch_norm=True, learning_rate=0.003
+    )
+    finished = train(folder, tmp_path / "run", changed_recipe, log=quiet)
+    before, after = run.load_model(), finished.load_model()
+    changed = set()
+    for old in before.layers:
+        new = after.get_layer(old.name) if old.name != "image" else None
+        if new is None or old.name == "logits" or not old.weights:
+            continue
+        for one, other in zip(old.get_weights(), new.get_weights(), strict=True):
+            if not np.array_equal(one, other):
+                changed.add(old.name)
+    assert changed, "something has learned"
+    assert all(name.startswith(("inception_5a", "inception_5b")) for name in changed)
+    assert not any(name.endswith("_bn") for name in changed)
+    assert after.output_shape == (None, 3)
+
+
+def test_weights_of_as_many_classes_bring_their_classifier(run: Run) -> None:
+    model = build(recipe(run), 2, 0.9)
+    for one, other in zip(model.get_weights(), run.load_model().get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_unknown_end_point_is_refused_with_the_choices(run: Run) -> None:
+    with pytest.raises(RecipeError, match=r"inception_3a, .*Received: trainable_from='mixed_9'"):
+        build(recipe(run, trainable_from="mixed_9"), 2, 0.9)
+
+
+def test_only_batch_norm_is_frozen_by_its_switch(run: Run) -> None:
+    model = build(recipe(run, freeze_batch_norm=True), 2, 0.9)
+    for layer in model.layers:
+        assert layer.trainable != isinstance(layer, keras.layers.BatchNormalization)
+
+
+def test_the_range_goes_with_published_weights() -> None:
+    finetune = RECIPES["finetune"]
+    assert preprocessing_for(finetune, 299) == Preprocessing(size=299)
+    other = finetune.with_changes({"weights": "imagenet:timm/inception_v3.gluon_in1k", "crop": 0.9})
+    preprocessing = preprocessing_for(other, 299)
+    assert preprocessing.crop == 0.9
+    assert preprocessing.mean == pytest.approx((123.675, 116.28, 103.53))
