@@ -37,7 +37,7 @@ begin = time.monotonic()
 labels = [f"class {index}" for index in range(1000)]
 path = export_saved_model(
     model, sys.argv[2], "m", labels=labels, preprocessing=Preprocessing(size=299),
-    say=lambda line: None,
+    log=lambda line: None,
 )
 own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss

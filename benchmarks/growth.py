@@ -56,7 +56,7 @@ data, output = sys.argv[1:]
 train.build = one_convolution
 recipe = RECIPES["small"].with_changes({"epochs": 1, "augment_crop_area": 0.5})
 start = time.monotonic()
-prepared = prepare(data, say=quiet)
+prepared = prepare(data, log=quiet)
 found = time.monotonic()
 with train.surroundings(recipe):
     task = train.begin(recipe, prepared, quiet)

@@ -144,7 +144,7 @@ def describe_protocol(protocol: dict[str, Any]) -> str:
     cut = {1: "the centre", 2: "the centre and its mirror image"}.get(crops, f"{crops} crops")
     antialias = ", antialiased" if preprocessing["antialias"] else ""
     return (
-        f"Protocol: {resized}, {cut} of {preprocessing['size']} x {how['size']},"
+        f"Protocol: {resized}, {cut} of {preprocessing['size']} x {preprocessing['size']},"
         f" {preprocessing['interpolation']}{antialias}"
     )
 

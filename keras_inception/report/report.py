@@ -97,7 +97,8 @@ def write_report(
         header(
             run.path.resolve().name,
             f"{recipe.model}, {len(run.labels)} classes,"
-            f" {preprocessing.size} x {preprocessing.size} pixels, {model.count_params():,} parameters",
+            f" {preprocessing.size} x {preprocessing.size} pixels,"
+            f" {model.count_params():,} parameters",
         ),
         cards(_figures(result)) if result else "",
         _curves(run),

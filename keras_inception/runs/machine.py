@@ -8,11 +8,11 @@ import platform
 from pathlib import Path
 from typing import Any
 
-import keras
-
 
 def describe_machine() -> dict[str, Any]:
     """System, processor, memory, GPUs, and Keras's backend, for run.json and the report."""
+    import keras
+
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "system": platform.platform(),
@@ -29,6 +29,7 @@ def describe_machine() -> dict[str, Any]:
 
 def leave_gpus_to_keras() -> None:
     """Keep TensorFlow, which then only reads images, from taking the GPUs' memory from JAX."""
+    import keras
     import tensorflow as tf
 
     if keras.config.backend() != "tensorflow" and tf.config.list_physical_devices("GPU"):
@@ -46,6 +47,8 @@ def _processor() -> str:
 
 
 def _gpus() -> list[str]:
+    import keras
+
     if keras.config.backend() == "jax":
         import jax
 

@@ -43,7 +43,7 @@ publish._sync_one = killing(publish._sync_one)
 for name in ("mkdir", "write_text", "rename", "write_bytes"):
     setattr(Path, name, killing(getattr(Path, name)))
 publish.export_saved_model(
-    model, base, "m", labels=("a", "b"), preprocessing=Preprocessing(size=32), say=lambda line: None
+    model, base, "m", labels=("a", "b"), preprocessing=Preprocessing(size=32), log=lambda line: None
 )
 print("CALLS", calls)
 """
