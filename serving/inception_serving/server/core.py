@@ -10,12 +10,12 @@ from typing import Any
 
 from inception_serving import errors, messages
 from inception_serving.server.config.files import model_list
+from inception_serving.server.config.model_config import ModelConfig
 from inception_serving.server.metrics import Metrics
 from inception_serving.server.model.image_size import check_pixels
 from inception_serving.server.model.inference import classify, count_examples, infer_all, regress
 from inception_serving.server.model.predict import DEFAULT_SIGNATURE, predict
 from inception_serving.server.model.saved_model import Model
-from inception_serving.server.versions.folder import ModelConfig
 from inception_serving.server.versions.table import VersionInfo, VersionTable
 from inception_serving.tensors import Tensor
 

@@ -12,6 +12,7 @@ from inception_serving.server.batching.scheduler import BatchScheduler
 from inception_serving.server.budget import ByteBudget, default_limit
 from inception_serving.server.config.batching_parameters import BatchingParameters
 from inception_serving.server.config.files import ConfigFile
+from inception_serving.server.config.model_config import ModelConfig
 from inception_serving.server.config.tls import Tls
 from inception_serving.server.core import Core
 from inception_serving.server.grpc.service import MAX_CALLS, GrpcServer
@@ -19,7 +20,7 @@ from inception_serving.server.listening import bind, cannot_listen, host_port, r
 from inception_serving.server.metrics import Metrics
 from inception_serving.server.model.saved_model import SERVING_TAG
 from inception_serving.server.rest.server import RestServer
-from inception_serving.server.versions.folder import ModelConfig, ModelFolder
+from inception_serving.server.versions.folder import ModelFolder
 from inception_serving.server.versions.loading import Loader
 from inception_serving.server.versions.servables import Servables
 from inception_serving.server.versions.table import VersionTable

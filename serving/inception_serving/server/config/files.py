@@ -14,8 +14,8 @@ from google.protobuf import text_format
 from inception_serving import errors, messages
 from inception_serving.server.config import protos
 from inception_serving.server.config.batching_parameters import BatchingParameters
+from inception_serving.server.config.model_config import ModelConfig
 from inception_serving.server.config.tls import Tls
-from inception_serving.server.versions.folder import ModelConfig
 
 PLATFORM = "tensorflow"
 

@@ -5,43 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from inception_serving import errors
+from inception_serving.server.config.model_config import ModelConfig
 
 _log = logging.getLogger(__name__)
 
 _INT64 = range(-(2**63), 2**63)
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """One model to serve.
-
-    Attributes:
-        name: what requests call it.
-        base_path: the folder whose children are its versions.
-        num_versions: how many of the latest versions are served at a time; None for all.
-        versions: serve these versions instead, whichever of them are there.
-        labels: names for versions, such as {"stable": 42}.
-        platform: what kind of model it is; "tensorflow" is the one that is served.
-    """
-
-    name: str
-    base_path: Path
-    num_versions: int | None = 1
-    versions: tuple[int, ...] | None = None
-    labels: Mapping[str, int] = field(default_factory=dict)
-    platform: str = "tensorflow"
-
-    def choose(self, on_disk: Iterable[int]) -> set[int]:
-        """The versions to serve, of those on disk."""
-        if self.versions is not None:
-            return set(on_disk) & set(self.versions)
-        newest_first = sorted(on_disk, reverse=True)
-        return set(newest_first[: self.num_versions])
 
 
 def find_versions(base_path: Path) -> dict[int, Path]:
@@ -126,7 +97,7 @@ def _may_hold_versions(folder: Path) -> bool:
         return True  # it is for whoever loads the model to say that it cannot be read
 
 
-def fingerprint(path: Path) -> tuple[tuple[str, int, int], ...]:
+def file_states(path: Path) -> tuple[tuple[str, int, int], ...]:
     """The name, size and time of change of every file of a version, to see that it has changed."""
     files = []
     for file in sorted([path, *path.rglob("*")]):

@@ -10,10 +10,10 @@ from inception_serving import errors
 from inception_serving.server.batching.scheduler import BatchedModel, BatchScheduler
 from inception_serving.server.config.batching_parameters import BatchingParameters
 from inception_serving.server.config.files import PLATFORM, read_batching
+from inception_serving.server.config.model_config import ModelConfig
 from inception_serving.server.metrics import Metrics
 from inception_serving.server.model.saved_model import Model, SavedModel
 from inception_serving.server.model.warmup import warm_up
-from inception_serving.server.versions.folder import ModelConfig
 
 
 class Loader:

@@ -16,8 +16,9 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from inception_serving import errors
+from inception_serving.server.config.model_config import ModelConfig
 from inception_serving.server.model.saved_model import Model
-from inception_serving.server.versions.folder import ModelConfig, find_versions, fingerprint
+from inception_serving.server.versions.folder import file_states, find_versions
 from inception_serving.server.versions.table import LoadedVersion, VersionState, VersionTable
 
 _log = logging.getLogger(__name__)
@@ -209,7 +210,7 @@ class Servables:
     def _load_version(self, config: ModelConfig, version: LoadedVersion) -> None:
         if version.state not in (VersionState.START, VersionState.END):
             return
-        files = fingerprint(version.path)
+        files = file_states(version.path)
         if version.failed_files == files:
             return  # nothing has changed since it failed
         if any(other.state == VersionState.END for other in self._table.all_of(config.name)):

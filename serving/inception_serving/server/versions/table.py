@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from inception_serving import errors
+from inception_serving.server.config.model_config import ModelConfig
 from inception_serving.server.model.saved_model import Model
-from inception_serving.server.versions.folder import ModelConfig
 
 _log = logging.getLogger(__name__)
 
