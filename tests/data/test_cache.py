@@ -65,7 +65,7 @@ def stream(examples: Examples, megabytes: int | None, augmentation=VARY, epochs:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-@pytest.mark.parametrize("vary", [VARY, Augmentation()], ids=["crops", "centre"])
+@pytest.mark.parametrize("augmentation", [VARY, Augmentation()], ids=["crops", "centre"])
 def test_the_batches_are_the_same_and_small_images_are_read_once(kind: str, augmentation) -> None:
     without, with_cache = made(kind), made(kind)
     expected, found = stream(without, 0, augmentation), stream(with_cache, 10, augmentation)

@@ -28,7 +28,7 @@ def examples(photos: Path):
 
 def batches(examples, **options) -> list[tuple[np.ndarray, np.ndarray]]:
     settings = {"batch_size": 8, "epochs": 3, "seed": 1, "cache_megabytes": 0} | options
-    stream = training_batches(examples, HOW, settings.pop("vary", VARY), **settings)
+    stream = training_batches(examples, HOW, settings.pop("augmentation", VARY), **settings)
     return [(images.numpy(), targets.numpy()) for images, targets in stream]
 
 
@@ -176,7 +176,7 @@ def some_bad(photos: Path, tmp_path: Path):
     return examples
 
 
-@pytest.mark.parametrize("vary", [VARY, Augmentation()], ids=["crops", "centre"])
+@pytest.mark.parametrize("augmentation", [VARY, Augmentation()], ids=["crops", "centre"])
 def test_a_bad_image_is_a_blank_of_no_weight_in_its_place(examples, some_bad, augmentation) -> None:
     bad: list[int] = []
     spoiled = arrays(

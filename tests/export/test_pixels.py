@@ -70,7 +70,7 @@ IMAGES = {
 
 
 @pytest.mark.parametrize(
-    "how",
+    "preprocessing",
     [
         Preprocessing(size=24),
         Preprocessing(size=24, resize="stretch", mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0)),
