@@ -167,7 +167,7 @@ def test_a_model_that_answers_otherwise_when_written_is_not_published(tmp_path: 
     x = keras.layers.GlobalAveragePooling2D()(x)
     x = keras.layers.Softmax()(keras.layers.Dense(3)(x))
     model = keras.Model(image, x)
-    options = {"labels": ("a", "b", "c"), "preprocessing": Preprocessing(size=32), "say": quiet}
+    options = {"labels": ("a", "b", "c"), "preprocessing": Preprocessing(size=32), "log": quiet}
     export_saved_model(model, tmp_path / "right", "m", **options)
 
     write = publish.write_saved_model

@@ -54,7 +54,7 @@ def data(classes: int = 2, multi_label: bool = False) -> Examples:
 
 
 def go(output: Path, recipe: Recipe | None = RECIPE, **others: Any) -> Run:
-    given = {"check_images": "none", "say": lambda line: None, "data": data()} | others
+    given = {"check_images": "none", "log": lambda line: None, "data": data()} | others
     return train(given.pop("data"), output, recipe, **given)
 
 
