@@ -52,7 +52,7 @@ def add(commands: Any) -> None:
         help="of each class, written as a part `validation` (%(default)s)",
     )
     records.add_argument("--seed", type=int, default=0, help="of the order and the split")
-    add_checking(records)
+    add_data_options(records)
     index = add_command(
         inner,
         "index",
@@ -63,8 +63,8 @@ def add(commands: Any) -> None:
     index.add_argument("source", metavar="DATA", help="a folder of TFRecords, or a pattern")
 
 
-def add_checking(command: argparse.ArgumentParser) -> None:
-    """Declare what to do about bad images, for `train` and `data records` alike."""
+def add_data_options(command: argparse.ArgumentParser) -> None:
+    """Declare how images are checked, for every command that prepares them."""
     command.add_argument(
         "--on-bad-image",
         choices=["skip", "refuse"],
@@ -75,7 +75,8 @@ def add_checking(command: argparse.ArgumentParser) -> None:
         "--check-images",
         choices=["auto", "all", "none"],
         default="auto",
-        help="decode every image beforehand; auto: up to 20,000",
+        help="decode every image once before; auto: up to 20,000 images; none: only those to"
+        " validate on. Of others, those that can't be decoded are left out as they come",
     )
 
 
