@@ -232,7 +232,7 @@ def _forever(batch: Any) -> Iterator[Any]:
 
 
 def _our_batches(options: argparse.Namespace) -> tuple[Any, int]:
-    from keras_inception.data.augmentation.augment import Augmentation
+    from keras_inception.data.augmentation.settings import Augmentation
     from keras_inception.data.pipeline import training_batches
     from keras_inception.data.preprocessing import Preprocessing
     from keras_inception.data.sources.source import open_source

@@ -65,7 +65,7 @@ def measure(batches):
 """
 
 OURS = """
-from keras_inception.data.augmentation.augment import Augmentation
+from keras_inception.data.augmentation.settings import Augmentation
 from keras_inception.data.pipeline import training_batches
 from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.data.sources.source import open_source

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     recipe = given_recipe(options) or RECIPES["default"]
     size = recipe.image_size or find(recipe.model).size
     load_tensorflow_quietly()
-    from keras_inception.data.augmentation.augment import Augmentation
+    from keras_inception.data.augmentation.settings import Augmentation
     from keras_inception.data.preprocessing import Preprocessing
     from keras_inception.data.sources.source import open_source
     from keras_inception.report.preview import draw_variants

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from keras_inception.data.augmentation.crops import whole_jpeg
 from keras_inception.data.examples import Images
-from keras_inception.data.preprocessing import Tensor, decode
+from keras_inception.data.preprocessing import decode
+from keras_inception.data.types import Tensor
 
 # How many images tell the size of all.
 _SAMPLE = 50

@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
-from keras_inception.data.preprocessing import Tensor
+from keras_inception.data.types import Tensor
 
 
 class DataError(ValueError):

@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from keras_inception.data.augmentation.augment import Augmentation, changes
+from keras_inception.data.augmentation.augment import changes
 from keras_inception.data.augmentation.crops import crop_at_random
 from keras_inception.data.augmentation.mixing import mixing
 from keras_inception.data.augmentation.seeded import draw
+from keras_inception.data.augmentation.settings import Augmentation
 from keras_inception.data.cache import cache_limit, decoded_bytes, decoded_once
 from keras_inception.data.examples import Examples
-from keras_inception.data.preprocessing import Preprocessing, Tensor, decode, resize, scale
+from keras_inception.data.preprocessing import Preprocessing, decode, resize, scale
+from keras_inception.data.types import Tensor
 
 # Without looking for Python's own branches and loops, of which there are none, tracing takes a
 # third of the time.

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import tensorflow as tf
 
-Tensor = Any  # TensorFlow publishes no types
+from keras_inception.data.types import Tensor
 
 # What `tf.image.resize` calls these kernels, and what the operation beneath it does.
 _KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic", "lanczos3": "lanczos3"}

@@ -23,7 +23,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_inception.data.examples import Examples
-from keras_inception.data.preprocessing import Preprocessing, Tensor, decode, resize, sample, scale
+from keras_inception.data.preprocessing import Preprocessing, decode, resize, sample, scale
+from keras_inception.data.types import Tensor
 
 CROPS = (1, 2, 10, 144)
 

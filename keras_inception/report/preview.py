@@ -11,7 +11,7 @@ import tensorflow as tf
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from keras_inception.data.augmentation.augment import Augmentation
+from keras_inception.data.augmentation.settings import Augmentation
 from keras_inception.data.examples import DataError, Examples
 from keras_inception.data.pipeline import shuffled, training_batches
 from keras_inception.data.preprocessing import Preprocessing, decode

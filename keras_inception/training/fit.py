@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_inception.data.augmentation.augment import Augmentation
+from keras_inception.data.augmentation.settings import Augmentation
 from keras_inception.data.pipeline import (
     evaluation_batches,
     training_batches,

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_inception.data.augmentation.augment import Augmentation
+from keras_inception.data.augmentation.settings import Augmentation
 from keras_inception.data.examples import listed
 from keras_inception.data.pipeline import training_batches
 from keras_inception.data.preparation.prepare import CheckImages, Prepared, prepare

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_inception.data.augmentation.augment import Augmentation
+from keras_inception.data.augmentation.settings import Augmentation
 from keras_inception.data.pipeline import (
     evaluation_batches,
     training_batches,

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from keras_inception.data.augmentation.seeded import draw
-from keras_inception.data.preprocessing import Tensor
-
-if TYPE_CHECKING:
-    from keras_inception.data.augmentation.augment import Augmentation
+from keras_inception.data.augmentation.settings import Augmentation
+from keras_inception.data.types import Tensor
 
 # The changes do not commute; each image gets one of these orders.
 _ORDERS = (

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from keras_inception.data.augmentation.seeded import draw
-from keras_inception.data.preprocessing import Preprocessing, Tensor, decode, sample
-
-if TYPE_CHECKING:
-    from keras_inception.data.augmentation.augment import Augmentation
+from keras_inception.data.augmentation.settings import Augmentation
+from keras_inception.data.preprocessing import Preprocessing, decode, sample
+from keras_inception.data.types import Tensor
 
 # The resize methods that the 2016 augmentation chooses from.
 _METHODS = ("bilinear", "nearest", "bicubic", "area")

@@ -8,9 +8,9 @@ from functools import partial
 import keras
 import tensorflow as tf
 
-from keras_inception.data.augmentation.augment import Augmentation
 from keras_inception.data.augmentation.seeded import OPTIONS, Seeds, draw
-from keras_inception.data.preprocessing import Tensor
+from keras_inception.data.augmentation.settings import Augmentation
+from keras_inception.data.types import Tensor
 
 Batch = tuple[Tensor, ...]
 

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_inception.data.augmentation.seeded import OPTIONS, draw, transform
-from keras_inception.data.preprocessing import Tensor
+from keras_inception.data.types import Tensor
 
 
 def rand_augment(operations: int, strength: float) -> Callable[[Tensor, Tensor], Tensor]:

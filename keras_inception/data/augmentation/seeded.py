@@ -9,7 +9,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from keras_inception.data.preprocessing import Tensor
+from keras_inception.data.types import Tensor
 
 # For every layer: float32 under any dtype policy, and no seed drawn from Python's own state.
 OPTIONS = {"dtype": "float32", "seed": 0}

@@ -16,7 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_inception.data.examples import DataError, Examples, Images, Pixels, listed
-from keras_inception.data.preprocessing import Tensor, decode, decoder_message
+from keras_inception.data.preprocessing import decode, decoder_message
+from keras_inception.data.types import Tensor
 
 _ORIENTATION = 0x0112  # of EXIF; 1 is upright
 

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_inception.data.examples import DataError, listed
-from keras_inception.data.preprocessing import Tensor
 from keras_inception.data.progress import bar
+from keras_inception.data.types import Tensor
 
 # What stands around a record's data: its length and that number's checksum, and a checksum.
 BEFORE, AFTER = 12, 4

@@ -17,7 +17,6 @@ import numpy as np
 import tensorflow as tf
 
 from keras_inception.data.examples import DataError, Examples, listed
-from keras_inception.data.preprocessing import Tensor
 from keras_inception.data.sources import shards
 from keras_inception.data.sources.arrays import read_names
 from keras_inception.data.sources.record_labels import (
@@ -29,6 +28,7 @@ from keras_inception.data.sources.record_labels import (
     find_keys,
     scan_records,
 )
+from keras_inception.data.types import Tensor
 
 
 @dataclass(frozen=True)

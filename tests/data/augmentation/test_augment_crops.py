@@ -9,8 +9,8 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_inception.data.augmentation import crops
-from keras_inception.data.augmentation.augment import Augmentation
 from keras_inception.data.augmentation.crops import crop_at_random
+from keras_inception.data.augmentation.settings import Augmentation
 from keras_inception.data.preprocessing import Preprocessing
 
 VARY = Augmentation(crop_area=0.1)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_inception.data.augmentation.augment import Augmentation
 from keras_inception.data.augmentation.mixing import mixing
+from keras_inception.data.augmentation.settings import Augmentation
 
 SEED = tf.constant([1, 5], tf.int64)
 TARGETS = np.eye(4, dtype=np.float32)[[0, 1, 2, 3, 0, 1]]

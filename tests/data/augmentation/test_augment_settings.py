@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from keras_inception.cli import main
-from keras_inception.data.augmentation.augment import Augmentation
+from keras_inception.data.augmentation.settings import Augmentation
 from keras_inception.data.examples import DataError, Examples, Files
 from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.data.sources.source import open_source

@@ -16,7 +16,7 @@ import yaml
 
 from inception_export.publish import export_run
 from keras_inception.cli import _parser, main
-from keras_inception.data.augmentation.augment import Augmentation
+from keras_inception.data.augmentation.settings import Augmentation
 from keras_inception.data.pipeline import evaluation_batches, training_batches
 from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.data.sources.source import open_source
