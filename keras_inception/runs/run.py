@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from keras_inception.data.class_names import read_class_names, write_class_names
 from keras_inception.data.examples import Examples
 from keras_inception.data.preparation.prepare import Prepared
 from keras_inception.data.preprocessing import Preprocessing
@@ -53,7 +54,7 @@ class Run:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        return tuple(read_labels(self.path / "labels.txt"))
+        return read_class_names(self.path / "labels.txt", verbatim=True)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -126,19 +127,23 @@ class Run:
         return keras.models.load_model(self.model_path)
 
 
+def is_run(path: str | Path) -> bool:
+    """Whether a folder is a run, finished or not: whether it has a run.json."""
+    return (Path(path) / "run.json").is_file()
+
+
 def open_run(path: str | Path) -> Run:
     """The run in a folder.
 
     Raises:
         RunError: the folder does not exist or holds no run.
     """
-    run = Run(Path(path))
-    if not (run.path / "run.json").is_file():
+    if not is_run(path):
         raise RunError(
             f"{path} is no run: it has no run.json."
             " A run is the folder that `keras-inception train --output` made."
         )
-    return run
+    return Run(Path(path))
 
 
 def create_run(
@@ -157,9 +162,8 @@ def create_run(
         )
     (run.path / "checkpoints").mkdir(parents=True, exist_ok=True)
     recipe.save(run.path / "recipe.yaml")
-    labels = prepared.training.labels
-    (run.path / "labels.txt").write_text("".join(f"{label}\n" for label in labels), "utf-8")
-    write_list(run.path / "validation.csv", prepared.validation, prepared.validation_numbers)
+    write_class_names(run.path / "labels.txt", prepared.training.labels)
+    write_list(run.path / "validation.csv", prepared.validation, prepared.validation_indices)
     record = {
         "preprocessing": dataclasses.asdict(preprocessing),
         "data": prepared.record,
@@ -177,11 +181,6 @@ def _is_unfinished_start(path: Path) -> bool:
     """Whether a folder is empty, or what :func:`create_run` left when it was killed."""
     made = {"checkpoints", "recipe.yaml", "labels.txt", "validation.csv", "run.json.tmp"}
     return {each.name for each in path.iterdir()} <= made
-
-
-def read_labels(path: str | Path) -> list[str]:
-    """The class names of a labels.txt, one a line."""
-    return Path(path).read_text("utf-8").split("\n")[:-1]
 
 
 def read_preprocessing(settings: dict[str, Any]) -> Preprocessing:

@@ -1,0 +1,107 @@
+"""Class names in a text file, one a line: the one reader and the one writer of such files.
+
+A name that is lost or joined to another shifts all that follow, and nothing shows it: a model
+then calls every class by its neighbour's name. So a file that can be understood in two ways is
+refused, and how many names there should be is checked wherever it is known.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from keras_inception.data.errors import DataError
+
+# What a file begins with that says its encoding; without it, a file is UTF-8.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+# A name after its place, as TF-Slim (`0:cat`) and Teachable Machine (`0 cat`) write them.
+_NUMBERED = re.compile(r"(\d+)(?::|\s+)(.*)")
+_BACKGROUND = {"background", "unused background", "dummy"}
+
+
+def read_class_names(
+    path: str | Path, classes: int | None = None, *, verbatim: bool = False
+) -> tuple[str, ...]:
+    """The class names in a text file, in the order of a network's outputs.
+
+    The file is UTF-8 with or without a byte order mark, or UTF-16 with one; lines end as on any
+    system, the last one too or not; empty lines at the end and spaces around a name don't count.
+    Where every line begins with its own place, counted from 0, ``0:cat`` or ``0 cat``, the names
+    are what comes after.
+
+    Args:
+        path: the file.
+        classes: how many there must be; any number by default.
+        verbatim: the file is one that :func:`write_class_names` wrote, as those of runs and
+            exports are. A line is then a name as it stands, so that a folder called ``0 cat``
+            keeps its name; and whoever wrote the file answers for names that are there twice.
+
+    Raises:
+        DataError: the file is no such text, has an empty line or a name twice, or has more or
+            fewer names than ``classes``.
+        OSError: it can't be read.
+    """
+    lines = re.split(r"\r\n|\n|\r", _decoded(path))
+    while lines and not lines[-1].strip():
+        del lines[-1]
+    names = lines if verbatim else _without_places([line.strip() for line in lines])
+    if not names:
+        raise DataError(f"{path} must have class names, one a line. It has none.")
+    if classes is not None and len(names) != classes:
+        hint = (
+            f" Its first, {names[0]!r}, is no class of the model, it seems: remove that line."
+            if len(names) == classes + 1 and names[0].lower() in _BACKGROUND
+            else ""
+        )
+        raise DataError(
+            f"{path} must name each of the model's {classes} classes once, one name a line, in"
+            f" the order of its outputs. Received: {len(names)} names, from {names[0]!r} to"
+            f" {names[-1]!r}.{hint}"
+        )
+    seen: dict[str, int] = {}
+    for line, name in enumerate(names, 1):
+        if not name.strip():
+            raise DataError(f"{path} must have a class name in every line. Line {line} has none.")
+        first = seen.setdefault(name, line)
+        if first != line and not verbatim:
+            raise DataError(
+                f"{path} must name every class once. Lines {first} and {line} both say {name!r}."
+            )
+    return tuple(names)
+
+
+def write_class_names(path: str | Path, names: Sequence[str]) -> None:
+    """Write class names, one a line, for :func:`read_class_names` with ``verbatim``."""
+    Path(path).write_text("".join(f"{name}\n" for name in names), "utf-8", newline="")
+
+
+def _decoded(path: str | Path) -> str:
+    content = Path(path).read_bytes()
+    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        reason = f"line {line} has the byte 0x{content[error.start]:02x}"
+    else:
+        if "\0" not in text:
+            return text
+        reason = f"line {text[: text.index(chr(0))].count(chr(10)) + 1} has a zero byte"
+    raise DataError(
+        f"{path} must be text: UTF-8, or UTF-16 that begins with a byte order mark. It is neither:"
+        f" {reason}."
+    )
+
+
+def _without_places(lines: list[str]) -> list[str]:
+    """The names without their places, where every line begins with its own."""
+    numbered = [_NUMBERED.fullmatch(line) for line in lines]
+    if all(match and int(match[1]) == place for place, match in enumerate(numbered)):
+        return [match[2].strip() for match in numbered if match]
+    return lines
