@@ -23,7 +23,7 @@ from keras_inception.report.report import draw_curves, write_report
 from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.files import check_disk_space, sync_folder
 from keras_inception.runs.recipe import Recipe
-from keras_inception.runs.run import Run, RunError, create_run, open_run
+from keras_inception.runs.run import Run, RunError, create_run, is_run, open_run
 from keras_inception.training.checkpoint import best_weights
 from keras_inception.training.devices.distribution import (
     Devices,
@@ -143,7 +143,7 @@ def _fingerprint(prepared: Prepared) -> Iterator[bytes]:
 
 def _open(output: str | Path, recipe: Recipe | None, resume: bool) -> tuple[Run | None, Recipe]:
     """The run to go on with, if there is one, and the recipe."""
-    new = recipe is not None and not (Path(output) / "run.json").exists()
+    new = recipe is not None and not is_run(output)
     if not resume or new:
         return None, recipe or Recipe()
     run = open_run(output)
