@@ -11,8 +11,8 @@ from keras_inception.commands.console import progress
 
 SOURCE = (
     "a folder with a folder for each class; a .csv of path and label; a folder or pattern of"
-    " TFRecords, in quotes; an .npz; an IDX file of images; keras:NAME; tfds:NAME; and /PART after"
-    " what has parts (see docs/data.md)"
+    " TFRecords, in quotes; an .npz; an IDX file of images; keras:NAME; tfds:NAME; and /SPLIT after"
+    " what has splits (see docs/data.md)"
 )
 
 
@@ -49,7 +49,7 @@ def add(commands: Any) -> None:
         type=float,
         default=0.0,
         metavar="X",
-        help="of each class, written as a part `validation` (%(default)s)",
+        help="of each class, written as a split `validation` (%(default)s)",
     )
     records.add_argument("--seed", type=int, default=0, help="of the order and the split")
     add_data_options(records)
@@ -91,7 +91,7 @@ def run_check(options: argparse.Namespace) -> int:
         report_kinds,
     )
     from keras_inception.data.preparation.prepare import inspect_all
-    from keras_inception.data.sources.source import open_source, with_part
+    from keras_inception.data.sources.source import open_source, with_split
 
     examples = open_source(options.source)
     for note in examples.notes:
@@ -105,9 +105,9 @@ def run_check(options: argparse.Namespace) -> int:
         print(f"Formats: {', '.join(kinds)}")
     if examples.groups is not None:
         print(f"Groups: {len(set(examples.groups.tolist()))}")
-    if examples.parts:
-        whole, _ = with_part(options.source)
-        print(f"Other parts: {', '.join(f'{whole}/{part}' for part in examples.parts)}")
+    if examples.splits:
+        base, _ = with_split(options.source)
+        print(f"Other splits: {', '.join(f'{base}/{split}' for split in examples.splits)}")
     report_kinds([seen], print)
     report_exif_rotated(examples.images, seen.exif_rotated, print)
     report_copies(examples, seen.digests, print)
@@ -128,17 +128,17 @@ def run_records(options: argparse.Namespace) -> int:
         on_bad_image=options.on_bad_image,
         check_images=options.check_images,
     )
-    parts = {"train": prepared.training}
+    splits = {"train": prepared.training}
     if len(prepared.validation):
-        parts["validation"] = prepared.validation
-    with progress(sum(map(len, parts.values()))) as advance:
+        splits["validation"] = prepared.validation
+    with progress(sum(map(len, splits.values()))) as advance:
         written = write_records(
-            parts, options.output, shards=options.shards, seed=options.seed, advance=advance
+            splits, options.output, shards=options.shards, seed=options.seed, advance=advance
         )
-    for part, paths in written.items():
+    for split, paths in written.items():
         size = sum(path.stat().st_size for path in paths)
         files = "1 shard" if len(paths) == 1 else f"{len(paths)} shards"
-        print(f"{part}: {len(parts[part])} images in {files}, {size / 1e6:.1f} MB")
+        print(f"{split}: {len(splits[split])} images in {files}, {size / 1e6:.1f} MB")
     print(f"To train on them: keras-inception train {options.output} --output RUN")
     return 0
 
@@ -146,12 +146,9 @@ def run_records(options: argparse.Namespace) -> int:
 def run_index(options: argparse.Namespace) -> int:
     """Read the shards once and keep where each record stands."""
     load_tensorflow_quietly()
-    from keras_inception.data.examples import DataError
-    from keras_inception.data.sources.records import Records, write_index
+    from keras_inception.data.sources.records import write_index
     from keras_inception.data.sources.source import open_source
 
     examples = open_source(options.source)
-    if not isinstance(examples.images, Records):
-        raise DataError(f"{options.source} is no folder or pattern of TFRecords.")
     print(f"{write_index(examples)}: {len(examples)} images of {len(examples.labels)} classes")
     return 0

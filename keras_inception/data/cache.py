@@ -1,4 +1,4 @@
-"""Decoded images kept in memory, where they fit: a second epoch need not decode them again."""
+"""A cache of decoded images in memory, where they fit: a second epoch decodes none again."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def decoded_once(
     """A function that keeps the pixels of each image it has decoded.
 
     Args:
-        read: from an image's number, int64 [], to the bytes of its file, string [].
+        read: from an image's index, int64 [], to the bytes of its file, string [].
         below: JPEGs with both sides of at least so many pixels are not kept, since ``use`` may
             decode them at a fraction of their size; ``None`` keeps all.
         use: from an image, bytes or uint8 pixels, and a seed to what is wanted of it.
 
     Returns:
-        From a number and a seed to what ``use`` makes of the image, the same every time.
+        From an index and a seed to what ``use`` makes of the image, the same every time.
     """
     # Not by tf.data's cache, which knows one order only.
     kept = tf.lookup.experimental.MutableHashTable(tf.int64, tf.string, default_value="")

@@ -1,7 +1,7 @@
-"""Images by number, with their classes: what every source of images becomes.
+"""Images by index, with their classes: what every source of images becomes.
 
-An image is reached by its number alone, so that the order of an epoch, a split and a resumed run
-are numbers too, whatever the images are kept in.
+An image is reached by its index alone, so that the order of an epoch, a split and a resumed run
+are indices too, whatever the images are kept in.
 """
 
 from __future__ import annotations
@@ -10,23 +10,37 @@ import dataclasses
 import io
 import itertools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import tensorflow as tf
 
+from keras_inception.data.errors import DataError as DataError
 from keras_inception.data.types import Tensor
 
 
-class DataError(ValueError):
-    """The images can't be used as they are; the message says why and what would help."""
-
-
 class Images(Protocol):
-    """Images by number, from 0."""
+    """Images by index, from 0.
+
+    What those who work with them need to know of where they are kept is asked here, so that
+    nobody asks for the class.
+    """
+
+    @property
+    def root(self) -> str | None:
+        """The folder that file names are relative to, ``""`` for absolute ones; else ``None``.
+
+        ``None`` says that an image is not a file of its own, and is known by its index only.
+        """
+        ...
+
+    @property
+    def decoded(self) -> bool:
+        """Whether they are pixels already: then all are readable, and :meth:`reader` gives them."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -39,13 +53,30 @@ class Images(Protocol):
         ...
 
     def encoded(self, index: int) -> bytes:
-        """One as the bytes of an image file."""
+        """One as the bytes of an image file.
+
+        Raises:
+            OSError: it can't be read.
+            DataError: there is no image where it should be.
+        """
+        ...
+
+    def content(self, index: int) -> bytes | memoryview:
+        """One as it is kept, equal for copies: the bytes of an image file, or pixels.
+
+        Raises as :meth:`encoded` does.
+        """
+        ...
+
+    def identity(self) -> Iterator[bytes]:
+        """Bytes that tell these images from others of the same source, wherever it lies."""
         ...
 
     def reader(self) -> Callable[[Tensor], Tensor]:
-        """A function for tf.data from a number, int64 [], to the image.
+        """A function for tf.data from an index, int64 [], to the image.
 
-        It returns the bytes of an image file, string [], or pixels, uint8 [height, width, 3].
+        It returns the bytes of an image file, string [], or if the images are :attr:`decoded`
+        pixels, uint8 [height, width, 3].
         """
         ...
 
@@ -106,12 +137,13 @@ class Files:
     Args:
         root: the folder that the names are relative to; ``""`` for absolute ones.
         names: of files, these and perhaps others.
-        numbers: int32 [images], which of the names.
+        indices: int32 [images], which of the names.
     """
 
     root: str
     names: Names
-    numbers: np.ndarray
+    indices: np.ndarray
+    decoded: ClassVar = False
 
     @classmethod
     def of(cls, root: str | Path, paths: Iterable[str | bytes]) -> Files:
@@ -120,23 +152,30 @@ class Files:
         return cls(str(root), names, np.arange(len(names), dtype=np.int32))
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self.indices)
 
     def take(self, indices: np.ndarray) -> Files:
-        return Files(self.root, self.names, self.numbers[indices])
+        return Files(self.root, self.names, self.indices[indices])
 
     def name(self, index: int) -> str:
-        return os.path.join(self.root, os.fsdecode(self.names[self.numbers[index]]))
+        return os.path.join(self.root, os.fsdecode(self.names[self.indices[index]]))
 
     def encoded(self, index: int) -> bytes:
         return Path(self.name(index)).read_bytes()
 
+    content = encoded
+
+    def identity(self) -> Iterator[bytes]:
+        for start in range(0, len(self.names.blocks), 1000):
+            yield from self.names.blocks[start : start + 1000].numpy()
+        yield self.indices.tobytes()
+
     def reader(self) -> Callable[[Tensor], Tensor]:
         with tf.device("CPU:0"):
-            numbers, root = tf.constant(self.numbers), tf.constant(os.path.join(self.root, ""))
+            indices, root = tf.constant(self.indices), tf.constant(os.path.join(self.root, ""))
 
         def read(index: Tensor) -> Tensor:
-            return tf.io.read_file(root + self.names.look_up(numbers[index]))
+            return tf.io.read_file(root + self.names.look_up(indices[index]))
 
         return read
 
@@ -147,11 +186,13 @@ class Pixels:
 
     Args:
         tensor: uint8 [all images, height, width] (grey), or [..., 1] (grey) or [..., 3] (RGB).
-        numbers: int64 [images], which of them.
+        indices: int64 [images], which of them.
     """
 
     tensor: Tensor
-    numbers: np.ndarray
+    indices: np.ndarray
+    root: ClassVar = None
+    decoded: ClassVar = True
 
     @classmethod
     def of(cls, pixels: np.ndarray) -> Pixels:
@@ -178,33 +219,43 @@ class Pixels:
         return np.asarray(memoryview(self.tensor))
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self.indices)
 
     def take(self, indices: np.ndarray) -> Pixels:
-        return Pixels(self.tensor, self.numbers[indices])
+        return Pixels(self.tensor, self.indices[indices])
 
     def name(self, index: int) -> str:
-        return f"image {self.numbers[index]}"
+        return f"image {self.indices[index]}"
 
     def encoded(self, index: int) -> bytes:
         from PIL import Image
 
-        image = self.pixels[self.numbers[index]]
+        image = self._image(index)
         file = io.BytesIO()
         Image.fromarray(image.squeeze(-1) if image.shape[2:] == (1,) else image).save(file, "PNG")
         return file.getvalue()
 
+    def content(self, index: int) -> memoryview:
+        return self._image(index).data
+
+    def identity(self) -> Iterator[bytes]:
+        yield self.indices.tobytes()
+
     def reader(self) -> Callable[[Tensor], Tensor]:
         with tf.device("CPU:0"):
-            numbers = tf.constant(self.numbers)
+            indices = tf.constant(self.indices)
 
         def read(index: Tensor) -> Tensor:
-            image = self.tensor[numbers[index]]
+            image = self.tensor[indices[index]]
             if image.shape.rank == 2:
                 image = image[..., tf.newaxis]
             return tf.broadcast_to(image, [*image.shape[:2], 3])
 
         return read
+
+    def _image(self, index: int) -> np.ndarray:
+        image: np.ndarray = self.pixels[self.indices[index]]
+        return image
 
 
 @dataclass(frozen=True)
@@ -218,7 +269,7 @@ class Examples:
             or none, bool [examples, classes].
         groups: int64 [examples], equal for images that must not be split, such as those of one
             patient; ``None`` where each stands for itself.
-        parts: what else their source holds, such as ``"validation"``.
+        splits: the names of their source's other splits, such as ``"validation"``.
         notes: what a person should know of how the source was read.
     """
 
@@ -226,7 +277,7 @@ class Examples:
     images: Images
     targets: np.ndarray
     groups: np.ndarray | None = None
-    parts: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""From examples to batches: tf.data pipelines for training and for evaluation."""
+"""Pipelines of tf.data from examples to batches, for training and for evaluation."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from keras_inception.data.cache import cache_limit, decoded_bytes, decoded_once
 from keras_inception.data.examples import Examples
 from keras_inception.data.preprocessing import Preprocessing, decode, resize, scale
 from keras_inception.data.types import Tensor
+
+ImageOf = Callable[[Tensor, Tensor], Tensor]
+"""From an example's index, int64 [], and a seed, int64 [2], to its image at the network's size."""
 
 # Without looking for Python's own branches and loops, of which there are none, tracing takes a
 # third of the time.
@@ -48,7 +51,7 @@ def training_batches(
             number must divide ``batch_size``. Images are mixed with others of the part.
         class_weights: [classes]. An example's weight is that of its class; of several classes
             their mean, of none 1.
-        on_bad: is told the number of each example whose image can't be read, whenever it is
+        on_bad: is told the index of each example whose image can't be read, whenever it is
             found so; it takes part as a blank of weight 0. Without, it ends the stream with
             ``tf.errors.OpError``.
         cache_megabytes: memory for decoded images, used if all fit; ``None`` for a quarter of what
@@ -63,14 +66,6 @@ def training_batches(
     count = len(examples)
     steps = count // batch_size
     part, parts = shard or (0, 1)
-    image_of, target = (
-        _training_images(examples, preprocessing, augmentation, cache_megabytes),
-        _targets(examples),
-    )
-    if on_bad is not None:
-        image_of = _or_blank(image_of, preprocessing, on_bad)
-    class_weight = None if class_weights is None else _class_weights(examples, class_weights)
-    mix = mixing(augmentation)
 
     def order(epoch: Tensor) -> tf.data.Dataset:
         begin = tf.where(epoch == first_epoch, first_step * batch_size, 0)
@@ -79,27 +74,15 @@ def training_batches(
         indices = tf.data.Dataset.from_tensor_slices(tf.reshape(wanted, [-1]))
         return indices.map(lambda index: (epoch, index))
 
-    def example(epoch: Tensor, index: Tensor) -> tuple[Tensor, ...]:
-        index = tf.cast(index, tf.int64)
-        image = image_of(index, tf.stack([tf.cast(seed, tf.int64), epoch * count + index]))
-        weights = []
-        if on_bad is not None:
-            image, weight = image
-            weights.append(weight)
-        if class_weight is not None:
-            weights.append(class_weight(index))
-        return (
-            scale(image, preprocessing),
-            target(index),
-            *([tf.reduce_prod(weights)] if weights else []),
-        )
-
+    image_of = _training_images(examples, preprocessing, augmentation, cache_megabytes)
+    example = _training_example(examples, preprocessing, image_of, seed, class_weights, on_bad)
     batches = (
         tf.data.Dataset.range(first_epoch, epochs)
         .flat_map(_as_written(order))
         .map(_as_written(example), num_parallel_calls=tf.data.AUTOTUNE)
         .batch(batch_size // parts, drop_remainder=True)
     )
+    mix = mixing(augmentation)
     if mix is not None:
         # Seeds of steps, beside the examples' own.
         batches = batches.enumerate(first_epoch * steps + first_step).map(
@@ -141,25 +124,23 @@ def evaluation_batches(
         float32 [batch], are such that the mean over all batches is that over the examples.
     """
     read, target = examples.images.reader(), _targets(examples)
-
     count = len(examples)
     part, parts = shard or (0, 1)
-    places = count if shard is None else -(-count // batch_size) * batch_size
-    numbers = tf.range(places, dtype=tf.int64)
+    total = count if shard is None else -(-count // batch_size) * batch_size
+    places = tf.range(total, dtype=tf.int64)
     if shard is not None:
-        numbers = tf.reshape(tf.reshape(numbers, [-1, parts, batch_size // parts])[:, part], [-1])
+        places = tf.reshape(tf.reshape(places, [-1, parts, batch_size // parts])[:, part], [-1])
 
-    def example(number: Tensor) -> tuple[Tensor, ...]:
-        index = tf.minimum(number, count - 1)
-        image = resize(_decoded(read(index))[tf.newaxis], preprocessing)[0]
-        weight = tf.where(number < count, tf.cast(places / count, tf.float32), 0.0)
+    def example(place: Tensor) -> tuple[Tensor, ...]:
+        index = tf.minimum(place, count - 1)
+        image = resize(_pixels(read(index))[tf.newaxis], preprocessing)[0]
+        weight = tf.where(place < count, tf.cast(total / count, tf.float32), 0.0)
         return scale(image, preprocessing), target(index), *([] if shard is None else [weight])
 
-    images = tf.data.Dataset.from_tensor_slices(numbers)
+    images = tf.data.Dataset.from_tensor_slices(places)
     images = images.map(_as_written(example), num_parallel_calls=tf.data.AUTOTUNE)
-    if 4 * (3 * preprocessing.size**2 + len(examples.labels)) * (places // parts) <= cache_limit(
-        cache_megabytes
-    ):
+    floats = (3 * preprocessing.size**2 + len(examples.labels)) * (total // parts)
+    if 4 * floats <= cache_limit(cache_megabytes):
         images = images.cache()
     return images.batch(batch_size // parts).prefetch(tf.data.AUTOTUNE)
 
@@ -176,20 +157,20 @@ def _training_images(
     preprocessing: Preprocessing,
     augmentation: Augmentation,
     cache_megabytes: int | None,
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """From an example's number and a seed, int64 [2], to its image varied, in [0, 255]."""
+) -> ImageOf:
+    """Each example's image varied: float32 [size, size, 3] in [0, 255]."""
     read, change = examples.images.reader(), changes(augmentation)
 
     def crop(image: Tensor, seed: Tensor) -> Tensor:
         if augmentation.crop_area < 1:
             return crop_at_random(image, seed, preprocessing, augmentation)
-        return resize(_decoded(image)[tf.newaxis], preprocessing)[0]
+        return resize(_pixels(image)[tf.newaxis], preprocessing)[0]
 
     def read_and_crop(index: Tensor, seed: Tensor) -> Tensor:
         return crop(read(index), seed)
 
-    cropped: Callable[[Tensor, Tensor], Tensor] = read_and_crop
-    if cache_megabytes != 0 and _reads_files(read):
+    cropped: ImageOf = read_and_crop
+    if cache_megabytes != 0 and not examples.images.decoded:
         below = 2 * preprocessing.size if augmentation.crop_area < 1 else None
         if 0 < decoded_bytes(examples.images, below) <= cache_limit(cache_megabytes):
             cropped = decoded_once(read, below, crop)
@@ -201,20 +182,45 @@ def _training_images(
     return image_of
 
 
-def _reads_files(read: Callable[[Tensor], Tensor]) -> bool:
-    """Whether images come as the bytes of files, not as pixels."""
-    traced = tf.function(read).get_concrete_function(tf.TensorSpec([], tf.int64))
-    return traced.output_dtypes == tf.string
+def _training_example(
+    examples: Examples,
+    preprocessing: Preprocessing,
+    image_of: ImageOf,
+    seed: int,
+    class_weights: np.ndarray | None,
+    on_bad: Callable[[int], None] | None,
+) -> Callable[[Tensor, Tensor], tuple[Tensor, ...]]:
+    """From an epoch, int64 [], and an example's index in it to network input, target, weight."""
+    count, target = len(examples), _targets(examples)
+    or_blank = None if on_bad is None else _or_blank(image_of, preprocessing, on_bad)
+    class_weight = None if class_weights is None else _class_weights(examples, class_weights)
+
+    def example(epoch: Tensor, index: Tensor) -> tuple[Tensor, ...]:
+        index = tf.cast(index, tf.int64)
+        image_seed = tf.stack([tf.cast(seed, tf.int64), epoch * count + index])
+        weights = []
+        if or_blank is None:
+            image = image_of(index, image_seed)
+        else:
+            image, weight = or_blank(index, image_seed)
+            weights.append(weight)
+        if class_weight is not None:
+            weights.append(class_weight(index))
+        return (
+            scale(image, preprocessing),
+            target(index),
+            *([tf.reduce_prod(weights)] if weights else []),
+        )
+
+    return example
 
 
-def _decoded(image: Tensor) -> Tensor:
+def _pixels(image: Tensor) -> Tensor:
     return decode(image) if image.dtype == tf.string else image
 
 
 def _or_blank(
-    image_of: Callable[[Tensor, Tensor], Tensor],
-    preprocessing: Preprocessing,
-    on_bad: Callable[[int], None],
+    image_of: ImageOf, preprocessing: Preprocessing, on_bad: Callable[[int], None]
 ) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Images with weight 1, or where they fail, blanks with weight 0."""
 
@@ -224,7 +230,7 @@ def _or_blank(
 
     def image_or_blank(index: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:
         # A graph can't catch an error, but a data set can leave out what fails.
-        good = tf.data.Dataset.from_tensors((index, seed)).map(
+        readable = tf.data.Dataset.from_tensors((index, seed)).map(
             lambda index, seed: (image_of(index, seed), 1.0)
         )
         blank = (
@@ -233,7 +239,7 @@ def _or_blank(
             ),
             0.0,
         )
-        either = good.ignore_errors().concatenate(tf.data.Dataset.from_tensors(blank))
+        either = readable.ignore_errors().concatenate(tf.data.Dataset.from_tensors(blank))
         image, weight = either.take(1).get_single_element()
         return image, tf.cond(
             weight > 0,
@@ -245,7 +251,7 @@ def _or_blank(
 
 
 def _targets(examples: Examples) -> Callable[[Tensor], Tensor]:
-    """From an example's number to its target, float32 [classes]."""
+    """From an example's index to its target, float32 [classes]."""
     targets = tf.constant(examples.targets)
     if examples.multi_label:
         return lambda index: tf.cast(targets[index], tf.float32)
@@ -253,7 +259,7 @@ def _targets(examples: Examples) -> Callable[[Tensor], Tensor]:
 
 
 def _class_weights(examples: Examples, class_weights: np.ndarray) -> Callable[[Tensor], Tensor]:
-    """From an example's number to its weight, float32 []."""
+    """From an example's index to its weight, float32 []."""
     targets, weights = tf.constant(examples.targets), tf.constant(class_weights, tf.float32)
     if not examples.multi_label:
         return lambda index: weights[targets[index]]

@@ -1,14 +1,15 @@
-"""What is shown while images are read: a bar on a terminal, elsewhere nothing."""
+"""A bar of progress while images are read, on a terminal; elsewhere nothing."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 
 import keras
 
+from keras_inception.data.types import Advance
 
-def bar(what: str, total: int, unit: str = "image") -> Callable[[int], None]:
+
+def bar(what: str, total: int, unit: str = "image") -> Advance:
     """Begin a bar with rate and time left; it is told how many more are done."""
     if not sys.stdout.isatty() or not total:
         return lambda done: None

@@ -117,7 +117,7 @@ class TrainingJob:
             first_step=first_step,
             seed=recipe.seed,
             shard=self.devices.shard,
-            on_bad=None if self.data.looked_at else self.unreadable.add,
+            on_bad=None if self.data.inspected else self.unreadable.add,
             class_weights=class_weights(self.data.training) if recipe.class_weights else None,
         )
         return self._for_all_outputs(batches)

@@ -21,6 +21,8 @@ VARY = Augmentation(crop_area=0.3, flip=True)
 class Counted:
     """Encoded images that count how often each is read."""
 
+    decoded = False
+
     def __init__(self, files: list[bytes]) -> None:
         self.files = files
         self.reads: Counter[int] = Counter()

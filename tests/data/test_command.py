@@ -38,7 +38,7 @@ def test_records_are_written_shown_and_indexed(
     assert main(["data", "check", f"{output}/validation"]) == 0
     said = capsys.readouterr().out
     assert "10 images of 2 classes" in said
-    assert f"Other parts: {output}/train" in said
+    assert f"Other splits: {output}/train" in said
     (output / "train.index.npz").unlink()
     assert main(["data", "index", str(output)]) == 0
     assert (output / "train.index.npz").is_file()

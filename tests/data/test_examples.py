@@ -42,7 +42,7 @@ def test_examples_are_taken_with_all_that_is_theirs(tmp_path: Path) -> None:
     examples = Examples(("x", "y"), files, np.array([0, 1, 1]), np.array([5, 6, 7]), ("test",))
     taken = examples.take(np.array([2, 0])).take(np.array([0]))
     assert taken.images.name(0) == str(tmp_path / "c")
-    assert (taken.targets.tolist(), taken.groups.tolist(), taken.parts) == ([1], [7], ("test",))
+    assert (taken.targets.tolist(), taken.groups.tolist(), taken.splits) == ([1], [7], ("test",))
 
 
 def test_classes_of_a_model_are_matched_by_name() -> None:

@@ -1,4 +1,4 @@
-"""How many images each class has: shown where they are few, and weights that make up for it."""
+"""The balance of the classes: a drawing of how many images each has, and weights to make up."""
 
 from __future__ import annotations
 

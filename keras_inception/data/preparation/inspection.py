@@ -1,13 +1,10 @@
-"""Looking at every image before it is trained on: what can't be decoded, what is read as what."""
+"""The inspection of every image before it is trained on: is it decodable, and what is it."""
 
 from __future__ import annotations
 
 import contextlib
-import io
-import struct
-import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Literal
@@ -15,25 +12,15 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
-from keras_inception.data.examples import DataError, Examples, Images, Pixels, listed
+from keras_inception.data.examples import DataError, Examples, Images, listed
+from keras_inception.data.headers import Header, read_header
 from keras_inception.data.preprocessing import decode, decoder_message
-from keras_inception.data.types import Tensor
-
-_ORIENTATION = 0x0112  # of EXIF; 1 is upright
-
-# What is read otherwise than it is kept, and how.
-READ_AS = {
-    "CMYK": "read as RGB",
-    "16 bits": "read as 8",
-    "palette": "read as RGB",
-    "animated": "its first frame",
-    "transparent": "alpha dropped",
-}
+from keras_inception.data.types import Advance, Tensor
 
 
 @dataclass(frozen=True)
 class BadImage:
-    """An image that can't be decoded: its number, what it is called, the decoder's reason."""
+    """An image that can't be decoded: its index, what it is called, the decoder's reason."""
 
     index: int
     name: str
@@ -47,7 +34,7 @@ class Inspection:
     Args:
         formats: how many are JPEG, PNG, ...
         kinds: how many are of each of the kinds that are read otherwise than they are kept.
-        exif_rotated: the numbers of those with an EXIF orientation, which is ignored.
+        exif_rotated: the indices of those with an EXIF orientation, which is ignored.
         misread: those of a kind that the decoder would read wrongly.
         digests: uint64 [images], equal for equal bytes, or pixels.
     """
@@ -58,16 +45,23 @@ class Inspection:
     misread: list[BadImage] = field(default_factory=list)
     digests: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))
 
+    def add(self, index: int, name: str, header: Header) -> None:
+        """Count an image's header."""
+        self.formats[header.format or "?"] += 1
+        self.kinds.update(header.kinds)
+        if header.exif_rotated:
+            self.exif_rotated.append(index)
+        if header.misread:
+            self.misread.append(BadImage(index, printable(name), header.misread))
 
-def find_bad_images(
-    images: Images, advance: Callable[[int], None] = lambda images: None
-) -> list[BadImage]:
+
+def find_bad_images(images: Images, advance: Advance = lambda images: None) -> list[BadImage]:
     """Decode every image and return those that fail, in order.
 
     Args:
-        advance: is told, as images turn out good, how many; for a progress bar.
+        advance: is told how many more have been decoded.
     """
-    if isinstance(images, Pixels):
+    if images.decoded:
         return []
     read = images.reader()
 
@@ -110,72 +104,29 @@ def bad_image(images: Images, index: int) -> BadImage:
 
 def inspect(
     images: Images,
-    advance: Callable[[int], None] = lambda images: None,
+    advance: Advance = lambda images: None,
     skip: frozenset[int] = frozenset(),
 ) -> Inspection:
     """Read the headers of all images, and compare their contents.
 
     Args:
-        advance: is told how many are done.
-        skip: numbers of images to leave out.
+        advance: is told how many more are done.
+        skip: indices of images to leave out.
     """
     seen = Inspection(digests=np.zeros(len(images), np.uint64))
-    pixels = images.pixels if isinstance(images, Pixels) else None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, of odd metadata
-        for index in range(len(images)):
-            content: bytes | memoryview = str(index).encode()  # like no other
-            if index in skip:
-                pass
-            elif pixels is not None:
-                content = pixels[images.numbers[index]].data  # type: ignore[attr-defined]
-            else:
-                with contextlib.suppress(OSError, DataError):
-                    content = images.encoded(index)
-                    _look_at(images, index, content, seen)
-            digest = blake2b(content, digest_size=8).digest()
-            seen.digests[index] = int.from_bytes(digest, "little")
-            if index % 64 == 63:
-                advance(64)
+    for index in range(len(images)):
+        content: bytes | memoryview = str(index).encode()  # like no other
+        if index not in skip:
+            with contextlib.suppress(OSError, DataError):
+                content = images.content(index)
+        header = read_header(content) if isinstance(content, bytes) else None
+        if header:
+            seen.add(index, images.name(index), header)
+        digest = blake2b(content, digest_size=8).digest()
+        seen.digests[index] = int.from_bytes(digest, "little")
+        if index % 64 == 63:
+            advance(64)
     return seen
-
-
-def _look_at(images: Images, index: int, encoded: bytes, seen: Inspection) -> None:
-    from PIL import Image
-
-    try:
-        image = Image.open(io.BytesIO(encoded))
-    except Exception:  # Pillow's are of many kinds; the decoder judges
-        return
-    seen.formats[image.format or "?"] += 1
-    if image.mode == "CMYK":
-        seen.kinds["CMYK"] += 1
-    if image.mode.startswith("I;16") or (image.format == "PNG" and encoded[24] == 16):
-        seen.kinds["16 bits"] += 1
-    if image.mode == "P" and image.format == "PNG":
-        seen.kinds["palette"] += 1
-    if image.mode == "P" and image.format == "BMP":
-        reason = "a BMP with a palette, which TensorFlow's decoder would read as grey; save as PNG"
-        seen.misread.append(BadImage(index, printable(images.name(index)), reason))
-    if getattr(image, "is_animated", False):
-        seen.kinds["animated"] += 1
-    if image.mode in ("RGBA", "LA") or "transparency" in image.info:
-        seen.kinds["transparent"] += 1
-    if _orientation(image.info.get("exif")) != 1:
-        seen.exif_rotated.append(index)
-
-
-def _orientation(exif: bytes | None) -> int:
-    from PIL import Image
-
-    if not exif:
-        return 1
-    try:
-        tags = Image.Exif()
-        tags.load(exif)
-        return int(tags.get(_ORIENTATION, 1))
-    except (ValueError, TypeError, SyntaxError, OSError, struct.error):
-        return 1
 
 
 def drop_bad(
@@ -184,7 +135,7 @@ def drop_bad(
     """The examples that can be decoded.
 
     Raises:
-        DataError: there are bad ones and ``on_bad`` is ``"refuse"``, or a class has no good one.
+        DataError: there are bad ones and ``on_bad`` is ``"refuse"``, or a class has no other.
     """
     return examples.take(decodable(examples, bad, on_bad)) if bad else examples
 
@@ -192,7 +143,7 @@ def drop_bad(
 def decodable(
     examples: Examples, bad: Sequence[BadImage], on_bad: Literal["skip", "refuse"]
 ) -> np.ndarray:
-    """The numbers of the examples that can be decoded; raises as :func:`drop_bad` does."""
+    """The indices of the examples that can be decoded: int64; raises as :func:`drop_bad` does."""
     if bad and on_bad == "refuse":
         raise DataError(
             f"{describe_bad(bad)} Remove them, or leave them out with --on-bad-image skip."

@@ -1,27 +1,28 @@
-"""What is said of images before they are trained on."""
+"""Messages about images before they are trained on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from keras_inception.data.examples import Examples, Images, listed
+from keras_inception.data.headers import READ_AS
 from keras_inception.data.preparation.balance import draw_counts, uneven
-from keras_inception.data.preparation.inspection import READ_AS, Inspection, printable
+from keras_inception.data.preparation.inspection import Inspection, printable
 from keras_inception.data.preparation.splits import joined
-
-Log = Callable[[str], None]
+from keras_inception.data.types import Log
 
 
 def report_copies(examples: Examples, digests: np.ndarray, log: Log) -> np.ndarray | None:
-    """Say how many images are copies.
+    """Report how many images are copies.
 
     Args:
         digests: uint64 [examples], equal for copies; or empty if that isn't known.
 
     Returns:
-        What must stay together, copies and groups: int64 [examples], or ``None`` for nothing.
+        Copies and groups, which a split must keep together: int64 [examples], equal for images of
+        one side; or ``None`` where there are none.
     """
     if not len(digests):
         return examples.groups
@@ -44,13 +45,13 @@ def report_copies(examples: Examples, digests: np.ndarray, log: Log) -> np.ndarr
     return joined(examples.groups, same)
 
 
-def report_shared(validation: Examples, both: np.ndarray, log: Log) -> None:
-    """Warn of validation images, by their numbers, that are training images too."""
-    if len(both):
-        names = listed([_name(validation, index) for index in both.tolist()])
+def report_shared(validation: Examples, shared: np.ndarray, log: Log) -> None:
+    """Warn of validation images, by their indices, that are training images too."""
+    if len(shared):
+        names = listed([_name(validation, index) for index in shared.tolist()])
         log(
-            f"Validation images that are training images too: {len(both)} of {len(validation)}, so"
-            f" the validation will look better than it is: {names}"
+            f"Validation images that are training images too: {len(shared)} of {len(validation)},"
+            f" so the validation will look better than it is: {names}"
         )
 
 
@@ -65,13 +66,13 @@ def report_shared_groups(training: Examples, validation: Examples, log: Log) -> 
             )
 
 
-def report_kinds(looks: Sequence[Inspection], log: Log) -> dict[str, int]:
-    """Say what is read otherwise than it is kept, and return how many of each kind."""
-    kinds = {kind: sum(seen.kinds[kind] for seen in looks) for kind in READ_AS}
+def report_kinds(inspections: Sequence[Inspection], log: Log) -> dict[str, int]:
+    """Report what is read otherwise than it is kept, and return how many of each kind."""
+    kinds = {kind: sum(seen.kinds[kind] for seen in inspections) for kind in READ_AS}
     kinds = {kind: count for kind, count in kinds.items() if count}
     if kinds:
-        told = [f"{count} {kind} ({READ_AS[kind]})" for kind, count in kinds.items()]
-        log(f"Among the images: {', '.join(told)}")
+        counted = [f"{count} {kind} ({READ_AS[kind]})" for kind, count in kinds.items()]
+        log(f"Among the images: {', '.join(counted)}")
     return kinds
 
 
@@ -89,7 +90,7 @@ def report_exif_rotated(
 
 
 def report_counts(training: Examples, validation: Examples, log: Log) -> None:
-    """Say how many images there are, and of which classes if they are uneven."""
+    """Report how many images there are, and of which classes if they are uneven."""
     counts = training.counts()
     several = ", any number of them an image" if training.multi_label else ""
     log(

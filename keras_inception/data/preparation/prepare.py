@@ -1,10 +1,9 @@
-"""What training learns from and is validated on: found, checked, split and told."""
+"""Preparation of what training learns from and is validated on: opened, checked, split."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from keras_inception.data.examples import DataError, Examples, Files, Images, Pixels
+from keras_inception.data.examples import DataError, Examples, Images
 from keras_inception.data.preparation.inspection import (
     BadImage,
     Inspection,
@@ -32,10 +31,11 @@ from keras_inception.data.preparation.messages import (
 from keras_inception.data.preparation.splits import split
 from keras_inception.data.progress import bar
 from keras_inception.data.sources.source import Source, open_source
+from keras_inception.data.types import Log
 
 CheckImages = Literal["auto", "all", "none"]
 
-# So many images are looked at before training; it takes about a minute. Of more, a sample is.
+# So many images are inspected before training; it takes about a minute. Of more, a sample is.
 _FEW = 20_000
 _FEW_BYTES = 1 << 30  # of images in memory, which are only compared
 _SAMPLE = 1_000
@@ -50,17 +50,17 @@ class Prepared:
         validation: what it is measured on, of the same classes; may be empty.
         bad: images left out since they can't be decoded.
         record: what run.json says of the data.
-        validation_numbers: int64 [validation images], their numbers in the source that
+        validation_indices: int64 [validation images], their places in the source that
             ``record["validation_source"]`` names.
-        looked_at: whether every training image is known to be good.
+        inspected: whether every training image is known to be decodable.
     """
 
     training: Examples
     validation: Examples
     bad: list[BadImage]
     record: dict[str, Any]
-    validation_numbers: np.ndarray
-    looked_at: bool = True
+    validation_indices: np.ndarray
+    inspected: bool = True
 
 
 def prepare(
@@ -71,7 +71,7 @@ def prepare(
     seed: int = 0,
     on_bad_image: Literal["skip", "refuse"] = "skip",
     check_images: CheckImages = "auto",
-    log: Callable[[str], None] = print,
+    log: Log = print,
 ) -> Prepared:
     """Open the data, leave out what can't be decoded, and set images apart for validation.
 
@@ -80,7 +80,7 @@ def prepare(
     Args:
         data: a source of images, see :func:`~keras_inception.data.sources.source.open_source`.
         validation_data: images to validate on, with the same classes; by default the source's own
-            part ``validation``, or else ``validation_fraction`` of each class is set apart.
+            split ``validation``, or else ``validation_fraction`` of each class is set apart.
         seed: of the split.
         on_bad_image: whether files that can't be decoded are left out and named, or refused.
         check_images: whether every image is decoded and compared with the others beforehand:
@@ -98,54 +98,46 @@ def prepare(
     everything = open_source(data)
     for note in everything.notes:
         log(note)
-    own_part = validation_data is None and "validation" in everything.parts
-    if own_part:
+    own_split = validation_data is None and "validation" in everything.splits
+    if own_split:
         validation_data = f"{data}/validation"
         log(f"To validate on, there are the images of {validation_data}.")
-    checked = _check(everything, check_images, on_bad_image, log)
-    training, looks, bad = everything.take(checked.kept), [checked.seen], checked.bad
-    together = report_copies(training, checked.digests(), log)
+    training = _check(everything, check_images, on_bad_image, log)
+    keep_together = report_copies(training.examples, training.digests, log)
     if validation_data is None:
-        larger, apart = split(training, validation_fraction, seed, together)
-        validation, validation_numbers = training.take(apart), checked.kept[apart]
-        training = training.take(larger)
-        decoded = checked.complete
+        left, apart = split(training.examples, validation_fraction, seed, keep_together)
+        # What was found in the source is reported once, with the training images.
+        validation = dataclasses.replace(training.take(apart), bad=[], inspection=Inspection())
+        training = training.take(left)
     else:
-        others = _open_validation(validation_data, training)
-        checked_others = _check(others, check_images, on_bad_image, log)
-        looks.append(checked_others.seen)
-        bad = bad + checked_others.bad
-        validation_numbers = checked_others.kept
-        validation = others.take(validation_numbers)
-        decoded = checked_others.complete
-        both = np.isin(checked_others.digests(), checked.digests())
-        report_shared(validation, np.flatnonzero(both), log)
-        if own_part:
-            report_shared_groups(training, validation, log)
-    if not decoded:
-        # What is bad among them would show only at an epoch's end, and end the run.
-        images = validation.images
-        found = find_bad_images(images, bar("Decoding the validation images once", len(images)))
-        whole = np.delete(np.arange(len(validation)), [image.index for image in found])
-        validation, validation_numbers = validation.take(whole), validation_numbers[whole]
-        bad = bad + found
-    if not len(training):
+        others = _open_validation(validation_data, training.examples)
+        validation = _check(others, check_images, on_bad_image, log)
+        shared = np.isin(validation.digests, training.digests)
+        report_shared(validation.examples, np.flatnonzero(shared), log)
+        if own_split:
+            report_shared_groups(training.examples, validation.examples, log)
+    if not validation.complete:
+        validation = _decoded(validation)
+    if not len(training.examples):
         raise DataError("There are no images to train on.")
-    kinds = report_kinds([seen for seen in looks if seen is not None], log)
+    kinds = report_kinds([training.inspection, validation.inspection], log)
+    bad = training.bad + validation.bad
     if bad:
         log(describe_bad(bad).rstrip() + "\nLeft out.")
-    report_counts(training, validation, log)
+    report_counts(training.examples, validation.examples, log)
     record = {
         "training": source_name(data),
         "validation_source": source_name(data if validation_data is None else validation_data),
-        "training_images": len(training),
-        "training_counts": training.counts().tolist(),
-        "validation_images": len(validation),
+        "training_images": len(training.examples),
+        "training_counts": training.examples.counts().tolist(),
+        "validation_images": len(validation.examples),
         "left_out": [image.name for image in bad],
         "read_otherwise": kinds,
-        "fingerprint": _fingerprint(training),
+        "fingerprint": _fingerprint(training.examples),
     }
-    return Prepared(training, validation, bad, record, validation_numbers, checked.complete)
+    return Prepared(
+        training.examples, validation.examples, bad, record, validation.indices, training.complete
+    )
 
 
 def source_name(source: Source) -> str | None:
@@ -170,52 +162,79 @@ def _open_validation(source: Source, training: Examples) -> Examples:
 
 @dataclass(frozen=True)
 class _Checked:
-    """The numbers of the good images, the bad ones, and what all are if they were looked at.
+    """Images of a source that are not known to be bad.
 
     Args:
-        complete: whether every image is known to be good.
+        examples: these images.
+        indices: int64 [examples], their places in the source.
+        bad: the source's images that can't be decoded.
+        inspection: of all the source's images; empty if they were not inspected.
+        complete: whether every example is known to be decodable.
     """
 
-    kept: np.ndarray
+    examples: Examples
+    indices: np.ndarray
     bad: list[BadImage]
-    seen: Inspection | None
+    inspection: Inspection
     complete: bool
 
+    @property
     def digests(self) -> np.ndarray:
-        """Of the good images; none if they were not looked at."""
-        return np.zeros(0, np.uint64) if self.seen is None else self.seen.digests[self.kept]
+        """Of the examples' contents: uint64 [examples]; or empty if that isn't known."""
+        digests = self.inspection.digests
+        return digests[self.indices] if len(digests) else digests
+
+    def take(self, places: np.ndarray) -> _Checked:
+        """Some of the examples, by their places among them."""
+        return dataclasses.replace(
+            self, examples=self.examples.take(places), indices=self.indices[places]
+        )
 
 
 def _check(
     examples: Examples,
     check: CheckImages,
     on_bad_image: Literal["skip", "refuse"],
-    log: Callable[[str], None],
+    log: Log,
 ) -> _Checked:
+    """Inspect a source's images, or of too many a sample."""
     images = examples.images
-    if isinstance(images, Pixels):
-        few = len(images) * int(np.prod(images.tensor.shape[1:])) <= _FEW_BYTES
-    else:
-        few = len(images) <= _FEW
-    if check == "all" or (check == "auto" and few):
-        bad, seen = inspect_all(images)
-        report_exif_rotated(images, seen.exif_rotated, log)
-        return _Checked(decodable(examples, bad, on_bad_image), bad, seen, True)
-    if not isinstance(images, Pixels):
+    if check == "all" or (check == "auto" and _few(images)):
+        bad, inspection = inspect_all(images)
+        report_exif_rotated(images, inspection.exif_rotated, log)
+        kept = decodable(examples, bad, on_bad_image)
+        return _Checked(examples.take(kept), kept, bad, inspection, complete=True)
+    if not images.decoded:
         log(f"{len(images)} images are not looked at one by one: bad ones show in training.")
         if check == "auto":
             some = np.linspace(0, len(images) - 1, _SAMPLE).astype(np.int64)
-            exif_rotated = [int(some[place]) for place in inspect(images.take(some)).exif_rotated]
+            exif_rotated = some[inspect(images.take(some)).exif_rotated].tolist()
             report_exif_rotated(images, exif_rotated, log, of=_SAMPLE)
-    return _Checked(np.arange(len(examples)), [], None, isinstance(images, Pixels))
+    everything = np.arange(len(examples))
+    return _Checked(examples, everything, [], Inspection(), complete=images.decoded)
+
+
+def _few(images: Images) -> bool:
+    """Whether it takes no more than about a minute to inspect them all."""
+    if images.decoded:
+        return len(images) * memoryview(images.content(0)).nbytes <= _FEW_BYTES
+    return len(images) <= _FEW
+
+
+def _decoded(checked: _Checked) -> _Checked:
+    """Those that can be decoded; what is bad would show only at an epoch's end, and end the run."""
+    images = checked.examples.images
+    found = find_bad_images(images, bar("Decoding the validation images once", len(images)))
+    kept = np.delete(np.arange(len(images)), [image.index for image in found])
+    return dataclasses.replace(checked.take(kept), bad=checked.bad + found, complete=True)
 
 
 def inspect_all(images: Images) -> tuple[list[BadImage], Inspection]:
     """Decode all and read their headers, with bars on a terminal: it may take minutes."""
     bad = find_bad_images(images, bar("Decoding every image once", len(images)))
-    numbers = frozenset(image.index for image in bad)
-    seen = inspect(images, bar("Comparing the images", len(images)), numbers)
-    return sorted(bad + seen.misread, key=lambda image: image.index), seen
+    skip = frozenset(image.index for image in bad)
+    inspection = inspect(images, bar("Comparing the images", len(images)), skip)
+    return sorted(bad + inspection.misread, key=lambda image: image.index), inspection
 
 
 def _fingerprint(examples: Examples) -> str:
@@ -223,13 +242,6 @@ def _fingerprint(examples: Examples) -> str:
     digest = blake2b(digest_size=8)
     digest.update(repr(examples.labels).encode("utf-8", "backslashreplace"))
     digest.update(examples.targets.tobytes())
-    images: Any = examples.images
-    if isinstance(images, Files):
-        for start in range(0, len(images.names.blocks), 1000):
-            for block in images.names.blocks[start : start + 1000].numpy():
-                digest.update(block)
-    for entry in dataclasses.fields(images) if dataclasses.is_dataclass(images) else ():
-        value = getattr(images, entry.name)
-        if isinstance(value, np.ndarray):
-            digest.update(value.tobytes())
+    for part in examples.images.identity():
+        digest.update(part)
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Setting images apart: a share of every class, and no group on both sides."""
+"""Splits of a data set: a share of every class set apart, and no group on both sides."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from keras_inception.data.examples import Examples
 
 
 def split(
-    examples: Examples, fraction: float, seed: int, together: np.ndarray | None = None
+    examples: Examples, fraction: float, seed: int, keep_together: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Set a fraction of each class apart, at random but the same for the same seed.
 
@@ -17,15 +17,15 @@ def split(
     as near to the fraction as taking whole groups one after another gets.
 
     Args:
-        fraction: of each class for the second part, at least 0 and below 1; 0 leaves it empty.
-        together: int64 [examples], equal for images that must stay on one side; the examples' own
-            groups by default.
+        fraction: of each class to set apart, at least 0 and below 1; 0 leaves it empty.
+        keep_together: int64 [examples], equal for images that must stay on one side; the examples'
+            own groups by default.
 
     Returns:
-        The indices of the larger part and of the part set apart, each int64 and rising.
+        The indices of those that are left and of those set apart, each int64 and rising.
     """
     random = np.random.default_rng(seed)
-    groups = examples.groups if together is None else together
+    groups = examples.groups if keep_together is None else keep_together
     apart = np.zeros(len(examples), bool)
     if not fraction:
         return np.arange(len(examples)), np.flatnonzero(apart)
@@ -45,7 +45,7 @@ def split(
 
 
 def joined(groups: np.ndarray | None, same: np.ndarray) -> np.ndarray:
-    """Groups in which also those that ``same`` makes equal are together.
+    """Groups that also keep together those that ``same`` makes equal.
 
     Args:
         groups: int64 [images], or ``None``.

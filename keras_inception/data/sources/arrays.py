@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import re
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -12,11 +11,12 @@ from typing import IO, Any
 
 import numpy as np
 
+from keras_inception.data.class_names import read_class_names
 from keras_inception.data.examples import DataError, Examples, Pixels
 
 
 def read_arrays(
-    images: Any, targets: Any, labels: Sequence[str] | None = None, parts: tuple[str, ...] = ()
+    images: Any, targets: Any, labels: Sequence[str] | None = None, splits: tuple[str, ...] = ()
 ) -> Examples:
     """Examples of two arrays.
 
@@ -26,7 +26,7 @@ def read_arrays(
             or [images, classes] of 0 and 1: where every row has one 1, the class, else (and
             always if bool) any number of classes an image.
         labels: the names; the numbers themselves by default.
-        parts: what else the source holds.
+        splits: the names of the source's other splits.
 
     Raises:
         DataError: an array has another type or shape, or they don't fit each other.
@@ -44,7 +44,7 @@ def read_arrays(
         raise DataError("There are no images in the arrays.")
     if targets.ndim == 1 and targets.dtype.kind in "USO":
         names, targets = np.unique(targets.astype(str), return_inverse=True)
-        return Examples(tuple(map(str, names)), pixels, targets.astype(np.int64), parts=parts)
+        return Examples(tuple(map(str, names)), pixels, targets.astype(np.int64), splits=splits)
     if targets.ndim == 2:
         many = targets.dtype == bool
         if not np.isin(targets, (0, 1)).all():
@@ -65,10 +65,10 @@ def read_arrays(
         raise DataError(f"There are {classes} classes in the labels, but {len(labels)} names.")
     elif targets.ndim == 2 and len(labels) > classes:
         targets = np.pad(targets, ((0, 0), (0, len(labels) - classes)))
-    return Examples(tuple(labels), pixels, targets, parts=parts)
+    return Examples(tuple(labels), pixels, targets, splits=splits)
 
 
-def read_npz(path: Path, part: str | None, labels: Sequence[str] | None) -> Examples:
+def read_npz(path: Path, split: str | None, labels: Sequence[str] | None) -> Examples:
     """Read ``x`` and ``y`` of an .npz file, or ``x_train`` and ``y_train``, ``x_test`` ...
 
     An array ``labels`` in it names the classes.
@@ -84,7 +84,7 @@ def read_npz(path: Path, part: str | None, labels: Sequence[str] | None) -> Exam
                 for name in names
                 if name.startswith("x_") and name.replace("x_", "y_", 1) in names
             }
-            wanted = part or ("train" if found else None)
+            wanted = split or ("train" if found else None)
             suffix = f"_{wanted}" if wanted else ""
             if wanted == "validation" and wanted not in found and "val" in found:
                 suffix = "_val"
@@ -131,17 +131,8 @@ def read_idx(path: Path, labels: Sequence[str] | None) -> Examples:
         raise DataError(f"{path} needs its labels beside it, in {beside}; there is no such file.")
     names = path.with_name("labels.txt")
     if names.is_file():
-        labels = read_names(names)
+        labels = read_class_names(names)
     return read_arrays(_idx(path), _idx(found[0]), labels)
-
-
-def read_names(path: Path) -> list[str]:
-    """Class names, one a line; also with their numbers, from 0, as TF-Slim has them: ``0:cat``."""
-    names = path.read_text("utf-8").rstrip("\n").split("\n")
-    numbered = [re.fullmatch(r"(\d+):(.*)", name) for name in names]
-    if all(match and int(match[1]) == number for number, match in enumerate(numbered)):
-        names = [match[2].strip() for match in numbered if match]
-    return names
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import keras
@@ -21,23 +22,18 @@ def read_keras(name: str) -> Examples:
     Raises:
         DataError: there is no such data set, or it can't be downloaded.
     """
-    name, _, part = name.partition("/")
-    if name not in _KERAS or part not in ("", "train", "test"):
+    name, _, split = name.partition("/")
+    if name not in _KERAS or split not in ("", "train", "test"):
         raise DataError(
             f"keras: stands before one of {', '.join(_KERAS)}, and after it may stand /test."
-            f" Received: {'/'.join(filter(None, [name, part]))!r}"
+            f" Received: {'/'.join(filter(None, [name, split]))!r}"
         )
     try:
         train, test = getattr(keras.datasets, name).load_data()
     except Exception as error:  # Keras lets through what the network and the files give
         raise DataError(f"keras.datasets.{name} can't be had: {error}") from None
-    examples = read_arrays(*(test if part == "test" else train))
-    return Examples(
-        examples.labels,
-        examples.images,
-        examples.targets,
-        parts=("train",) if part == "test" else ("test",),
-    )
+    examples = read_arrays(*(test if split == "test" else train))
+    return dataclasses.replace(examples, splits=("train",) if split == "test" else ("test",))
 
 
 def read_tfds(name: str) -> Examples:
@@ -77,8 +73,8 @@ def read_tfds(name: str) -> Examples:
             f" Its features are: {listed(list(features))}."
         )
     files = [str(path) for path in info.splits[split].filepaths]
-    parts = tuple(sorted(other for other in info.splits if other != split))
-    return read_records(files, parts, names, Keys(image, label, "text"))
+    others = tuple(sorted(other for other in info.splits if other != split))
+    return read_records(files, others, names, Keys(image, label, "text"))
 
 
 def _builder(tfds: Any, name: str) -> tuple[Any, str]:

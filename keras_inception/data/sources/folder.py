@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from keras_inception.data.examples import DataError, Examples, Files, listed
+from keras_inception.data.sources.split_names import SPLIT_NAMES
 
-# Folders that hold parts of a data set, not classes.
-_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 # What file managers leave in folders.
 _DEBRIS = {b"thumbs.db", b"desktop.ini", b"icon\r"}
 _LAYOUT = (
@@ -27,7 +26,7 @@ def read_folder(root: Path) -> Examples:
     image shows when it is decoded. The classes stand in the order of their code points.
 
     Raises:
-        DataError: there is no file in any class, or the folders are parts of a data set.
+        DataError: there is no file in any class, or the folders are splits, not classes.
     """
     with os.scandir(root) as entries:
         labels = sorted(
@@ -44,9 +43,9 @@ def read_folder(root: Path) -> Examples:
     files = Files.of(root, names())
     if not len(files):
         raise DataError(f"{root} holds no images. {_LAYOUT}")
-    if {label.lower() for label in labels} <= _SPLITS:
+    if {label.lower() for label in labels} <= set(SPLIT_NAMES):
         raise DataError(
-            f"{root} holds parts of a data set ({listed(labels)}), not classes."
+            f"{root} holds the splits of a data set ({listed(labels)}), not classes."
             f" Name one of them, such as {root / labels[0]}."
         )
     return Examples(tuple(labels), files, np.repeat(np.arange(len(labels)), counts))

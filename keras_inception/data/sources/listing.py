@@ -17,13 +17,13 @@ from keras_inception.data.examples import DataError, Examples, Files, Images
 from keras_inception.data.sources.source import open_source
 
 
-def write_list(path: Path, examples: Examples, numbers: np.ndarray) -> None:
+def write_list(path: Path, examples: Examples, indices: np.ndarray) -> None:
     """Write which examples they are.
 
     Args:
-        numbers: int64 [examples], their places in their source.
+        indices: int64 [examples], their places in their source.
     """
-    files = isinstance(examples.images, Files)
+    files = examples.images.root is not None
     labels = examples.labels
     columns = ["path" if files else "number", "labels" if examples.multi_label else "label"]
     if examples.groups is not None:
@@ -32,7 +32,7 @@ def write_list(path: Path, examples: Examples, numbers: np.ndarray) -> None:
         writer = csv.writer(file)
         writer.writerow(columns)
         for index, target in enumerate(examples.targets):
-            image = os.path.abspath(examples.images.name(index)) if files else numbers[index]
+            image = os.path.abspath(examples.images.name(index)) if files else indices[index]
             several = np.flatnonzero(target) if examples.multi_label else [target]
             row = [image, "|".join(labels[each] for each in several)]
             if examples.groups is not None:
@@ -62,16 +62,16 @@ def read_list(path: Path, labels: tuple[str, ...], source: str | None) -> Exampl
     groups = np.array([row[2] for row in rows], np.int64) if "group" in header else None
     images: Images = Files.of("", [row[0] for row in rows])
     if header[0] == "number":
-        images = _numbered(np.array([row[0] for row in rows], np.int64), labels, source)
+        images = _taken(np.array([row[0] for row in rows], np.int64), labels, source)
     return Examples(labels, images, targets, groups)
 
 
-def _numbered(numbers: np.ndarray, labels: tuple[str, ...], source: str | None) -> Images:
+def _taken(indices: np.ndarray, labels: tuple[str, ...], source: str | None) -> Images:
     if source is None:
         raise DataError(
             "The validation images were arrays in memory, which a run does not keep. Name the data."
         )
     images = open_source(source, labels).images
-    if len(numbers) and numbers.max() >= len(images):
+    if len(indices) and indices.max() >= len(images):
         raise DataError(f"{source} has {len(images)} images now, fewer than there were.")
-    return images.take(numbers)
+    return images.take(indices)

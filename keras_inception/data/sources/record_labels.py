@@ -1,4 +1,4 @@
-"""What TFRecords say besides their images: how long they are and their labels, read once."""
+"""Lengths and labels of TFRecords, for which all of them are read through once."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def scan_records(files: Sequence[str], keys: Keys) -> Scan:
 def classes(
     scan: Scan, labels: Sequence[str] | None, file: str
 ) -> tuple[tuple[str, ...], np.ndarray, str]:
-    """The class names, the targets, and what is to be said of them.
+    """The class names, the targets, and a note for the user, ``""`` for none.
 
     Args:
         labels: the names, if known, in the order of the numbers.

@@ -8,17 +8,17 @@ and kept in a file beside them where :func:`write_index` has put it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
 
+from keras_inception.data.class_names import read_class_names
 from keras_inception.data.examples import DataError, Examples, listed
 from keras_inception.data.sources import shards
-from keras_inception.data.sources.arrays import read_names
 from keras_inception.data.sources.record_labels import (
     AFTER,
     BEFORE,
@@ -48,6 +48,8 @@ class Records:
     offsets: np.ndarray
     lengths: np.ndarray
     key: str
+    root: ClassVar = None
+    decoded: ClassVar = False
 
     @classmethod
     def of(
@@ -92,6 +94,12 @@ class Records:
             raise DataError(f"the record has no {self.key}")
         return values[0]
 
+    content = encoded
+
+    def identity(self) -> Iterator[bytes]:
+        for array in (self.starts, self.offsets, self.lengths):
+            yield array.tobytes()
+
     def reader(self) -> Callable[[Tensor], Tensor]:
         spec = {self.key: tf.io.FixedLenFeature([], tf.string)}
 
@@ -121,7 +129,7 @@ class Records:
 
 def read_records(
     files: Sequence[str],
-    parts: tuple[str, ...] = (),
+    splits: tuple[str, ...] = (),
     labels: Sequence[str] | None = None,
     keys: Keys | None = None,
 ) -> Examples:
@@ -133,14 +141,14 @@ def read_records(
     numbers go from 1 to as many as there are names, 0 is TF-Slim's background and left out.
 
     Args:
-        parts: what else the source holds.
+        splits: the names of the source's other splits.
         labels: the class names, if not those beside the shards.
         keys: what the features are called; found out by default.
 
     Raises:
         DataError: a shard is damaged, or the labels don't fit each other.
     """
-    indexed = _read_index(files, parts)
+    indexed = _read_index(files, splits)
     if indexed is not None:
         return indexed
     keys = keys or find_keys(files[0])
@@ -149,21 +157,25 @@ def read_records(
         raise DataError(f"There are no records in {listed(files, 3)}.")
     if labels is None:
         beside = [Path(files[0]).with_name(name) for name in ("labels.txt", "label.labels.txt")]
-        labels = next((read_names(path) for path in beside if path.is_file()), None)
+        labels = next((read_class_names(path) for path in beside if path.is_file()), None)
     names, targets, note = classes(scan, labels, files[0])
     groups = scan.groups if len(scan.groups) == len(scan.lengths) else None
     images = Records.of(files, scan.counts, scan.lengths, keys.image)
-    return Examples(names, images, targets, groups, parts, (note,) if note else ())
+    return Examples(names, images, targets, groups, splits, (note,) if note else ())
 
 
 def write_index(examples: Examples) -> Path:
-    """Keep the index of a part's shards beside them, so that opening them again is instant.
+    """Keep the index of a split's shards beside them, so that opening them again is instant.
 
     Args:
         examples: all of the shards' records, in their order.
+
+    Raises:
+        DataError: the images are no records.
     """
     images = examples.images
-    assert isinstance(images, Records)
+    if not isinstance(images, Records):
+        raise DataError(f"The source of {images.name(0)} is no folder or pattern of TFRecords.")
     arrays: dict[str, Any] = {
         "files": [os.path.basename(file) for file in images.files],
         "sizes": [os.path.getsize(file) for file in images.files],
@@ -184,7 +196,7 @@ def write_index(examples: Examples) -> Path:
     return path
 
 
-def _read_index(files: Sequence[str], parts: tuple[str, ...]) -> Examples | None:
+def _read_index(files: Sequence[str], splits: tuple[str, ...]) -> Examples | None:
     """What :func:`write_index` kept, if it is of these shards and their sizes are the same."""
     path = _index_path(files)
     if not path.is_file():
@@ -205,7 +217,7 @@ def _read_index(files: Sequence[str], parts: tuple[str, ...]) -> Examples | None
             ),
             index["targets"],
             index["groups"] if "groups" in index.files else None,
-            parts,
+            splits,
             tuple(index["notes"].tolist()),
         )
 

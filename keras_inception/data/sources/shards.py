@@ -9,19 +9,19 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from keras_inception.data.examples import DataError, listed
-from keras_inception.data.sources.table import PARTS
+from keras_inception.data.sources.split_names import SPLIT_NAMES
 
 _SHARD = re.compile(r"(?P<stem>.*?)[-.](?P<number>\d{5})-of-(?P<count>\d{5})(\.tfrecords?)?")
 
 
-def find_shards(source: str, part: str | None) -> tuple[list[str], tuple[str, ...]]:
+def find_shards(source: str, split: str | None) -> tuple[list[str], tuple[str, ...]]:
     """The shards that a folder, a pattern such as ``train-*``, or a file's name stands for.
 
     Args:
-        part: which part of the data; by default ``"train"`` where the shards' names tell parts.
+        split: which one to take; by default ``"train"`` where the shards' names tell splits.
 
     Returns:
-        The shards in order, and what other parts there are.
+        The shards in order, and the names of the other splits.
 
     Raises:
         DataError: there is none, or one of a folder's shards is missing.
@@ -33,19 +33,20 @@ def find_shards(source: str, part: str | None) -> tuple[list[str], tuple[str, ..
     found = [file for file in files if is_shard(file)] or ([] if folder else files)
     if not found:
         raise DataError(f"There are no TFRecord files {source}.")
-    parts: dict[str | None, list[str]] = defaultdict(list)
+    splits: dict[str | None, list[str]] = defaultdict(list)
     for file in found:
-        parts[_part_of(file)].append(file)
-    wanted = part
-    if part is None:
-        wanted = "train" if "train" in parts else next(iter(parts))
-        if len(parts) > 1 and wanted != "train":
-            raise DataError(f"{source} has the parts {listed(sorted(map(str, parts)))}: name one.")
-    if wanted not in parts:
-        raise DataError(f"{source} has no part {part!r}.")
+        splits[_split_of(file)].append(file)
+    wanted = split
+    if split is None:
+        wanted = "train" if "train" in splits else next(iter(splits))
+        if len(splits) > 1 and wanted != "train":
+            names = listed(sorted(map(str, splits)))
+            raise DataError(f"{source} has the splits {names}: name one.")
+    if wanted not in splits:
+        raise DataError(f"{source} has no split {split!r}.")
     if folder:
-        _check_complete(parts[wanted])
-    return parts[wanted], tuple(sorted(name for name in parts if name and name != wanted))
+        _check_complete(splits[wanted])
+    return splits[wanted], tuple(sorted(name for name in splits if name and name != wanted))
 
 
 def is_shard(file: str) -> bool:
@@ -60,9 +61,10 @@ def stem(file: str) -> str:
     return match["stem"] if match else os.path.basename(file)
 
 
-def _part_of(file: str) -> str | None:
-    words = [PARTS[word] for word in re.split(r"[-_.]", stem(file).lower()) if word in PARTS]
-    return words[-1] if words else None
+def _split_of(file: str) -> str | None:
+    words = re.split(r"[-_.]", stem(file).lower())
+    named = [SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES]
+    return named[-1] if named else None
 
 
 def _check_complete(files: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Where images come from: folders, CSV files, arrays, TFRecords, and data sets by name."""
+"""Sources of images: folders, CSV files, arrays, TFRecords, and data sets by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from keras_inception.data.sources.arrays import is_idx, read_arrays, read_idx, r
 from keras_inception.data.sources.datasets import read_keras, read_tfds
 from keras_inception.data.sources.folder import read_folder
 from keras_inception.data.sources.records import read_records
-from keras_inception.data.sources.table import PARTS, read_table
+from keras_inception.data.sources.split_names import SPLIT_NAMES
+from keras_inception.data.sources.table import read_table
 
 Source = str | Path | Examples | tuple[Any, Any]
 
@@ -32,7 +33,7 @@ def open_source(source: Source, labels: Sequence[str] | None = None) -> Examples
     ``(images, labels)``           arrays in Python
     =============================  ================================================================
 
-    Where a source has parts, it stands for ``train``, and ``SOURCE/test`` for the part ``test``.
+    Where a source has splits, it stands for ``train``, and ``SOURCE/test`` for the split ``test``.
 
     Args:
         labels: the classes and their order, of a model that exists. By default those of the
@@ -72,25 +73,25 @@ def _read(source: str, labels: Sequence[str] | None) -> Examples:
     for prefix, read in (("keras:", read_keras), ("tfds:", read_tfds)):
         if source.startswith(prefix):
             return read(source.removeprefix(prefix))
-    source, part = with_part(source)
+    source, split = with_split(source)
     path = Path(source)
     suffix = path.suffix.lower()
     if path.is_dir():
         if _has_shards(path):
-            return read_records(*shards.find_shards(source, part))
-        if part is not None:
-            raise DataError(f"{source} has no parts, so not {part!r}.")
+            return read_records(*shards.find_shards(source, split))
+        if split is not None:
+            raise DataError(f"{source} has no splits, so not {split!r}.")
         return read_folder(path)
     if _is_pattern(source):
-        return read_records(*shards.find_shards(source, part))
+        return read_records(*shards.find_shards(source, split))
     if not path.exists():
         raise DataError(f"{source} does not exist.")
     if suffix in (".csv", ".tsv"):
-        return read_table(path, part)
+        return read_table(path, split)
     if suffix == ".npz":
-        return read_npz(path, part, labels)
-    if part is not None:
-        raise DataError(f"{source} has no parts, so not {part!r}.")
+        return read_npz(path, split, labels)
+    if split is not None:
+        raise DataError(f"{source} has no splits, so not {split!r}.")
     if shards.is_shard(source):
         return read_records([source])
     if is_idx(path):
@@ -102,11 +103,11 @@ def _read(source: str, labels: Sequence[str] | None) -> Examples:
     )
 
 
-def with_part(source: str) -> tuple[str, str | None]:
-    """``photos.csv/test`` is the part ``test`` of photos.csv."""
+def with_split(source: str) -> tuple[str, str | None]:
+    """``photos.csv/test`` is the split ``test`` of photos.csv."""
     base, slash, last = source.rpartition("/")
     known = os.path.exists(base) or _is_pattern(base)
-    if slash and last in PARTS.values() and known and not os.path.exists(source):
+    if slash and last in SPLIT_NAMES.values() and known and not os.path.exists(source):
         return base, last
     return source, None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -10,18 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_inception.data.examples import DataError, Examples, Files, listed
+from keras_inception.data.sources.split_names import SPLIT_NAMES
 
-# What people call the parts of a data set.
-PARTS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
 _COLUMNS = (
     "path, label (or labels, where an image can be of several classes, a|b, or of none) and, if"
     " needed, group and split"
@@ -35,7 +26,7 @@ class _Rows(NamedTuple):
     splits: list[str]
 
 
-def read_table(path: Path, part: str | None = None) -> Examples:
+def read_table(path: Path, split: str | None = None) -> Examples:
     """Read a CSV with a line for each image and these columns; any others are left alone.
 
     - ``path``: of the image, absolute or from the CSV's folder.
@@ -46,7 +37,7 @@ def read_table(path: Path, part: str | None = None) -> Examples:
     - ``split``, optional: ``train``, ``validation`` or ``test``.
 
     Args:
-        part: which split to take; by default ``"train"`` where there is such a column.
+        split: which one to take; by default ``"train"`` where there is such a column.
 
     Raises:
         DataError: a column or a cell is missing or wrong, or there is no image.
@@ -70,29 +61,29 @@ def read_table(path: Path, part: str | None = None) -> Examples:
     if any(map(os.path.isabs, paths)):
         root, paths = "", [os.path.abspath(path.parent / name) for name in paths]
     examples = Examples(labels, Files.of(root, paths), targets, groups)
-    return _part(path, examples, rows.splits, part)
+    return _taken(path, examples, rows.splits, split)
 
 
-def _part(path: Path, examples: Examples, splits: list[str], part: str | None) -> Examples:
+def _taken(path: Path, examples: Examples, splits: list[str], split: str | None) -> Examples:
+    """The examples of one split."""
     if not splits:
-        if part is not None:
-            raise DataError(f"{path} has no column `split` and so no part {part!r}.")
+        if split is not None:
+            raise DataError(f"{path} has no column `split` and so no split {split!r}.")
         return examples
-    unknown = sorted({name for name in splits if name.lower() not in PARTS})
+    unknown = sorted({name for name in splits if name.lower() not in SPLIT_NAMES})
     if unknown:
         line = splits.index(unknown[0]) + 2
         raise DataError(
             f"{path}, line {line}: `split` must be train, validation or test."
             f" Received: {unknown[0]!r}"
         )
-    parts = np.array([PARTS[name.lower()] for name in splits])
-    wanted = part or "train"
-    chosen = np.flatnonzero(parts == wanted)
+    named = np.array([SPLIT_NAMES[name.lower()] for name in splits])
+    wanted = split or "train"
+    chosen = np.flatnonzero(named == wanted)
     if not len(chosen):
         raise DataError(f"{path} has no images whose `split` is {wanted}.")
-    others = tuple(sorted(set(parts) - {wanted}))
-    taken = examples.take(chosen)
-    return Examples(taken.labels, taken.images, taken.targets, taken.groups, others)
+    others = tuple(sorted(set(named.tolist()) - {wanted}))
+    return dataclasses.replace(examples.take(chosen), splits=others)
 
 
 def _read(path: Path) -> tuple[_Rows, bool]:

@@ -10,29 +10,31 @@ FOLDER/
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from keras_inception.data.examples import DataError, Examples, Files
+from keras_inception.data.class_names import write_class_names
+from keras_inception.data.examples import DataError, Examples
+from keras_inception.data.headers import read_header
 from keras_inception.data.sources.record_labels import AFTER, BEFORE
 from keras_inception.data.sources.records import Records, write_index
+from keras_inception.data.types import Advance
 
 _IMAGES_A_SHARD, _MOST_SHARDS = 1_000, 1_024
 
 
 def write_records(
-    parts: Mapping[str, Examples],
+    splits: Mapping[str, Examples],
     output: str | Path,
     *,
     shards: int | None = None,
     seed: int = 0,
-    advance: Callable[[int], None] = lambda images: None,
+    advance: Advance = lambda images: None,
 ) -> dict[str, list[Path]]:
     """Write examples as TFRecords, the bytes of image files as they are.
 
@@ -41,33 +43,33 @@ def write_records(
     for readers that go from the first record to the last.
 
     Args:
-        parts: examples by the name of their part, such as ``"train"``; all of the same classes.
+        splits: examples by the name of their split, such as ``"train"``; all of the same classes.
         output: a folder, made here.
-        shards: of the first part, others in proportion; by default one for 1,000 images.
+        shards: of the first split, others in proportion; by default one for 1,000 images.
         seed: of the order.
-        advance: is told how many images are done.
+        advance: is told how many more images are done.
 
     Returns:
-        The shards of each part.
+        The shards of each split.
 
     Raises:
         DataError: ``output`` holds something else, or there are more shards than images.
     """
     output = Path(output)
-    first = next(iter(parts.values()))
+    first = next(iter(splits.values()))
     if shards is not None and not 1 <= shards <= len(first):
         raise DataError(f"There must be 1 to {len(first)} shards. Received: shards={shards}")
-    plan = _plan(parts, seed)
+    plan = _plan(splits, seed)
     output.mkdir(parents=True, exist_ok=True)
     _claim(output, plan)
     written = {}
-    for part, examples in parts.items():
+    for split, examples in splits.items():
         count = -(-len(examples) // _IMAGES_A_SHARD)
         if shards is not None:
             count = round(shards * len(examples) / len(first))
         count = min(max(count, 1), _MOST_SHARDS if shards is None else len(examples))
-        written[part] = _write_part(part, examples, output, count, seed, advance)
-    (output / "labels.txt").write_text("".join(f"{label}\n" for label in first.labels), "utf-8")
+        written[split] = _write_split(split, examples, output, count, seed, advance)
+    write_class_names(output / "labels.txt", first.labels)
     (output / _PLAN).unlink()
     return written
 
@@ -90,28 +92,28 @@ def _claim(output: Path, plan: str) -> None:
     begun.write_text(plan)
 
 
-def _plan(parts: Mapping[str, Examples], seed: int) -> str:
+def _plan(splits: Mapping[str, Examples], seed: int) -> str:
     digest = blake2b(repr(seed).encode(), digest_size=16)
-    for part, examples in parts.items():
-        digest.update(repr((part, len(examples), examples.labels)).encode("utf-8", "replace"))
+    for split, examples in splits.items():
+        digest.update(repr((split, len(examples), examples.labels)).encode("utf-8", "replace"))
         digest.update(examples.targets.tobytes())
         for index in range(len(examples)):
             digest.update(os.fsencode(examples.images.name(index)))
     return digest.hexdigest()
 
 
-def _write_part(
-    part: str,
+def _write_split(
+    split: str,
     examples: Examples,
     output: Path,
     count: int,
     seed: int,
-    advance: Callable[[int], None],
+    advance: Advance,
 ) -> list[Path]:
     order = np.random.default_rng(seed).permutation(len(examples))
     paths, lengths, counts = [], [], []
     for number, indices in enumerate(np.array_split(order, count)):
-        path = output / f"{part}-{number:05d}-of-{count:05d}.tfrecord"
+        path = output / f"{split}-{number:05d}-of-{count:05d}.tfrecord"
         if not path.exists():
             beside = output / f".{path.name}"
             with tf.io.TFRecordWriter(str(beside)) as writer:
@@ -135,15 +137,16 @@ def _write_part(
 def record(examples: Examples, index: int) -> bytes:
     """One example as a serialized tf.Example."""
     encoded = examples.images.encoded(index)
-    name = examples.images.name(index)
-    if isinstance(examples.images, Files):
-        name = os.path.relpath(name, examples.images.root or "/")
+    header = read_header(encoded)
+    name, root = examples.images.name(index), examples.images.root
+    if root is not None:
+        name = os.path.relpath(name, root or "/")
     target = examples.targets[index]
     targets = np.flatnonzero(target).tolist() if examples.multi_label else [int(target)]
     example = tf.train.Example()
     features = example.features.feature
     features["image/encoded"].bytes_list.value.append(encoded)
-    features["image/format"].bytes_list.value.append(_format(encoded))
+    features["image/format"].bytes_list.value.append((header.format if header else "").encode())
     features["image/filename"].bytes_list.value.append(os.fsencode(name))
     features["image/class/label"].int64_list.value.extend(targets)
     features["image/class/text"].bytes_list.value.extend(
@@ -153,15 +156,6 @@ def record(examples: Examples, index: int) -> bytes:
         features["image/group"].int64_list.value.append(int(examples.groups[index]))
     content: bytes = example.SerializeToString()
     return content
-
-
-def _format(encoded: bytes) -> bytes:
-    from PIL import Image
-
-    try:
-        return (Image.open(io.BytesIO(encoded)).format or "").encode()
-    except Exception:  # Pillow's are of many kinds
-        return b""
 
 
 def _lengths(path: Path) -> np.ndarray:

@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from keras_inception.data.augmentation import colour
 from keras_inception.data.augmentation.augment import changes
-from keras_inception.data.augmentation.settings import Augmentation
 from keras_inception.data.augmentation.rand_augment import rand_augment
 from keras_inception.data.augmentation.seeded import Seeds, draw
+from keras_inception.data.augmentation.settings import Augmentation
 
 SIZE = 24
 

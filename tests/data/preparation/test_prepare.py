@@ -52,7 +52,7 @@ def test_bad_images_are_named_and_left_out(folder: Path) -> None:
     assert "text.jpg: Unknown image file format" in said and "Left out." in said
     assert len(prepared.training) + len(prepared.validation) == 40
     assert len(prepared.record["left_out"]) == 2
-    for index, number in enumerate(prepared.validation_numbers):
+    for index, number in enumerate(prepared.validation_indices):
         everything = preparing.open_source(folder)
         assert prepared.validation.images.name(index) == everything.images.name(int(number))
     with pytest.raises(DataError, match=r"2 files are no images"):
@@ -72,7 +72,7 @@ def test_of_many_images_only_some_are_looked_at(
     monkeypatch.setattr(preparing, "_FEW", 50)
     monkeypatch.setattr(preparing, "_SAMPLE", 30)
     prepared, said = prepared_of(folder)
-    assert not prepared.looked_at
+    assert not prepared.inspected
     assert not prepared.bad
     assert "53 images are not looked at one by one" in said
     assert "EXIF orientation: " in said and " of 30 looked at" in said
@@ -91,9 +91,9 @@ def test_of_many_images_those_to_validate_on_are_decoded(
     prepared, said = prepared_of(folder, validation_fraction=0.5, check_images=check_images)
     left_out = [Path(image.name).name for image in prepared.bad]
     assert 0 < len(left_out) < 4 and "Left out." in said
-    assert len(prepared.validation) == len(prepared.validation_numbers) == 20 - len(left_out)
+    assert len(prepared.validation) == len(prepared.validation_indices) == 20 - len(left_out)
     assert not [name for name in names(prepared.validation) if Path(name).name in left_out]
-    everything = preparing.open_source(folder).take(prepared.validation_numbers)
+    everything = preparing.open_source(folder).take(prepared.validation_indices)
     assert names(everything) == names(prepared.validation)
 
 
@@ -207,9 +207,9 @@ def test_arrays_in_memory_are_compared_too() -> None:
     prepared, said = prepared_of((images, labels), validation_fraction=0.25)
     assert "Copies of other images: 10, such as image 30 of image 0" in said
     assert prepared.record["training"] is None
-    kept = images[prepared.validation_numbers]
+    kept = images[prepared.validation_indices]
     assert not {image.tobytes() for image in kept} & {
-        images[number].tobytes() for number in prepared.training.images.numbers
+        images[index].tobytes() for index in prepared.training.images.indices
     }
     encoded = prepared.validation.images.encoded(0)
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encoded))), kept[0])

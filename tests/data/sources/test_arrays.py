@@ -78,16 +78,16 @@ def test_npz_files_may_have_parts_and_names(digits, tmp_path: Path) -> None:
     np.savez(tmp_path / "plain.npz", x=images, y=labels)
     assert len(open_source(tmp_path / "plain.npz")) == 1797
     np.savez(
-        tmp_path / "parts.npz",
+        tmp_path / "splits.npz",
         x_train=images[:1000],
         y_train=labels[:1000],
         x_test=images[1000:],
         y_test=labels[1000:],
         labels=[f"digit {number}" for number in range(10)],
     )
-    train = open_source(tmp_path / "parts.npz")
-    assert (len(train), train.parts, train.labels[3]) == (1000, ("test",), "digit 3")
-    test = open_source(tmp_path / "parts.npz" / "test", train.labels)
+    train = open_source(tmp_path / "splits.npz")
+    assert (len(train), train.splits, train.labels[3]) == (1000, ("test",), "digit 3")
+    test = open_source(tmp_path / "splits.npz" / "test", train.labels)
     assert test.targets.tolist() == labels[1000:].tolist()
 
 

@@ -31,7 +31,7 @@ def keras_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_keras_datasets_are_read_from_where_keras_keeps_them(keras_home: Path) -> None:
     train = open_source("keras:fashion_mnist")
-    assert (len(train), train.labels, train.parts) == (40, tuple("0123456789"), ("test",))
+    assert (len(train), train.labels, train.splits) == (40, tuple("0123456789"), ("test",))
     test = open_source("keras:fashion_mnist/test", train.labels)
     assert test.counts().tolist() == [2] * 10
 
@@ -90,7 +90,7 @@ def test_tfds_is_read_by_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(tfds, "builder", builder := lambda name: _made(TinyPhotos, tmp_path, name))
     train = open_source("tfds:tiny_photos")
     assert (train.labels, train.counts().tolist()) == (("dog", "cat"), [5, 5])
-    assert train.parts == ("validation",)
+    assert train.splits == ("validation",)
     for index in range(10):
         value = train.images.encoded(index)
         assert value.startswith(b"\x89PNG")

@@ -13,7 +13,7 @@ from keras_inception.data.sources.write_records import write_records
 
 
 def again(prepared: Prepared, path: Path) -> Examples:
-    write_list(path, prepared.validation, prepared.validation_numbers)
+    write_list(path, prepared.validation, prepared.validation_indices)
     return read_list(path, prepared.training.labels, prepared.record["validation_source"])
 
 

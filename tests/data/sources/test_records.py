@@ -41,8 +41,8 @@ def written(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The photos as records, a quarter set apart."""
     output = tmp_path_factory.mktemp("written") / "records"
     prepared = prepare(photos, validation_fraction=0.25, log=lambda line: None)
-    parts = {"train": prepared.training, "validation": prepared.validation}
-    write_records(parts, output, shards=3)
+    splits = {"train": prepared.training, "validation": prepared.validation}
+    write_records(splits, output, shards=3)
     return output
 
 
@@ -65,7 +65,7 @@ def test_what_is_written_is_read_back_byte_for_byte(photos: Path, written: Path)
         "validation.index.npz",
     ]
     train = open_source(written)
-    assert (len(train), train.parts, train.labels) == (30, ("validation",), ("dawn", "dusk"))
+    assert (len(train), train.splits, train.labels) == (30, ("validation",), ("dawn", "dusk"))
     validation = open_source(f"{written}/validation")
     assert contents(train) | contents(validation) == contents(open_source(photos))
 
@@ -225,7 +225,7 @@ def test_tfds_files_are_read_with_their_names(tmp_path: Path) -> None:
     write(tmp_path / "pets-test.tfrecord-00000-of-00001", *records)
     (tmp_path / "label.labels.txt").write_text("cat\ndog\n")
     examples = open_source(tmp_path)
-    assert (examples.labels, examples.parts) == (("cat", "dog"), ("test",))
+    assert (examples.labels, examples.splits) == (("cat", "dog"), ("test",))
     assert examples.images.encoded(1) == b"2"
 
 
@@ -280,12 +280,12 @@ def test_missing_shards_are_named(written: Path, tmp_path: Path) -> None:
 
 
 def test_parts_without_one_to_train_on_must_be_named(tmp_path: Path) -> None:
-    for part in ("validation", "test"):
-        write(tmp_path / f"{part}-00000-of-00001", slim(b"1", 0), slim(b"2", 1))
-    with pytest.raises(DataError, match="has the parts test, validation: name one"):
+    for split in ("validation", "test"):
+        write(tmp_path / f"{split}-00000-of-00001", slim(b"1", 0), slim(b"2", 1))
+    with pytest.raises(DataError, match="has the splits test, validation: name one"):
         open_source(tmp_path)
     assert len(open_source(tmp_path / "test")) == 2
-    with pytest.raises(DataError, match="has no part 'train'"):
+    with pytest.raises(DataError, match="has no split 'train'"):
         open_source(tmp_path / "train")
 
 

@@ -66,7 +66,7 @@ def test_names_that_are_no_text_are_read(photos: Path, tmp_path: Path) -> None:
     [([], "holds no images"),
      (["1.jpg", "2.jpg"], "holds no images"),
      (["cat/1.jpg"], "at least two classes"),
-     (["train/cat/1.jpg", "test/cat/1.jpg"], r"parts of a data set \(test, train\)")],
+     (["train/cat/1.jpg", "test/cat/1.jpg"], r"splits of a data set \(test, train\)")],
 )  # fmt: skip
 def test_folders_that_are_no_data_set_are_refused(
     tmp_path: Path, files: list[str], message: str
@@ -109,5 +109,5 @@ def test_what_is_no_source_is_named(tmp_path: Path, source: str, message: str) -
 
 
 def test_a_part_of_what_has_no_parts_is_refused(photos: Path) -> None:
-    with pytest.raises(DataError, match="has no parts, so not 'test'"):
+    with pytest.raises(DataError, match="has no splits, so not 'test'"):
         open_source(photos / "test")

@@ -77,7 +77,7 @@ def test_a_column_split_makes_parts(tmp_path: Path) -> None:
     )
     train = open_source(path)
     assert [train.images.encoded(index) for index in range(len(train))] == [b"a", b"b"]
-    assert train.parts == ("test", "validation")
+    assert train.splits == ("test", "validation")
     validation = open_source(f"{path}/validation", train.labels)
     assert validation.images.encoded(0) == b"c"
     assert open_source(f"{path}/test", train.labels).targets.tolist() == [1]
@@ -106,5 +106,5 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, message
 
 def test_a_part_needs_the_column(tmp_path: Path) -> None:
     path = table(tmp_path, "path,label\na.jpg,cat\nb.jpg,dog\n")
-    with pytest.raises(DataError, match="no column `split` and so no part 'test'"):
+    with pytest.raises(DataError, match="no column `split` and so no split 'test'"):
         open_source(f"{path}/test")
