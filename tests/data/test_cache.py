@@ -99,11 +99,11 @@ def test_the_default_is_a_quarter_of_the_free_memory_and_at_most_2_gb(
 ) -> None:
     assert cache._free_memory() > 0
     monkeypatch.setattr(cache, "_free_memory", lambda: 4_000_000)
-    assert cache.room(None) == 1_000_000
+    assert cache.cache_limit(None) == 1_000_000
     monkeypatch.setattr(cache, "_free_memory", lambda: 64_000_000_000)
-    assert cache.room(None) == 2_000_000_000
-    assert cache.room(7) == 7_000_000
-    assert cache.room(0) == 0
+    assert cache.cache_limit(None) == 2_000_000_000
+    assert cache.cache_limit(7) == 7_000_000
+    assert cache.cache_limit(0) == 0
 
 
 def test_the_size_of_many_images_is_told_by_few() -> None:
