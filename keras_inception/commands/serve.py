@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from inception_serving.server.options import SERVE_DEFAULTS, describe
 from keras_inception.commands.arguments import add_command
 
 
@@ -18,15 +19,16 @@ def add(commands: Any) -> None:
         "Speaks TF Serving's API; new versions are picked up as they appear.",
     )
     serve.add_argument("base", metavar="BASE", help="holds NAME/VERSION, as `export` writes it")
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    options = describe()
+    for name, read in (("host", str), ("port", int), ("rest_port", int)):
+        serve.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=read,
+            default=getattr(SERVE_DEFAULTS, name),
+            help=f"{options[name].doc} (%(default)s)",
+        )
     serve.add_argument(
-        "--port", type=int, default=8500, help="of gRPC (%(default)s); 0: a free one"
-    )
-    serve.add_argument(
-        "--rest-port", type=int, default=8501, help="of REST (%(default)s); 0: a free one"
-    )
-    serve.add_argument(
-        "--no-page", action="store_true", help="no page for people at / of the REST port"
+        "--no-page", dest="page", action="store_false", help=f"do not {options['page'].doc}"
     )
 
 
@@ -39,6 +41,6 @@ def run(options: argparse.Namespace) -> int:
         host=options.host,
         port=options.port,
         rest_port=options.rest_port,
-        page=not options.no_page,
+        page=options.page,
     )
     return 0

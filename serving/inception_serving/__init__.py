@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from inception_serving.client import Client
     from inception_serving.errors import (
         ImageError,
+        OptionError,
         RequestError,
         ServerStartError,
         ServingError,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
         StatusError,
     )
     from inception_serving.results import Classification
-    from inception_serving.server import ModelServer, serve
+    from inception_serving.server import ModelServer, ServerOptions, serve
 
 __all__ = [
     "AsyncClient",
@@ -31,7 +32,9 @@ __all__ = [
     "Client",
     "ImageError",
     "ModelServer",
+    "OptionError",
     "RequestError",
+    "ServerOptions",
     "ServerStartError",
     "ServingError",
     "SignatureError",
@@ -44,6 +47,7 @@ _MODULES = {
     "Classification": "results",
     "Client": "client",
     "ModelServer": "server",
+    "ServerOptions": "server",
     "serve": "server",
 }
 

@@ -1,4 +1,4 @@
-"""What can go wrong, in the server and in the client.
+"""Errors of the server and of the client.
 
     ServingError
     ├── StatusError                  a request failed; one class for each gRPC status code
@@ -12,6 +12,7 @@
     │   ├── ImageError               something given as an image is not one
     │   └── SignatureError           the request does not fit the model's signature
     └── ServerStartError             the server could not start
+        └── OptionError              an option of the server breaks its rule
 
 The server raises these errors and the client raises them again with the server's text: a caller
 of the core in the same process and a caller over the network catch the same classes.
@@ -108,6 +109,10 @@ class SignatureError(RequestError):
 
 class ServerStartError(ServingError):
     """The server could not start: no model, a model that does not load, a port in use."""
+
+
+class OptionError(ServerStartError, ValueError):
+    """An option of the server breaks its rule; the text has the option, the rule and the value."""
 
 
 # gRPC's codes (grpc/doc/statuscodes.md; TensorFlow's error codes are the same numbers).

@@ -1,15 +1,14 @@
 """A server that speaks TF Serving's gRPC and REST APIs.
 
-    grpc_api, rest_server   the transports: convert, call, convert back
-    rest_api                what each path of HTTP means
-    core                    which version answers, and with what
-    predict, inference      the checks of a request, and the run
-    batching, batch_queue   requests of many clients, run as one
-    version_table           versions in memory, as requests find them
-    servables               loads and unloads them, as the disk changes
-    versions                versions on disk
-    loading                 one version, from its folder to a model that answers
-    saved_model, warmup     one SavedModel, loaded and run
+    options, fields    every option once: `ModelServer`, flags and docs are read from it
+    model_server       the parts put together; run, flags: the same as a program
+    core               the answers, whatever the transport
+    grpc/, rest/       the transports: convert, call, convert back
+    versions/          versions found on disk, loaded, kept in a table, unloaded
+    model/             one SavedModel: loaded, checked requests run, warmed up
+    batching/          requests of many clients, run as one
+    config/            TF Serving's configuration files
+    budget, metrics    the bytes in flight, bounded; what happens, counted
 
 Names load on first use, so that `python -m inception_serving.server --help` answers at once.
 """
@@ -21,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from inception_serving.server.model_server import ModelServer
+    from inception_serving.server.options import ServerOptions
     from inception_serving.server.run import serve
 
-__all__ = ["ModelServer", "serve"]
+__all__ = ["ModelServer", "ServerOptions", "serve"]
 
-_MODULES = {"ModelServer": "model_server", "serve": "run"}
+_MODULES = {"ModelServer": "model_server", "ServerOptions": "options", "serve": "run"}
 
 
 def __getattr__(name: str) -> Any:

@@ -14,8 +14,6 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         errors.ServerStartError: the address cannot be had.
     """
-    if not 0 <= port <= 65535:
-        raise errors.ServerStartError(cannot_listen(host, port, "a port is 0 to 65535"))
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -8,6 +8,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
+from inception_serving.server.options import SERVE_DEFAULTS, ServerOptions
 from inception_serving.startup import load_tensorflow_quietly
 
 if TYPE_CHECKING:
@@ -17,10 +18,8 @@ if TYPE_CHECKING:
 def serve(
     base_path: str | os.PathLike[str],
     *,
-    host: str = "127.0.0.1",
-    port: int = 8500,
-    rest_port: int | None = 8501,
-    **options: Any,
+    options: ServerOptions = SERVE_DEFAULTS,
+    **changes: Any,
 ) -> None:
     """Serve every model below a folder until SIGTERM or SIGINT (Ctrl+C).
 
@@ -29,19 +28,20 @@ def serve(
 
     Args:
         base_path: BASE of BASE/NAME/VERSION.
-        host: the address to listen on; "0.0.0.0" for every interface.
-        port: of gRPC; 0 takes a free one.
-        rest_port: of REST; 0 takes a free one, None serves no REST.
-        **options: any other of `ModelServer`.
+        options: how to serve; by default gRPC on port 8500, and REST and the page on 8501.
+        **changes: other values for some of the options, by name; see `ServerOptions`.
 
     Raises:
+        TypeError: there is no such option.
+        errors.OptionError: an option breaks its rule.
         errors.ServerStartError: no model, a model that does not load, a port in use.
     """
+    options = options.with_changes(changes)
     log_to_stderr()
     load_tensorflow_quietly()
     from inception_serving.server.model_server import ModelServer
 
-    run(ModelServer(base_path, host=host, port=port, rest_port=rest_port, **options))
+    run(ModelServer(base_path, options=options))
 
 
 def run(server: ModelServer) -> None:
@@ -80,6 +80,7 @@ _LOGGER = "inception_serving"
 
 
 def log_to_stderr() -> None:
+    """Show the server's log, unless the program has arranged for it already."""
     logger = logging.getLogger(_LOGGER)
     if not logger.handlers:
         handler = logging.StreamHandler()

@@ -383,10 +383,11 @@ class TestStart:
             f"Cannot listen on 127.0.0.1:{taken}: the port is in use. Port 0 takes a free one."
         )
 
-    @pytest.mark.parametrize(("host", "port"), [("no.such.host.invalid", 0), ("127.0.0.1", 70_000)])
-    def test_an_address_that_is_none(self, model: Path, host: str, port: int) -> None:
-        with pytest.raises(ServerStartError, match=f"Cannot listen on {host}:{port}: "):
-            ModelServer(model, host=host, port=port).start()
+    def test_an_address_that_is_none(self, model: Path) -> None:
+        with pytest.raises(ServerStartError, match=r"Cannot listen on no\.such\.host\.invalid:0: "):
+            ModelServer(model, host="no.such.host.invalid").start()
+        with pytest.raises(ServerStartError, match=r"a port, 0 to 65535. Received: port=70000"):
+            ModelServer(model, port=70_000).start()
 
     def test_one_model_by_its_folder(self, model: Path) -> None:
         with ModelServer(model) as named_by_folder:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import grpc
-
 from inception_serving import errors
 
 
@@ -41,6 +39,8 @@ class Tls:
 
     def credentials(self) -> Any:
         """The same as gRPC's server credentials."""
+        import grpc  # here, since options that hold keys are read where nothing is served
+
         return grpc.ssl_server_credentials(
             [(self.key, self.certificate)],
             root_certificates=self.client_authority,
