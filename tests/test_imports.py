@@ -81,7 +81,7 @@ def module_of(name: str) -> str | None:
     return next((each for each in (name, name.rpartition(".")[0]) if each in NAMES), None)
 
 
-@pytest.mark.parametrize(("module", "path"), MODULES, ids=lambda value: str(value))
+@pytest.mark.parametrize(("module", "path"), MODULES, ids=[module for module, _ in MODULES])
 def test_imports_run_one_way(module: str, path: Path) -> None:
     own = room_of(module)
     for name in map(module_of, imported(path)):
@@ -153,7 +153,7 @@ def test_parameter_lists_are_short() -> None:
     assert not many
 
 
-@pytest.mark.parametrize(("module", "path"), MODULES, ids=lambda value: str(value))
+@pytest.mark.parametrize(("module", "path"), MODULES, ids=[module for module, _ in MODULES])
 def test_a_module_says_what_it_is(module: str, path: Path) -> None:
     docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
     assert docstring
