@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar, overload
+from typing import Any, Unpack, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from inception_serving import errors, messages, signatures, tensors
-from inception_serving.connection import Connection, Pem
+from inception_serving import errors, signatures
+from inception_serving.connection import Connection, Encryption
 from inception_serving.images import Image, NamedImage, is_one, name_images
-from inception_serving.results import (
-    Classification,
-    VersionStatus,
-    classifications,
-    gather,
-    version_statuses,
-)
+from inception_serving.remote_model import RemoteModel
+from inception_serving.results import Classification, VersionStatus, classifications, gather
 from inception_serving.signatures import ModelMetadata
 from inception_serving.tensors import Tensor
 
 DEFAULT_SIGNATURE = "serving_default"
-
-_Checked = TypeVar("_Checked")
 
 
 class Client:
@@ -53,10 +46,7 @@ class Client:
         retries: int = 4,
         batch_size: int = 16,
         in_flight: int = 4,
-        tls: bool = False,
-        root_certificates: Pem | None = None,
-        client_key: Pem | None = None,
-        client_certificate: Pem | None = None,
+        **encryption: Unpack[Encryption],
     ) -> None:
         """Nothing is sent before the first call.
 
@@ -66,18 +56,18 @@ class Client:
             version: call this version; the latest one that is loaded if None.
             version_label: call the version that the server gives this label, such as "stable".
             timeout_s: the deadline of each call, retries included, in seconds.
-            retries: how often a request is sent again after UNAVAILABLE, the one status that
-                says that nothing was done; never past the deadline.
+            retries: how often a request is sent again after UNAVAILABLE, the one status by
+                which nothing was done; never past the deadline.
             batch_size: how many images go in one request.
             in_flight: how many requests are under way at a time.
-            tls: encrypt; the server's certificate is checked against the system's authorities.
-            root_certificates: check it against these instead: PEM, or a path to it. Turns `tls` on.
-            client_key: the client's own key, for a server that asks for one: PEM, or a path.
-            client_certificate: and its certificate.
+            **encryption: `tls`, `root_certificates`, `client_key`, `client_certificate`; see
+                `Encryption`.
 
         Raises:
-            ValueError: a setting that makes no sense.
+            ValueError: an option that makes no sense.
+            TypeError: an option that there is not.
         """
+        _check_known(encryption)
         if ":" not in address:
             raise ValueError(f"address is host:port, such as localhost:8500: received {address!r}.")
         if version is not None and version_label is not None:
@@ -90,21 +80,13 @@ class Client:
             raise ValueError(f"retries is 0 or more: received {retries}.")
         self.address = address
         self.model = model
-        self._version = version
-        self._version_label = version_label
         self._timeout_s = timeout_s
         self._batch_size = batch_size
         self._pool = ThreadPoolExecutor(in_flight, thread_name_prefix="client")
-        self._connection = Connection(
-            address,
-            retries=retries,
-            tls=tls,
-            root_certificates=root_certificates,
-            client_key=client_key,
-            client_certificate=client_certificate,
+        self._connection = Connection(address, retries=retries, encryption=encryption)
+        self._remote = RemoteModel(
+            self._connection, model, version=version, version_label=version_label
         )
-        self._metadata: ModelMetadata | None = None
-        self._metadata_lock = threading.Lock()
 
     # ---- images ----
 
@@ -152,7 +134,7 @@ class Client:
             A `Classification` for one image; a list of them, in order, for several.
 
         Raises:
-            errors.ImageError: one of them is no image; the message says which.
+            errors.ImageError: one of them is no image; the message names it.
             errors.SignatureError: the model does not classify images this way.
             errors.StatusError: the server's answer, or that there is none.
         """
@@ -181,13 +163,13 @@ class Client:
         self, chunk: Sequence[NamedImage], signature: str, timeout_s: float | None
     ) -> list[Classification]:
         deadline = self._deadline(timeout_s)
-        name = self._check(deadline, lambda known: self._image_input(known, signature))
+        name = self._remote.check(deadline, lambda known: self._image_input(known, signature))
         encoded = [image.encode() for image in chunk]
         try:
             outputs = self._predict_images(name, encoded, signature, deadline)
         except errors.InvalidArgumentError as refusal:
-            # The server says what is wrong with a batch and not with which image, so each one is
-            # asked about by itself.
+            # The server's text is about a batch and not about an image, so each one is sent by
+            # itself.
             for image, data in zip(chunk, encoded, strict=True):
                 try:
                     self._predict_images(name, [data], signature, deadline)
@@ -203,7 +185,7 @@ class Client:
     ) -> dict[str, Tensor]:
         batch = np.empty(len(encoded), dtype=object)
         batch[:] = encoded
-        return self._predict({name: batch}, signature, ["classes", "scores"], deadline)
+        return self._remote.predict({name: batch}, signature, ["classes", "scores"], deadline)
 
     def _image_input(self, metadata: ModelMetadata, signature_name: str) -> str:
         signature = metadata.signature(signature_name)
@@ -252,26 +234,8 @@ class Client:
             signatures.check_outputs(where, known.signature(signature), list(outputs))
             return signatures.check_inputs(where, known.signature(signature), inputs)
 
-        return self._predict(self._check(deadline, check), signature, outputs, deadline)
-
-    def _predict(
-        self,
-        inputs: Mapping[str, Tensor],
-        signature: str,
-        outputs: Sequence[str],
-        deadline: float,
-    ) -> dict[str, Tensor]:
-        request = messages.PredictRequest(model_spec=self._spec(signature), output_filter=outputs)
-        for name, tensor in inputs.items():
-            tensors.fill_proto(request.inputs[name], tensor)
-        try:
-            response = self._connection.call(
-                self._connection.predictions.Predict, request, deadline
-            )
-        except errors.StatusError:
-            self._metadata = None  # it may be that another version answers by now
-            raise
-        return {name: tensors.from_proto(proto) for name, proto in response.outputs.items()}
+        checked = self._remote.check(deadline, check)
+        return self._remote.predict(checked, signature, outputs, deadline)
 
     # ---- the model ----
 
@@ -281,13 +245,7 @@ class Client:
         Raises:
             errors.StatusError: the server's answer, or that there is none.
         """
-        request = messages.GetModelMetadataRequest(
-            model_spec=self._spec(), metadata_field=["signature_def"]
-        )
-        method = self._connection.predictions.GetModelMetadata
-        response = self._connection.call(method, request, self._deadline(timeout_s))
-        self._metadata = signatures.from_response(response)
-        return self._metadata
+        return self._remote.metadata(self._deadline(timeout_s))
 
     def status(self, *, timeout_s: float | None = None) -> list[VersionStatus]:
         """Every version that the server has seen of the model, newest first.
@@ -295,10 +253,7 @@ class Client:
         Raises:
             errors.StatusError: the server's answer, or that there is none.
         """
-        request = messages.GetModelStatusRequest(model_spec=self._spec())
-        method = self._connection.models.GetModelStatus
-        response = self._connection.call(method, request, self._deadline(timeout_s))
-        return version_statuses(response)
+        return self._remote.status(self._deadline(timeout_s))
 
     def wait_until_ready(self, timeout_s: float = 60.0) -> int:
         """Wait until the server is up and a version of the model (or the one asked for) answers.
@@ -307,30 +262,9 @@ class Client:
             The version.
 
         Raises:
-            errors.DeadlineExceededError: it took longer; the message says what was seen last.
+            errors.DeadlineExceededError: it took longer; the message has what was seen last.
         """
-        deadline = time.monotonic() + timeout_s
-        seen = ""
-        while True:
-            try:
-                found = self.status(timeout_s=max(0.1, min(5.0, deadline - time.monotonic())))
-                ready = [entry.version for entry in found if entry.state == "AVAILABLE"]
-                if ready:
-                    return max(ready)
-                seen = ", ".join(
-                    f"version {entry.version} {entry.state} {entry.error}".rstrip()
-                    for entry in found
-                )
-            except (errors.UnavailableError, errors.NotFoundError) as error:
-                seen = str(error)
-            except errors.DeadlineExceededError as error:
-                seen = seen or str(error)  # the end of the time says less than what came before
-            if time.monotonic() >= deadline:
-                raise errors.DeadlineExceededError(
-                    f"Model {self.model!r} on {self.address} was not ready within {timeout_s:g} s: "
-                    f"{seen}"
-                )
-            time.sleep(min(0.1, max(0.0, deadline - time.monotonic())))
+        return self._remote.wait_until_ready(self.address, timeout_s)
 
     def close(self) -> None:
         """Let the requests under way finish, and hang up."""
@@ -348,29 +282,16 @@ class Client:
     ) -> None:
         self.close()
 
-    # ---- parts of the above ----
-
-    def _spec(self, signature: str = "") -> Any:
-        spec = messages.ModelSpec(name=self.model, signature_name=signature)
-        if self._version is not None:
-            spec.version.value = self._version
-        elif self._version_label is not None:
-            spec.version_label = self._version_label
-        return spec
-
-    def _check(self, deadline: float, check: Callable[[ModelMetadata], _Checked]) -> _Checked:
-        """Check a request against the metadata known, which may be that of an older version."""
-        known = self._metadata
-        if known is not None:
-            try:
-                return check(known)
-            except errors.SignatureError:
-                pass
-        with self._metadata_lock:  # so that many threads ask once
-            latest = self._metadata
-            if latest is None or latest is known:
-                latest = self.metadata(timeout_s=deadline - time.monotonic())
-        return check(latest)
-
     def _deadline(self, timeout_s: float | None) -> float:
         return time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
+
+
+def _check_known(options: Mapping[str, Any]) -> None:
+    own = [name for name in inspect.signature(Client).parameters if name != "encryption"]
+    known = [*own, *Encryption.__annotations__]
+    for name in options:
+        if name not in Encryption.__annotations__:
+            raise TypeError(
+                f"There is no option {name!r} of a client.{errors.nearest(name, known)} "
+                f"The options are: {', '.join(known)}."
+            )

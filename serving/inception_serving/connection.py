@@ -1,4 +1,4 @@
-"""One gRPC connection to a server: deadlines, retries, TLS, and errors that say what to do."""
+"""One gRPC connection to a server: deadlines, retries, TLS, and errors with advice."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import grpc
 
@@ -23,31 +23,40 @@ _OPTIONS = (
 
 _LONGEST_PAUSE_S = 0.5
 
-# What gRPC itself says where it found no server, as against a server's own UNAVAILABLE.
+# gRPC's own words where it found no server, as against a server's own UNAVAILABLE.
 _UNREACHED = ("failed to connect", "resolution failed", "errors resolving", "lookup failed")
 
 Pem = bytes | str | Path
 
 
+class Encryption(TypedDict, total=False):
+    """Options of a client that encrypt its connection; any of them turns encryption on.
+
+    Keys:
+        tls: encrypt; the server's certificate is checked against the system's authorities.
+        root_certificates: check it against these instead: PEM, or a path to it.
+        client_key: the client's own key, for a server that asks for one: PEM, or a path.
+        client_certificate: and its certificate.
+    """
+
+    tls: bool
+    root_certificates: Pem | None
+    client_key: Pem | None
+    client_certificate: Pem | None
+
+
 class Connection:
     """A channel to one address, and the stubs of TF Serving's two services on it."""
 
-    def __init__(
-        self,
-        address: str,
-        *,
-        retries: int,
-        tls: bool,
-        root_certificates: Pem | None,
-        client_key: Pem | None,
-        client_certificate: Pem | None,
-    ) -> None:
-        """See `Client`, which takes the same; a certificate or a key turns TLS on."""
+    def __init__(self, address: str, *, retries: int, encryption: Encryption) -> None:
+        """See `Client`, which takes the same."""
         self._address = address
         self._retries = retries
-        if tls or root_certificates or client_key or client_certificate:
+        if any(encryption.values()):
             credentials = grpc.ssl_channel_credentials(
-                _pem(root_certificates), _pem(client_key), _pem(client_certificate)
+                _pem(encryption.get("root_certificates")),
+                _pem(encryption.get("client_key")),
+                _pem(encryption.get("client_certificate")),
             )
             self._channel = grpc.secure_channel(address, credentials, _OPTIONS)
         else:
@@ -56,6 +65,7 @@ class Connection:
         self.models = messages.ModelServiceStub(self._channel)
 
     def close(self) -> None:
+        """Hang up."""
         self._channel.close()
 
     def call(self, method: Callable[..., Any], request: Any, deadline: float) -> Any:

@@ -20,7 +20,9 @@ of the core in the same process and a caller over the network catch the same cla
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Sequence
 
 
 class ServingError(Exception):
@@ -173,3 +175,9 @@ _ERRORS = {code: error for error, code in GRPC_CODES.items()}
 def from_code(code: int, text: str) -> StatusError:
     """The error for a gRPC (or TensorFlow) status code."""
     return _ERRORS.get(code, UnknownError)(text)
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The hint that one of the names known may be meant, with a blank before it; "" for none."""
+    found = difflib.get_close_matches(name, known, 1)
+    return f" Did you mean {found[0]!r}?" if found else ""

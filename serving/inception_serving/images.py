@@ -1,4 +1,4 @@
-"""Whatever a caller calls an image, as the encoded bytes a model takes."""
+"""Images as callers have them, made the encoded bytes that a model takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client makes of a server's answers."""
+"""Results: a server's answers as a client returns them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _Part = TypeVar("_Part")
 
 @dataclass(frozen=True)
 class Classification:
-    """What a model says of one image.
+    """The labels and scores of one image.
 
     Attributes:
         labels: best first.
@@ -75,10 +75,10 @@ def gather(
     join: Callable[[list[_Part]], Any],
 ) -> Future[Any]:
     """One future for all: their results joined in order, or the first error."""
-    whole: Future[Any] = Future()
-    whole.set_running_or_notify_cancel()
+    joined: Future[Any] = Future()
+    joined.set_running_or_notify_cancel()
     if not futures:
-        whole.set_result(join([]))
+        joined.set_result(join([]))
     waiting = len(futures)
     lock = threading.Lock()
 
@@ -87,17 +87,17 @@ def gather(
         with lock:
             waiting -= 1
             last = waiting == 0
-            if whole.done() or done.cancelled():
+            if joined.done() or done.cancelled():
                 return
             error = done.exception()
             if error is not None:
-                whole.set_exception(error)
+                joined.set_exception(error)
             elif last:
-                whole.set_result(join([future.result() for future in futures]))
+                joined.set_result(join([future.result() for future in futures]))
         if error is not None:
             for future in futures:
                 future.cancel()
 
     for future in futures:
         future.add_done_callback(on_done)
-    return whole
+    return joined

@@ -1,4 +1,4 @@
-"""What a model says of itself: its signatures, read from GetModelMetadata."""
+"""A model's signatures, read from GetModelMetadata, and inputs checked against them."""
 
 from __future__ import annotations
 

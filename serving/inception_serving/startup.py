@@ -11,24 +11,24 @@ from collections.abc import Iterator
 
 
 def load_tensorflow_quietly() -> None:
-    """Import TensorFlow and let it find its devices, without what it says meanwhile on stderr.
+    """Import TensorFlow and let it find its devices, without its lines on stderr meanwhile.
 
-    It says it before it reads any log level, so the file descriptor itself is turned away; if it
-    fails, everything is shown.
+    It writes them before it reads any log level, so the file descriptor itself is turned away; if
+    it fails, all of them are shown.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
     saved = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
+    with tempfile.TemporaryFile() as output:
+        os.dup2(output.fileno(), 2)
         try:
-            with _seldom_looking_for_garbage():
+            with _rare_garbage_collection():
                 import tensorflow as tf
 
             tf.config.list_physical_devices()
         except BaseException:
-            said.seek(0)
-            os.write(saved, said.read())
+            output.seek(0)
+            os.write(saved, output.read())
             raise
         finally:
             os.dup2(saved, 2)
@@ -36,8 +36,8 @@ def load_tensorflow_quietly() -> None:
 
 
 @contextlib.contextmanager
-def _seldom_looking_for_garbage() -> Iterator[None]:
-    """A quarter less time for importing what stays, and nothing for looking through it later."""
+def _rare_garbage_collection() -> Iterator[None]:
+    """A quarter less time for importing what stays, and nothing for searching it later."""
     if "tensorflow" in sys.modules:  # nothing to import, and not all that is there need stay
         yield
         return

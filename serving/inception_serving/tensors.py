@@ -1,5 +1,8 @@
 """NumPy arrays to TensorProto and back, as bytes and not element by element.
 
+TensorFlow's own conversion is not used: a client must do without TensorFlow, whose import takes
+seconds and hundreds of megabytes.
+
 A tensor is a `numpy.ndarray`; a string tensor is an array of dtype `object` that holds `bytes`.
 """
 
@@ -116,7 +119,7 @@ def fill_proto(proto: Any, tensor: Tensor, *, typed: bool = False) -> None:
     """Write an array into an empty TensorProto, such as a place in a request.
 
     The values go out as `tensor_content` in one copy; strings as `string_val`, since that is
-    where every reader looks for them.
+    where every reader expects them.
 
     Args:
         proto: the message to fill.
@@ -170,7 +173,7 @@ def from_proto(proto: Any) -> Tensor:
 
 
 def unpacked_size(proto: Any) -> int:
-    """The bytes that a TensorProto's values take as an array, where its shape says."""
+    """The bytes that a TensorProto's values take as an array, by its shape."""
     itemsize = _TYPES[proto.dtype].numpy.itemsize if proto.dtype in _TYPES else 0
     return itemsize * math.prod(max(0, dim.size) for dim in proto.tensor_shape.dim)
 

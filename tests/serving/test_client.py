@@ -400,6 +400,18 @@ class TestServerErrors:
         with pytest.raises(ValueError, match=text):
             Client(**{"address": "localhost:8500", "model": "flowers", **options})
 
+    def test_an_option_that_is_none(self) -> None:
+        with pytest.raises(TypeError) as caught:
+            Client("localhost:8500", "flowers", timeout=5)
+        with pytest.raises(TypeError, match="Did you mean 'root_certificates'"):
+            Client("localhost:8500", "flowers", root_certificate=b"")
+
+        assert str(caught.value) == (
+            "There is no option 'timeout' of a client. Did you mean 'timeout_s'? The options are: "
+            "address, model, version, version_label, timeout_s, retries, batch_size, in_flight, "
+            "tls, root_certificates, client_key, client_certificate."
+        )
+
 
 class FlakyServer:
     """Answers GetModelMetadata with each of some statuses, and then with an empty response."""

@@ -25,7 +25,7 @@ from inception_serving.server.config import files
 from inception_serving.server.config.tls import Tls
 from inception_serving.server.metrics import Counter, Histogram
 from tests.serving.caller import Caller, free_port
-from tests.serving.model.test_inference import classification
+from tests.serving.model.test_examples import classification
 from tests.serving.test_client import make_certificate
 from tests.serving.test_command import running
 

@@ -30,7 +30,7 @@ from inception_serving.server.budget import ByteBudget
 from inception_serving.server.model.image_size import count_pixels
 from inception_serving.server.rest import server as rest_server
 from tests.serving.caller import Caller, png
-from tests.serving.model.test_inference import classification
+from tests.serving.model.test_examples import classification
 
 PREDICT = "/v1/models/arithmetic:predict"
 X = {"x": np.array([1], np.float32)}

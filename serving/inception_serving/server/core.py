@@ -1,4 +1,4 @@
-"""Which version answers a request, and with what; the transports only convert."""
+"""The answers to requests, whatever the transport: which version gives them, and what they are."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from inception_serving import errors, messages
 from inception_serving.server.config.files import model_list
 from inception_serving.server.config.model_config import ModelConfig
 from inception_serving.server.metrics import Metrics
+from inception_serving.server.model.examples import classify, count_examples, infer_all, regress
 from inception_serving.server.model.image_size import check_pixels
-from inception_serving.server.model.inference import classify, count_examples, infer_all, regress
 from inception_serving.server.model.predict import DEFAULT_SIGNATURE, predict
 from inception_serving.server.model.saved_model import Model
 from inception_serving.server.versions.table import VersionInfo, VersionTable
@@ -210,7 +210,7 @@ class Core:
             with self._find(spec) as (number, model):
                 yield (
                     number,
-                    _Guarded(model, self._metrics, (name, api), self._max_image_pixels, call),
+                    _GuardedModel(model, self._metrics, (name, api), self._max_image_pixels, call),
                 )
         except errors.StatusError as error:
             self._metrics.request_count.add(name, errors.code_name(error))
@@ -229,8 +229,8 @@ class Core:
 
 
 @dataclass(frozen=True)
-class _Guarded:
-    """A model for one request: its images are looked at before, and its time is taken."""
+class _GuardedModel:
+    """A model for one request: images checked before it runs, its time taken, its deadline kept."""
 
     model: Model
     metrics: Metrics
@@ -240,9 +240,11 @@ class _Guarded:
 
     @property
     def signatures(self) -> Mapping[str, Any]:
+        """See `Model`."""
         return self.model.signatures
 
     def can_run(self, signature_name: str) -> bool:
+        """See `Model`."""
         return self.model.can_run(signature_name)
 
     def run(
@@ -253,10 +255,12 @@ class _Guarded:
         *,
         deadline: float | None = None,
     ) -> dict[str, Tensor]:
+        """See `Model`; the earlier of the call's deadline and the one given counts."""
         if self.max_image_pixels:
             check_pixels(inputs, self.max_image_pixels)
+        ends = [end for end in (deadline, self.call.deadline) if end is not None]
         started = time.monotonic()
-        results = self.model.run(signature_name, inputs, outputs, deadline=self.call.deadline)
+        results = self.model.run(signature_name, inputs, outputs, deadline=min(ends, default=None))
         took = _microseconds_since(started)
         self.metrics.runtime_latency.observe(*self.labels, "TF1", value=took)
         return results

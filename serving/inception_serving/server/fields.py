@@ -72,7 +72,7 @@ class Flag:
 
 @dataclass(frozen=True)
 class Option:
-    """What there is to say of one option, beside its name, its type and its default.
+    """One option of the server, without its name, type and default, which the dataclass holds.
 
     Attributes:
         doc: its meaning.

@@ -83,7 +83,7 @@ def options_from_flags(given: Mapping[str, Any]) -> ServerOptions:
     for name, option in describe().items():
         for flag in option.flags:
             value = given[flag.name]
-            if value or flag is option.flags[0]:  # a file that is given says more than a switch
+            if value or flag is option.flags[0]:  # a file that is given counts, and not the switch
                 changes[name] = flag.convert(value)
     # TF Serving waits too: it can be started before its models are there.
     return ServerOptions(wait_for_versions=True).with_changes(changes)

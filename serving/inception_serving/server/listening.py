@@ -1,4 +1,4 @@
-"""Addresses to listen on, and what to say where they cannot be had."""
+"""Addresses to listen on, and the errors where they cannot be had."""
 
 from __future__ import annotations
 

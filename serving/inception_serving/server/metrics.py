@@ -1,4 +1,8 @@
-"""What happens, counted under TF Serving's names and written as Prometheus reads it.
+"""Metrics: what happens, counted under TF Serving's names and written as Prometheus reads it.
+
+Prometheus's client library is not used, since its text is not TF Serving's: its counters end in
+`_total` and come with a `_created`, and a value that equals a bucket's limit falls into the bucket
+below it.
 
 Sources, below tensorflow_serving/: util/prometheus_exporter.cc, servables/tensorflow/util.cc,
 batching/batching_session.cc, batching/batching_util.h,

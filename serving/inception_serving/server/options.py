@@ -8,12 +8,12 @@ This module loads neither TensorFlow nor gRPC, so that `--help` answers at once.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from inception_serving import errors
 from inception_serving.server.config.batching_parameters import BatchingParameters
 from inception_serving.server.config.tls import Tls
 from inception_serving.server.fields import (
@@ -375,17 +375,15 @@ class ServerOptions:
         known = list(describe())
         for name in changes:
             if name not in known:
-                found = difflib.get_close_matches(name, known, 1)
-                hint = f" Did you mean {found[0]!r}?" if found else ""
                 raise TypeError(
-                    f"There is no option {name!r} of a server.{hint} The options are: "
-                    f"{', '.join(known)}."
+                    f"There is no option {name!r} of a server.{errors.nearest(name, known)} "
+                    f"The options are: {', '.join(known)}."
                 )
         return dataclasses.replace(self, **changes)
 
 
 def describe() -> dict[str, Option]:
-    """What there is to say of each option, by its name, in the order above."""
+    """Each option's meaning, rule and flags, by its name, in the order above."""
     return {each.name: each.metadata["option"] for each in dataclasses.fields(ServerOptions)}
 
 

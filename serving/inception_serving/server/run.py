@@ -1,4 +1,4 @@
-"""Run a server until it is told to stop."""
+"""A server as a program: it runs until SIGTERM or Ctrl+C."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The flags of tensorflow_model_server that this server does not support.
+"""Flags of tensorflow_model_server that this server does not support.
 
 They are refused by name, as silence about one would be taken for obedience.
 """
@@ -57,7 +57,7 @@ def without_idle_flags(arguments: Sequence[str]) -> list[str]:
 
 
 def refusal(argument: str) -> str:
-    """What to say of an argument that is none of the parser's."""
+    """The text of the error for an argument that is none of the parser's."""
     name = argument.lstrip("-").partition("=")[0]
     if argument.startswith("--") and name in _UNSUPPORTED:
         _, instead = _UNSUPPORTED[name]

@@ -72,11 +72,11 @@ def test_outputs_of_one_tensor_and_of_none(saved_models: Path, tmp_path: Path) -
 
 def test_few_calls_are_kept_ready(saved_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients choose the outputs, and there are many choices of many."""
-    monkeypatch.setattr("inception_serving.server.model.saved_model._MOST_CALLS", 1)
+    monkeypatch.setattr("inception_serving.server.model.saved_model._MOST_RUNNERS", 1)
     model = SavedModel(saved_models / "arithmetic")
     x = np.zeros(4, np.float32)
 
     answers = [model.run("count", {"x": x}, outputs) for outputs in (["x"], ["calls"], ["x"])]
 
     assert [list(answer) for answer in answers] == [["x"], ["calls"], ["x"]]
-    assert model._call.cache_info().currsize == 1
+    assert model._runner.cache_info().currsize == 1

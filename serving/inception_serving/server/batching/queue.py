@@ -1,4 +1,4 @@
-"""The requests for one signature, gathered into batches; and a batch, run.
+"""Requests for one signature, gathered into batches; and a batch, run.
 
 Sources: tensorflow_serving/batching/batching_session.cc and batching_util.cc; and tensorflow's
 core/kernels/batching_util/shared_batch_scheduler.h.
@@ -36,6 +36,8 @@ class _Task:
 
 @dataclass
 class Batch:
+    """Requests, or parts of them, that are run together: those that fit and came in time."""
+
     started: float = field(default_factory=time.monotonic)
     tasks: list[_Task] = field(default_factory=list)
     size: int = 0
@@ -76,11 +78,11 @@ class Queue:
         for _ in inputs:
             self._metrics.input_batch_size.observe(value=size)
         key = self._key(inputs)
-        room = self._room(key)
-        self._check_capacity(key, size, room)
+        free_rows = self._free_rows(key)
+        self._check_capacity(key, size, free_rows)
         tasks = [_Task(inputs, size)]
         if self._parameters.enable_large_batch_splitting:
-            tasks = self._split(inputs, size, room)
+            tasks = self._split(inputs, size, free_rows)
         for task in tasks:
             self._add(key, task)
         return [task.future for task in tasks]
@@ -91,12 +93,12 @@ class Queue:
             return tuple((name, tensor.ndim) for name, tensor in sorted(inputs.items()))
         return tuple((name, tensor.shape[1:]) for name, tensor in sorted(inputs.items()))
 
-    def _room(self, key: _Key) -> int:
+    def _free_rows(self, key: _Key) -> int:
         """The rows that the open batch still takes."""
         taken = self._open[key].size if key in self._open else 0
         return self._parameters.execution_size - taken
 
-    def _check_capacity(self, key: _Key, size: int, room: int) -> None:
+    def _check_capacity(self, key: _Key, size: int, free_rows: int) -> None:
         limits = self._parameters
         if size > limits.max_batch_size:
             raise errors.InvalidArgumentError(
@@ -108,26 +110,26 @@ class Queue:
         if limits.enable_large_batch_splitting:
             batches += key not in self._open
             execution_size = limits.execution_size
-            capacity = (limits.max_enqueued_batches - batches) * execution_size + room
+            capacity = (limits.max_enqueued_batches - batches) * execution_size + free_rows
             if size > capacity:
                 raise errors.UnavailableError(
                     f"{full}task size is {size} but scheduling capacity is only {capacity} "
                     f"(num_enqueued_batches={batches}, "
                     f"max_enqueued_batches={limits.max_enqueued_batches}, "
-                    f"open_batch_size={execution_size - room}, "
+                    f"open_batch_size={execution_size - free_rows}, "
                     f"max_execution_batch_size={execution_size})"
                 )
             return
-        needs_another = size > room or (key not in self._open and bool(self._open))
+        needs_another = size > free_rows or (key not in self._open and bool(self._open))
         if needs_another and batches >= limits.max_enqueued_batches:
             raise errors.UnavailableError(
                 f"{full}currently {batches} batches enqueued and max_enqueued_batches is "
                 f"{limits.max_enqueued_batches}"
             )
 
-    def _split(self, inputs: Mapping[str, Tensor], size: int, room: int) -> list[_Task]:
+    def _split(self, inputs: Mapping[str, Tensor], size: int, free_rows: int) -> list[_Task]:
         execution_size = self._parameters.execution_size
-        tasks, start, step = [], 0, room or execution_size
+        tasks, start, step = [], 0, free_rows or execution_size
         while start < size:
             end = min(size, start + step)
             part = {name: tensor[start:end] for name, tensor in inputs.items()}
@@ -136,7 +138,7 @@ class Queue:
         return tasks
 
     def _add(self, key: _Key, task: _Task) -> None:
-        if task.size > self._room(key):
+        if task.size > self._free_rows(key):
             self._closed.append(self._open.pop(key))
         self._open.setdefault(key, Batch()).add(task)
 
@@ -160,6 +162,7 @@ class Queue:
         )
 
     def holds_something(self) -> bool:
+        """Whether a request waits."""
         return bool(self._closed or self._open)
 
     def run(self, batch: Batch) -> None:

@@ -1,4 +1,4 @@
-"""How requests are batched: TF Serving's parameters, and what they rule out."""
+"""Batching parameters: TF Serving's, and what they rule out."""
 
 from __future__ import annotations
 

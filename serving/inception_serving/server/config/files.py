@@ -26,8 +26,8 @@ def read_text_proto(path: str | os.PathLike[str], message: Any) -> Any:
     """Parse a file into a message, and return the message.
 
     Raises:
-        errors.InvalidArgumentError: the file cannot be read, or is no such message; the text says
-            where.
+        errors.InvalidArgumentError: the file cannot be read, or is no such message; the text has
+            the place.
     """
     try:
         text_format.Parse(Path(path).read_text(encoding="utf-8"), message)
@@ -74,7 +74,7 @@ class ConfigFile:
     def follow(
         self, reload: Callable[[Sequence[ModelConfig], Callable[[], bool]], None], poll_s: float
     ) -> None:
-        """Read the file every `poll_s` seconds, 0 for never, and hand what it says to `reload`.
+        """Read the file every `poll_s` seconds, 0 for never, and hand its models to `reload`.
 
         A file that cannot be read, or is refused, is complained of, and changes nothing.
         """

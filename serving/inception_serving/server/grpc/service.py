@@ -130,6 +130,7 @@ class GrpcServer:
         self._server.add_insecure_port(f"unix:{path}")
 
     def start(self) -> None:
+        """Answer on the addresses that were taken."""
         if self._health is not None:
             for service in _HEALTH_SERVICES:
                 self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
@@ -145,14 +146,14 @@ class GrpcServer:
     # ---- methods ----
 
     def _predict(self, request: Any, context: Any, call: Call) -> Any:
-        prediction = self._core.predict(
+        answer = self._core.predict(
             required_spec(request),
             lambda model: read_protos(request.inputs, call.claim),
             request.output_filter,
             call=call,
         )
-        response = messages.PredictResponse(model_spec=prediction.spec)
-        for name, tensor in prediction.outputs.items():
+        response = messages.PredictResponse(model_spec=answer.spec)
+        for name, tensor in answer.outputs.items():
             tensors.fill_proto(response.outputs[name], tensor, typed=self._typed)
         return response
 
@@ -192,7 +193,7 @@ class GrpcServer:
                 with self._budget.reserve(len(data)) as held:
                     return self._answer(data, context, request_type, handle, held)
             # Of the error nothing is kept but its text: its traceback would keep the request until
-            # Python looks for cycles.
+            # Python collects cycles.
             except errors.StatusError as error:
                 status = errors.GRPC_CODES[type(error)], _truncated(str(error))
             except Exception as error:
@@ -214,7 +215,7 @@ class GrpcServer:
     ) -> bytes:
         left = context.time_remaining()
         if left is not None and left > threading.TIMEOUT_MAX:
-            left = None  # how gRPC says that the call has no deadline
+            left = None  # gRPC's number for a call without a deadline
         deadline = None if left is None else time.monotonic() + left
         # A deadline that passes while the request waits its turn saves the work.
         if not self._turns.acquire(timeout=left):

@@ -1,4 +1,4 @@
-"""How many pixels an encoded image has, read from its header and not decoded.
+"""The number of pixels of an encoded image, read from its header and not decoded.
 
 A PNG of some kilobytes can inflate to gigabytes; its header says so before the decoder allocates.
 """
@@ -18,7 +18,7 @@ _PNG, _JPEG, _GIF, _BMP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM"
 
 
 def check_pixels(inputs: Mapping[str, Tensor], limit: int) -> None:
-    """Look at every string that begins as an image does, or is a tf.Example that holds some.
+    """Check every string that begins as an image does, or is a tf.Example that holds some.
 
     Raises:
         errors.InvalidArgumentError: one of them has more pixels than `limit`.
@@ -75,7 +75,7 @@ def _count_pixels(data: bytes) -> int | None:
         else:
             return None
     except (struct.error, IndexError):
-        return 0  # cut short: the decoder will say so
+        return 0  # cut short: the decoder refuses it
     return abs(int(width) * int(height))
 
 

@@ -1,4 +1,4 @@
-"""What TF Serving checks of a Predict request, in its order and words, and the run.
+"""Predict: TF Serving's checks of a request, in its order and words, and the run.
 
 Sources: tensorflow_serving/servables/tensorflow/predict_util.cc and tensorflow's
 cc/saved_model/util.cc.

@@ -21,7 +21,7 @@ from inception_serving.tensors import Tensor
 
 SERVING_TAG = "serve"  # tf.saved_model.SERVING
 _INIT_OP = "__saved_model_init_op"
-_MOST_CALLS = 100  # kept ready: signatures, each with some of its outputs
+_MOST_RUNNERS = 100  # kept ready: signatures, each with some of its outputs
 # Bytes of a string in a tensor, and of its text up to which it holds that within itself
 # (tsl/platform/ctstring.h).
 _STRING_BYTES, _TEXT_WITHIN = 24, 22
@@ -93,11 +93,11 @@ class SavedModel:
 
         # Bounded, since clients choose the outputs. Not a method: the cache, a part of the model,
         # would hold the model, and a version that goes should leave memory at once.
-        @functools.lru_cache(maxsize=_MOST_CALLS)
-        def call(signature_name: str, *outputs: str) -> _Call:
-            return _Call(session, signatures[signature_name], outputs)
+        @functools.lru_cache(maxsize=_MOST_RUNNERS)
+        def runner(signature_name: str, *outputs: str) -> _Runner:
+            return _Runner(session, signatures[signature_name], outputs)
 
-        self._call = call
+        self._runner = runner
 
     def run(
         self,
@@ -109,10 +109,10 @@ class SavedModel:
     ) -> dict[str, Tensor]:
         """See `Model`. What has begun runs to its end, whatever the deadline."""
         try:
-            call = self._call(signature_name, *sorted(outputs))
+            run = self._runner(signature_name, *sorted(outputs))
             self._metrics.graph_run_input_bytes.observe(value=_bytes(inputs))
             started = time.monotonic()
-            results = call(inputs)
+            results = run(inputs)
         except tf.errors.OpError as error:
             raise from_tensorflow(error) from error
         took = (time.monotonic() - started) * 1e6
@@ -128,7 +128,7 @@ class SavedModel:
         return all(":" in info.name for info in outputs)  # tensors, and not an operation
 
 
-class _Call:
+class _Runner:
     """Some of a signature's outputs, of all its inputs."""
 
     def __init__(self, session: Any, signature: Any, outputs: Sequence[str]) -> None:
@@ -210,7 +210,7 @@ def _init_op(meta_graph: Any) -> str | None:
 def from_tensorflow(error: Any) -> errors.StatusError:
     """A TensorFlow error as ours: the op's own text, without Python's account of where it was."""
     text = str(error.message)
-    # "Graph execution error:", one "Detected at node ..." for each op, then what the op said.
+    # "Graph execution error:", one "Detected at node ..." for each op, then the op's own text.
     text = re.sub(
         r"\AGraph execution error:\s+"
         r"(Detected at node .*\n(<stack traces unavailable>\n|( +.*\n|\n)+))*",

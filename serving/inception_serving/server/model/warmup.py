@@ -8,7 +8,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from inception_serving import errors, messages
-from inception_serving.server.model.inference import classify, infer_all, regress
+from inception_serving.server.model.examples import classify, infer_all, regress
 from inception_serving.server.model.predict import DEFAULT_SIGNATURE, predict, read_protos
 from inception_serving.server.model.saved_model import Model, from_tensorflow
 

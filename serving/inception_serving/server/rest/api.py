@@ -100,9 +100,9 @@ class RestApi:
                 )
             return tensor_json.read_inputs(document, model.signatures[name])
 
-        prediction = self._core.predict(spec, read_inputs, call=call)
+        answer = self._core.predict(spec, read_inputs, call=call)
         row_format = tensor_json.is_row_format(document)
-        return tensor_json.write_outputs(prediction.outputs, row_format=row_format)
+        return tensor_json.write_outputs(answer.outputs, row_format=row_format)
 
     def _metadata(self, spec: Any) -> Response:
         response = self._core.metadata(spec, ["signature_def"])

@@ -47,8 +47,8 @@ def signature_name(document: Mapping[str, Any]) -> str:
 
 
 def dump(document: Mapping[str, Any]) -> bytes:
-    """JSON with NaN and Infinity, laid out for a reader as TF Serving does."""
-    return json.dumps(document, ensure_ascii=False, indent=None).encode()
+    """A response's body as JSON in one line; NaN and Infinity are numbers here too."""
+    return json.dumps(document, ensure_ascii=False).encode()
 
 
 def read_bytes(value: Any) -> bytes:

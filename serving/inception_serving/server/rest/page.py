@@ -1,4 +1,4 @@
-"""The page for people: `/`, and `/models.json`, which tells it what is served."""
+"""The page for people: `/`, and `/models.json`, its list of what is served."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from inception_serving import messages
 from inception_serving.server.core import Core
 
 # The page holds its own style and script, and asks nobody else for anything.
@@ -55,7 +56,7 @@ def _takes_images(signature: Any) -> bool:
     inputs = list(signature.inputs.values())
     return (
         len(inputs) == 1
-        and inputs[0].dtype == 7  # DT_STRING
+        and inputs[0].dtype == messages.types_pb2.DT_STRING
         and len(inputs[0].tensor_shape.dim) == 1
         and {"classes", "scores"} <= set(signature.outputs)
         and "inputs" not in signature.inputs  # tf.Examples, for the Classify method

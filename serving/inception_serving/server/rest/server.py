@@ -94,7 +94,7 @@ class RestServer:
         """Serve on a bound socket, which is closed at the end.
 
         Args:
-            grpc_address: where the page says that gRPC answers.
+            grpc_address: gRPC's, which the page shows.
         """
         self._grpc_address = grpc_address
         self._thread = threading.Thread(

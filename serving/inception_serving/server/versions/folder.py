@@ -40,14 +40,14 @@ def find_versions(base_path: Path) -> dict[int, Path]:
 class ModelFolder:
     """The models below BASE, of BASE/NAME/VERSION; or one model, the folder NAME itself.
 
-    Called, it looks at the disk. A model that has been seen stays on the list, since a disk that
+    Called, it searches the disk. A model that has been seen stays on the list, since a disk that
     is away for a moment looks just like a model that was deleted.
     """
 
     def __init__(
         self, base: Path, *, model_name: str | None = None, num_versions: int | None = 1
     ) -> None:
-        """Nothing is looked at yet.
+        """Nothing is read yet.
 
         Args:
             base: BASE, or, with `model_name`, the folder NAME.
@@ -76,7 +76,11 @@ class ModelFolder:
         return list(self._seen.values())
 
     def check(self) -> None:
-        """Raise ServerStartError, and say what was expected, if there is nothing to serve."""
+        """Refuse a folder with nothing to serve.
+
+        Raises:
+            errors.ServerStartError: there is nothing; the text has what was expected.
+        """
         try:
             found = bool(self())
         except OSError as error:
@@ -94,7 +98,7 @@ def _may_hold_versions(folder: Path) -> bool:
     try:
         return bool(find_versions(folder))
     except OSError:
-        return True  # it is for whoever loads the model to say that it cannot be read
+        return True  # the error is that of loading the model
 
 
 def file_states(path: Path) -> tuple[tuple[str, int, int], ...]:

@@ -45,7 +45,7 @@ class Servables:
             table: what is loaded, and so answers requests.
             find: the models to serve, asked anew at every poll.
             load: loads and warms up the version in a folder, or raises.
-            poll_s: the time between two looks at the disk; 0 looks once only.
+            poll_s: the time between two searches of the disk; 0 searches once only.
             load_threads: how many models load at a time; 0 is one, as in TF Serving.
             load_retries: how often a version that fails is tried again at once.
             load_retry_interval_s: the time between two of these tries.
@@ -93,7 +93,7 @@ class Servables:
             time.sleep(self._poll_s)
 
     def start(self) -> None:
-        """Look at the disk every `poll_s` seconds from now on."""
+        """Search the disk every `poll_s` seconds from now on."""
         if self._poll_s > 0:
             self._poller = threading.Thread(target=self._poll, name="poller", daemon=True)
             self._poller.start()
@@ -136,7 +136,7 @@ class Servables:
                 wait(self._step().values())
 
     def stop(self) -> None:
-        """Stop looking, and let every version go as soon as its requests have finished."""
+        """Stop searching, and let every version go as soon as its requests have finished."""
         self._stopping.set()
         if self._poller is not None:
             self._poller.join()
@@ -150,7 +150,7 @@ class Servables:
         while not self._stopping.wait(self._poll_s):
             try:
                 self._step()
-            except Exception:  # the thread must outlive whatever one look at the disk ran into
+            except Exception:  # the thread must outlive whatever one search ran into
                 _log.exception("Looking for new versions failed; trying again.")
 
     def _step(self) -> dict[str, Future[None]]:

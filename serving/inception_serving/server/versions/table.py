@@ -51,7 +51,7 @@ class LoadedVersion:
 
 @dataclass(frozen=True)
 class VersionInfo:
-    """What there is to say of a version; its signatures are empty where it does not answer."""
+    """A version as its model's status shows it; without signatures where it does not answer."""
 
     number: int
     state: VersionState
