@@ -1,4 +1,4 @@
-"""What commands show while they work."""
+"""A bar of progress on the terminal, for commands."""
 
 from __future__ import annotations
 

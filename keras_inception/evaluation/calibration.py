@@ -1,4 +1,4 @@
-"""Whether a network is as often right as it is confident.
+"""Calibration: a network's confidence set against how often it is right.
 
 Guo et al., "On Calibration of Modern Neural Networks", arXiv:1706.04599, section 2.
 """

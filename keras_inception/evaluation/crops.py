@@ -1,4 +1,4 @@
-"""What an evaluation cuts from each image: one crop, or many whose scores are averaged.
+"""Crops of an image for its evaluation: one, or many whose scores are averaged.
 
 - 1: the run's own protocol, as it is served.
 - 2: that and its mirror image (Simonyan and Zisserman, arXiv:1409.1556, section 3.2).
@@ -112,14 +112,14 @@ def crop_batches(
         batch_size: network inputs in a batch, at least; an image's crops stay together.
 
     Returns:
-        Pairs of numbers, int64 [batch], and network inputs,
+        Pairs of indices, int64 [batch], and network inputs,
         float32 [batch, views, size, size, 3].
     """
     pixels = _reader(examples)
 
     @tf.autograph.experimental.do_not_convert  # traced in a third of the time
-    def example(number: Tensor) -> tuple[Tensor, Tensor]:
-        return number, scale(cut(pixels(number), preprocessing, crops), preprocessing)
+    def example(index: Tensor) -> tuple[Tensor, Tensor]:
+        return index, scale(cut(pixels(index), preprocessing, crops), preprocessing)
 
     # 126 crops of 299 x 299 pixels are 135 MB: no more images of that at a time than are needed.
     ahead = tf.data.AUTOTUNE if crops == 1 else 2
@@ -135,8 +135,8 @@ def crop_batches(
 def _reader(examples: Examples) -> Callable[[Tensor], Tensor]:
     read = examples.images.reader()
 
-    def pixels(number: Tensor) -> Tensor:
-        image = read(number)
+    def pixels(index: Tensor) -> Tensor:
+        image = read(index)
         return decode(image) if image.dtype == tf.string else image
 
     return pixels

@@ -1,22 +1,37 @@
-"""How good a network is on images that it has not seen.
+"""The measurement of a Keras model on images whose classes are known.
 
-What a network answers, from wherever it runs, becomes one table of scores, images by classes;
-everything else is counted from that, so a run, its export and a server are measured alike.
+A network's answers, wherever it runs, become one table of scores, images by classes; everything
+else is counted from that, so a run, its export and a server are measured alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from keras_inception.data.examples import DataError, Examples
-from keras_inception.data.preparation.inspection import BadImage, find_bad_images
+from keras_inception.data.preparation.inspection import BadImage, bad_image
 from keras_inception.data.preprocessing import Preprocessing
+from keras_inception.data.types import Advance
 from keras_inception.evaluation.crops import check_crops, crop_batches, crop_weights
 from keras_inception.evaluation.measures import Evaluation, MultiLabelEvaluation, Result
+
+
+class Scored(NamedTuple):
+    """The scores of a set of images.
+
+    Args:
+        indices: int64 [scored], which of the images each row is of.
+        scores: float32 [scored, classes]; nan where the model does not tell one.
+        left_out: the images that can't be decoded.
+    """
+
+    indices: np.ndarray
+    scores: np.ndarray
+    left_out: list[BadImage]
 
 
 def evaluate_model(
@@ -27,7 +42,7 @@ def evaluate_model(
     *,
     crops: int = 1,
     batch_size: int = 32,
-    advance: Callable[[int], None] = lambda images: None,
+    advance: Advance = lambda images: None,
     record: dict[str, Any] | None = None,
 ) -> Result:
     """Measure a Keras model that is at hand, on any backend.
@@ -40,11 +55,35 @@ def evaluate_model(
         examples: images with their true classes, which are matched by name.
         crops: cut from each image, 1, 2, 10 or 144; their scores are averaged.
         batch_size: network inputs at a time.
-        advance: is told after each batch how many images it took.
+        advance: is told after each batch how many more images are done.
         record: what else the result's record says.
 
     Raises:
         DataError: no image can be decoded, or one is of a class that the model does not know.
+        ValueError: ``crops`` is none of the choices.
+    """
+    scored = score_examples(
+        model, preprocessing, examples, crops=crops, batch_size=batch_size, advance=advance
+    )
+    multi_label = ends_in_sigmoid(model)
+    return score_against_truth(
+        examples, labels, *scored, multi_label=multi_label, record=record or {}
+    )
+
+
+def score_examples(
+    model: keras.Model,
+    preprocessing: Preprocessing,
+    examples: Examples,
+    *,
+    crops: int = 1,
+    batch_size: int = 32,
+    advance: Advance = lambda images: None,
+) -> Scored:
+    """Every image's scores by a Keras model; the arguments are :func:`evaluate_model`'s.
+
+    Raises:
+        DataError: no image can be decoded.
         ValueError: ``crops`` is none of the choices.
     """
     check_crops(crops, preprocessing)
@@ -64,21 +103,13 @@ def evaluate_model(
     advance(len(left_out))
     if not numbers:
         raise no_images(left_out)
-    return score_against_truth(
-        examples,
-        labels,
-        np.concatenate(numbers),
-        np.concatenate(scores),
-        left_out,
-        multi_label=ends_in_sigmoid(model),
-        record=record or {},
-    )
+    return Scored(np.concatenate(numbers), np.concatenate(scores), left_out)
 
 
 def score_against_truth(
     examples: Examples,
     labels: Sequence[str],
-    numbers: np.ndarray,
+    indices: np.ndarray,
     scores: np.ndarray,
     left_out: Sequence[BadImage],
     *,
@@ -88,9 +119,13 @@ def score_against_truth(
     """Scores set beside the true classes, matched by name.
 
     Args:
-        labels: of the columns of ``scores``.
-        numbers: int64 [images], of the examples that the rows of ``scores`` are for.
+        examples: the images with their true classes.
+        labels: the model's class names, of the columns of ``scores``.
+        indices: int64 [images], of the examples that the rows of ``scores`` are for.
+        scores: float32 [images, classes]; nan where one is not known.
+        left_out: the examples without a row.
         multi_label: whether each class is scored by itself.
+        record: what was measured and how, kept with the result.
 
     Raises:
         DataError: an image is of a class that is not among ``labels``, or of several classes
@@ -117,30 +152,25 @@ def score_against_truth(
     if multi_label:
         targets = np.zeros(scores.shape, bool)
         if examples.multi_label:
-            targets[:, columns[known]] = examples.targets[numbers][:, known]
+            targets[:, columns[known]] = examples.targets[indices][:, known]
         else:
-            targets[np.arange(len(numbers)), columns[examples.targets[numbers]]] = True
+            targets[np.arange(len(indices)), columns[examples.targets[indices]]] = True
     else:
-        targets = columns[examples.targets[numbers]]
+        targets = columns[examples.targets[indices]]
     kind = MultiLabelEvaluation if multi_label else Evaluation
-    return kind(tuple(labels), numbers, targets, scores, tuple(left_out), record)
+    return kind(tuple(labels), indices, targets, scores, tuple(left_out), record)
 
 
 def find_unreadable(examples: Examples, read: Sequence[np.ndarray]) -> list[BadImage]:
-    """The images that are not among the numbers of those that were read, each with the reason."""
+    """The images that are not among those that were read, each with the reason.
+
+    Args:
+        read: indices of those that were, in batches.
+    """
     missing = np.ones(len(examples), bool)
-    for numbers in read:
-        missing[numbers] = False
-    bad = []
-    for number in np.flatnonzero(missing).tolist():
-        name = examples.images.name(number)
-        try:
-            found = find_bad_images(examples.images.take(np.array([number])))
-            reason = found[0].reason if found else "it could not be read"
-        except OSError as error:
-            reason = error.strerror or str(error)
-        bad.append(BadImage(number, name, reason))
-    return bad
+    for indices in read:
+        missing[indices] = False
+    return [bad_image(examples.images, index) for index in np.flatnonzero(missing).tolist()]
 
 
 def no_images(left_out: Sequence[BadImage]) -> DataError:

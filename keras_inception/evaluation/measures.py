@@ -1,7 +1,8 @@
-"""What is counted from a network's scores and the truth."""
+"""Measures counted from a network's scores and the true classes."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,20 +15,21 @@ from keras_inception.evaluation.calibration import Calibration, calibrate
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """Scores counted against the truth.
+class _Scored:
+    """Scores of images beside the truth.
 
     Args:
         labels: the class names.
-        numbers: int64 [images], which of the examples these are.
-        targets: int64 [images], the class of each.
-        scores: float32 [images, classes]; nan where a score was not told.
+        indices: int64 [images], which of the examples these are.
+        targets: the true classes: int64 [images], the class of each; or bool [images, classes],
+            where an image can be of several.
+        scores: float32 [images, classes].
         left_out: the images that could not be read and decoded.
         record: what was measured and how: model, data, protocol, versions.
     """
 
     labels: tuple[str, ...]
-    numbers: np.ndarray
+    indices: np.ndarray
     targets: np.ndarray
     scores: np.ndarray
     left_out: tuple[BadImage, ...] = ()
@@ -35,7 +37,22 @@ class Evaluation:
 
     @property
     def images(self) -> int:
+        """How many were measured."""
         return len(self.targets)
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """The former name of ``indices``."""
+        warnings.warn("`numbers` is now called `indices`", DeprecationWarning, stacklevel=2)
+        return self.indices
+
+
+@dataclass(frozen=True)
+class Evaluation(_Scored):
+    """Scores counted against the truth, one class an image: targets int64 [images].
+
+    Scores are nan where a server did not answer with them.
+    """
 
     @cached_property
     def predicted(self) -> np.ndarray:
@@ -155,30 +172,12 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class MultiLabelEvaluation:
+class MultiLabelEvaluation(_Scored):
     """Scores counted against the truth where an image can be of several classes, or of none.
 
-    A class is predicted where its score is at least 0.5.
-
-    Args:
-        labels: the class names.
-        numbers: int64 [images], which of the examples these are.
-        targets: bool [images, classes].
-        scores: float32 [images, classes], each class by itself, in [0, 1].
-        left_out: the images that could not be read and decoded.
-        record: what was measured and how: model, data, protocol, versions.
+    Targets are bool [images, classes]; scores are of each class by itself, in [0, 1]. A class is
+    predicted where its score is at least 0.5.
     """
-
-    labels: tuple[str, ...]
-    numbers: np.ndarray
-    targets: np.ndarray
-    scores: np.ndarray
-    left_out: tuple[BadImage, ...] = ()
-    record: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def images(self) -> int:
-        return len(self.targets)
 
     @property
     def predicted(self) -> np.ndarray:

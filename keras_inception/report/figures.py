@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -108,7 +109,7 @@ def heat_map(confusion: np.ndarray) -> Figure:
     return figure
 
 
-def as_svg(figure: Figure, about: str) -> str:
+def as_svg(figure: Figure, about: str) -> Markup:
     """A figure as an element for an HTML page, in the page's own text colour.
 
     Args:
@@ -121,7 +122,9 @@ def as_svg(figure: Figure, about: str) -> str:
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{about}" ', 1)
+    begin = Markup('<svg role="img" aria-label="{}" ').format(about)
+    # Matplotlib escapes the figure's own texts.
+    return Markup(svg.replace("<svg ", begin, 1))
 
 
 _METRICS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -13,10 +14,27 @@ from keras_inception.data.preprocessing import Preprocessing, decode
 from keras_inception.evaluation.crops import crop_batches
 from keras_inception.evaluation.gradcam import grad_cam as explain
 from keras_inception.evaluation.measures import Evaluation, Result
-from keras_inception.report.template import paragraph, picture, section
+from keras_inception.report.template import Picture, picture
 
 
-def mistakes(
+@dataclass(frozen=True)
+class Mistake:
+    """An image that was taken for something else.
+
+    Args:
+        image: as it is kept, smaller.
+        lines: what it was taken for and what it is, each with its class of the style sheet.
+        file_name: of the image.
+        heat_map: where the network saw the class that it got wrong; ``None`` if not asked for.
+    """
+
+    image: Picture
+    lines: list[tuple[str, str]]
+    file_name: str
+    heat_map: Picture | None
+
+
+def worst_mistakes(
     result: Result,
     examples: Examples,
     model: keras.Model,
@@ -24,55 +42,47 @@ def mistakes(
     *,
     grad_cam: bool = False,
     most: int = 24,
-) -> str:
-    """A section with pictures of the mistakes of the highest loss.
+) -> list[Mistake]:
+    """The mistakes of the highest loss, the worst first.
 
     Args:
         result: what the model gave on ``examples``.
         preprocessing: the model's input protocol.
-        grad_cam: show below each where the network saw the class that it got wrong.
+        grad_cam: show with each where the network saw the class that it got wrong.
         most: so many mistakes at most.
     """
     rows = result.worst(most)
     if not rows:
-        return section("Mistakes", paragraph("There are none."))
-    numbers = result.numbers[rows]
-    heats: list[str] = []
-    text = "The mistakes with the highest loss, the worst first."
+        return []
+    indices = result.indices[rows]
+    heat_maps: list[Picture | None] = [None] * len(rows)
     if grad_cam:
         explained = [_explained(result, row) for row in rows]
-        heats = _heat_pictures(
-            examples.take(numbers), model, preprocessing, explained, result.labels
-        )
-        text += (
-            " Below each is what the network saw, warm where it found the class that it got wrong"
-            " (Grad-CAM, arXiv:1610.02391)."
-        )
-    items = []
-    for place, (row, number) in enumerate(zip(rows, numbers.tolist(), strict=True)):
-        name = examples.images.name(number)
-        image = picture(decode(examples.images.encoded(number)).numpy(), name)
-        heat = heats[place] if heats else ""
-        caption = _caption(result, row) + paragraph(Path(name).name, "soft")
-        items.append(f"<li><figure>{image}{heat}<figcaption>{caption}</figcaption></figure></li>")
-    return section(
-        "Mistakes", paragraph(text, "soft"), f'<ul class="pictures">{"".join(items)}</ul>'
-    )
+        heat_maps = [
+            *_heat_maps(examples.take(indices), model, preprocessing, explained, result.labels)
+        ]
+    mistakes = []
+    for row, index, heat_map in zip(rows, indices.tolist(), heat_maps, strict=True):
+        name = examples.images.name(index)
+        image = picture(decode(examples.images.encoded(index)).numpy(), name)
+        mistakes.append(Mistake(image, _lines(result, row), Path(name).name, heat_map))
+    return mistakes
 
 
-def _caption(result: Result, row: int) -> str:
+def _lines(result: Result, row: int) -> list[tuple[str, str]]:
     scores, labels = result.scores[row], result.labels
     if isinstance(result, Evaluation):
         best, true = int(result.predicted[row]), int(result.targets[row])
-        return paragraph(f"taken for {labels[best]} ({scores[best]:.1%})", "wrong") + paragraph(
-            f"is {labels[true]} ({scores[true]:.1%})", "right"
-        )
-    lines = ""
+        return [
+            (f"taken for {labels[best]} ({scores[best]:.1%})", "wrong"),
+            (f"is {labels[true]} ({scores[true]:.1%})", "right"),
+        ]
+    lines = []
     for column in np.flatnonzero(result.predicted[row] & ~result.targets[row]):
-        lines += paragraph(f"taken for {labels[column]} ({scores[column]:.1%})", "wrong")
+        lines.append((f"taken for {labels[column]} ({scores[column]:.1%})", "wrong"))
     for column in np.flatnonzero(result.targets[row]):
         missed = "" if result.predicted[row, column] else ", missed"
-        lines += paragraph(f"is {labels[column]} ({scores[column]:.1%}{missed})", "right")
+        lines.append((f"is {labels[column]} ({scores[column]:.1%}{missed})", "right"))
     return lines
 
 
@@ -83,13 +93,13 @@ def _explained(result: Result, row: int) -> int:
     return int(np.abs(result.scores[row] - result.targets[row]).argmax())
 
 
-def _heat_pictures(
+def _heat_maps(
     examples: Examples,
     model: keras.Model,
     preprocessing: Preprocessing,
     classes: list[int],
     labels: tuple[str, ...],
-) -> list[str]:
+) -> list[Picture]:
     (inputs,) = [
         images.numpy()[:, 0]
         for _, images in crop_batches(examples, preprocessing, 1, len(examples))

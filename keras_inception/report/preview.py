@@ -1,4 +1,4 @@
-"""A picture of what the network will see: some images as they are, and as training varies them."""
+"""A picture of what augmentation does: some images as they are, and as training varies them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run gave, as one file to look at and to send: report.html, and its curves as a picture."""
+"""The report of a run: one HTML file to read and to send; and its curves as a picture."""
 
 from __future__ import annotations
 
@@ -11,32 +11,21 @@ from typing import Any
 
 import keras
 import numpy as np
+from markupsafe import Markup
 
 from keras_inception.data.examples import DataError, Examples
 from keras_inception.data.preprocessing import Preprocessing
+from keras_inception.data.types import Advance
+from keras_inception.evaluation.calibration import Calibration
 from keras_inception.evaluation.evaluate_model import evaluate_model
 from keras_inception.evaluation.measures import Evaluation, Result
 from keras_inception.report.figures import as_svg, curves, heat_map, reliability
-from keras_inception.report.mistakes import mistakes
-from keras_inception.report.template import (
-    beside,
-    cards,
-    confusion_table,
-    details,
-    header,
-    page,
-    pairs,
-    paragraph,
-    row,
-    section,
-    table,
-)
+from keras_inception.report.mistakes import worst_mistakes
+from keras_inception.report.template import Table, confusion_table, pairs, render, table
 from keras_inception.runs.recipe import Recipe
 from keras_inception.runs.run import Run
 
 _READABLE = 30  # classes up to which a confusion matrix is a table of numbers
-
-Advance = Callable[[int], None]
 
 
 def draw_curves(history: Path, output: Path) -> None:
@@ -92,30 +81,25 @@ def write_report(
                 )  # fmt: skip
     except DataError as error:
         problem = str(error)
-    record, recipe, preprocessing = run.record, run.recipe, run.preprocessing
-    parts = [
-        header(
-            run.path.resolve().name,
-            f"{recipe.model}, {len(run.labels)} classes,"
-            f" {preprocessing.size} x {preprocessing.size} pixels,"
-            f" {model.count_params():,} parameters",
-        ),
-        cards(_figures(result)) if result else "",
-        _curves(run),
-    ]
-    if result is None:
-        parts.append(section("Measured", paragraph(problem)))
-    else:
-        parts += [
-            row(_classes(result, measured_on), _confusion(result)),
-            _calibration(result),
-            section("Mistakes", paragraph(problem))
-            if examples is None
-            else mistakes(result, examples, model, preprocessing, grad_cam=grad_cam),
-        ]
-    parts += [row(_data(record, run.labels), _recipe(recipe, preprocessing), _machine(record))]
+    preprocessing, size = run.preprocessing, run.preprocessing.size
+    page = render(
+        name=run.path.resolve().name,
+        network=f"{run.recipe.model}, {len(run.labels)} classes, {size} x {size} pixels,"
+        f" {model.count_params():,} parameters",
+        figures=_figures(result) if result else {},
+        curves=_curves(run.path / "history.csv"),
+        problem=problem,
+        measured=_measured(result, measured_on) if result else None,
+        mistakes=worst_mistakes(result, examples, model, preprocessing, grad_cam=grad_cam)
+        if result and examples is not None
+        else None,
+        grad_cam=grad_cam,
+        data=_data(run.record, run.labels),
+        recipe=_recipe(run.recipe, preprocessing),
+        machine=_machine(run.record),
+    )
     path = Path(output) if output is not None else run.path / "report.html"
-    path.write_text(page(f"{run.path.resolve().name} - report", *parts), "utf-8")
+    path.write_text(page, "utf-8")
     return path
 
 
@@ -141,19 +125,34 @@ def _figures(result: Result) -> dict[str, str]:
     return figures | {"images measured": f"{result.images:,}"}
 
 
-def _curves(run: Run) -> str:
-    path = run.path / "history.csv"
+def _curves(path: Path) -> dict[str, Any] | None:
+    """Drawn and in numbers; ``None`` without a history."""
     history = _read_history(path) if path.is_file() else []
     if not history:
-        return ""
-    figure = as_svg(curves(history), f"Curves of {len(history)} epochs, in numbers below")
+        return None
     columns = list(history[0])
     rows = [[f"{row['epoch']:.0f}", *(row[name] for name in columns[1:])] for row in history]
-    numbers = table("Every epoch", columns, rows)
-    return section("Training", figure, details("The curves in numbers", numbers))
+    return {
+        "drawn": as_svg(curves(history), f"Curves of {len(history)} epochs, in numbers below"),
+        "epochs": table("Every epoch", columns, rows),
+    }
 
 
-def _classes(result: Result, measured_on: str) -> str:
+def _measured(result: Result, measured_on: str) -> dict[str, Any]:
+    single = result if isinstance(result, Evaluation) else None
+    return {
+        "classes": _classes(result, measured_on),
+        "left_out": table(
+            "They can't be read and decoded",
+            ["image", "reason"],
+            [[bad.name, bad.reason] for bad in result.left_out],
+        ),
+        "confusion": _confusion(single) if single else None,
+        "reliability": _reliability(single.calibration) if single else None,
+    }
+
+
+def _classes(result: Result, measured_on: str) -> Table:
     per_class = result.per_class
     measures = [name for name in next(iter(per_class.values())) if name != "images"]
     order = sorted(
@@ -168,91 +167,67 @@ def _classes(result: Result, measured_on: str) -> str:
     text = f"Measured on {measured_on}, one crop each; the class with the lowest F1 first."
     if not isinstance(result, Evaluation):
         text += " A class is predicted from a score of 0.5."
-    left = ""
-    if result.left_out:
-        rows_left = [[bad.name, bad.reason] for bad in result.left_out]
-        left = details(
-            f"Images left out: {len(result.left_out)}",
-            table("They can't be read and decoded", ["image", "reason"], rows_left),
-        )
-    return section("Classes", table(text, head, rows, digits=3), left)
+    return table(text, head, rows, digits=3)
 
 
-def _confusion(result: Result) -> str:
-    if not isinstance(result, Evaluation):
-        return ""
+def _confusion(result: Evaluation) -> dict[str, Any]:
+    """As numbers or, of many classes, as a picture; and of more than ten, what is frequent."""
     confusion, labels = result.confusion, result.labels
-    if len(labels) <= _READABLE:
-        drawn = confusion_table(labels, confusion)
-    else:
-        drawn = as_svg(heat_map(confusion), "Confusion matrix; its largest mistakes are below")
+    readable = len(labels) <= _READABLE
+    about = "Confusion matrix; its largest mistakes are below"
     wrong = confusion - np.diag(np.diag(confusion))
-    order = np.argsort(-wrong, axis=None, kind="stable")[:10]
-    rows = [
+    order = np.argsort(-wrong, axis=None, kind="stable")[: 10 if len(labels) > 10 else 0]
+    frequent = [
         [labels[true], labels[taken], int(wrong[true, taken])]
         for true, taken in zip(*np.unravel_index(order, wrong.shape), strict=True)
         if wrong[true, taken]
     ]
-    often = table("The most frequent mistakes", ["true class", "taken for", "images"], rows)
-    return section("Confusion", drawn, often if rows and len(labels) > 10 else "")
+    return {
+        "counts": confusion_table(labels, confusion) if readable else None,
+        "heat_map": None if readable else as_svg(heat_map(confusion), about),
+        "frequent": table(
+            "The most frequent mistakes", ["true class", "taken for", "images"], frequent
+        ),
+    }
 
 
-def _calibration(result: Result) -> str:
-    if not isinstance(result, Evaluation):
-        return ""
-    figure = as_svg(
-        reliability(result.calibration),
-        f"Reliability diagram, expected calibration error {result.calibration.ece:.4f}",
-    )
-    text = (
-        "Of images to which the network gives a confidence, the share that it gets right: where the"
-        " bars reach the dotted line, it can be taken at its word. The expected calibration error"
-        " is the mean distance to the line (15 bins of equal width, arXiv:1706.04599)."
-    )
-    return section("Confidence", beside(figure, paragraph(text, "soft")))
+def _reliability(calibration: Calibration) -> Markup:
+    about = f"Reliability diagram, expected calibration error {calibration.ece:.4f}"
+    return as_svg(reliability(calibration), about)
 
 
-def _data(record: dict[str, Any], labels: tuple[str, ...]) -> str:
+def _data(record: dict[str, Any], labels: tuple[str, ...]) -> dict[str, Any]:
     data = dict(record.get("data", {}))
-    counts = data.pop("training_counts", None)
+    counts = data.pop("training_counts", None) or []
     left_out = data.pop("left_out", [])
     values = {name.replace("_", " "): value for name, value in data.items()}
-    parts = [pairs("", values | {"left out": len(left_out)})]
-    if counts is not None:
-        most = max(counts) or 1
-        rows = [[label, count] for label, count in zip(labels, counts, strict=True)]
-        parts.append(
-            table(
-                "Training images of each class",
-                ["class", "images"],
-                rows,
-                shares=[count / most for count in counts],
-            )
-        )
-    if left_out:
-        parts.append(details("Images left out", "".join(map(paragraph, left_out))))
-    return section("Data", *parts)
+    return {
+        "record": pairs(values | {"left out": len(left_out)}),
+        "training_counts": table(
+            "Training images of each class",
+            ["class", "images"],
+            zip(labels, counts, strict=True) if counts else [],
+            shares=[count / (max(counts) or 1) for count in counts],
+        ),
+        "left_out": left_out,
+    }
 
 
-def _recipe(recipe: Recipe, preprocessing: Preprocessing) -> str:
+def _recipe(recipe: Recipe, preprocessing: Preprocessing) -> dict[str, Table]:
     default = Recipe()
     changed: dict[str, Any] = {}
-    others: dict[str, Any] = {}
+    unchanged: dict[str, Any] = {}
     for setting in dataclasses.fields(Recipe):
         value = getattr(recipe, setting.name)
-        where = others if value == getattr(default, setting.name) else changed
+        where = unchanged if value == getattr(default, setting.name) else changed
         where[setting.name] = value
-    return section(
-        "Recipe",
-        pairs("Settings that are not the defaults", changed),
-        details("All other settings", pairs("", others)),
-        details(
-            "How images become the network's input", pairs("", dataclasses.asdict(preprocessing))
-        ),
-    )
+    return {
+        "changed": pairs(changed, "Settings that are not the defaults"),
+        "unchanged": pairs(unchanged),
+        "preprocessing": pairs(dataclasses.asdict(preprocessing)),
+    }
 
 
-def _machine(record: dict[str, Any]) -> str:
-    machine = record.get("machine", {})
-    values = {name.replace("_", " "): value for name, value in machine.items()}
-    return section("Machine and versions", pairs("", values | record.get("versions", {})))
+def _machine(record: dict[str, Any]) -> Table:
+    machine = {name.replace("_", " "): value for name, value in record.get("machine", {}).items()}
+    return pairs(machine | record.get("versions", {}))

@@ -75,7 +75,7 @@ def test_what_can_not_be_explained_is_refused() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [each.title for each in CATALOGUE])
+@pytest.mark.parametrize("name", list(CATALOGUE))
 def test_every_network_is_explained_in_mixed_precision(name: str) -> None:
     builder = find(name).builder()
     keras.config.set_dtype_policy("mixed_bfloat16")

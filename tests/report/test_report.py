@@ -8,13 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jinja2 import UndefinedError
 
 from keras_inception.cli import main
 from keras_inception.data.examples import Examples
-from keras_inception.data.sources.source import read_folder
+from keras_inception.data.sources.folder import read_folder
 from keras_inception.report.figures import as_svg, curves
 from keras_inception.report.report import write_report
-from keras_inception.report.template import confusion_table, picture, show, table
+from keras_inception.report.template import (
+    ENVIRONMENT,
+    confusion_table,
+    pairs,
+    picture,
+    render,
+    show,
+    table,
+)
 from keras_inception.runs.run import Run
 from tests.training.made_up import colour_model, make_run, write_photos
 
@@ -162,11 +171,21 @@ def test_the_pieces_of_a_page() -> None:
     assert [show(value) for value in (None, True, 0.12345, 1234567, [1, "a"], {}, {"a": 0.5})] == [
         "-", "yes", "0.1235", "1,234,567", "1, a", "none", "a: 0.5",
     ]  # fmt: skip
-    numbers = table("about", ["a", "n"], [["x", 1], ["y", None]], shares=[0.5, 1.0])
-    assert numbers.count("--share:50.0%") == 1 and numbers.count('scope="row"') == 2
-    small = picture(np.zeros((8, 8, 3), np.uint8), 'a "b"')
-    large = picture(np.zeros((900, 500, 3), np.uint8), "c")
-    assert 'class="small" alt="a &quot;b&quot;" src="data:image/png' in small
+    pieces = ENVIRONMENT.get_template("pieces.html").module
+    numbers = pieces.table(
+        table("about", ["a", "n"], [["x", 1], ["y", None], ["<z>", 3]], shares=[0.5, 1.0, 0.0])
+    )
+    assert numbers.count("--share:50.0%") == 1 and numbers.count('scope="row"') == 3
+    assert "<thead>" in numbers and "&lt;z&gt;" in numbers and "<z>" not in numbers
+    assert "<thead>" not in pieces.table(pairs({"a": 1}))
+    small = pieces.picture(picture(np.zeros((8, 8, 3), np.uint8), 'a "b"'))
+    large = pieces.picture(picture(np.zeros((900, 500, 3), np.uint8), "c"))
+    assert 'class="small" alt="a &#34;b&#34;" src="data:image/png' in small
     assert "data:image/jpeg" in large
-    matrix = confusion_table(["a", "b"], np.array([[3, 1], [0, 0]]))
+    matrix = pieces.table(confusion_table(["a", "b"], np.array([[3, 1], [0, 0]])))
     assert matrix.count("<td style") == 2 and "rgba(47,111,200,0.75)" in matrix
+
+
+def test_what_the_template_wants_must_be_given() -> None:
+    with pytest.raises(UndefinedError, match="'name' is undefined"):
+        render(network="a network")
