@@ -3,7 +3,8 @@
 RUN/
   recipe.yaml     every setting
   labels.txt      the class names, one a line, in the order of the network's outputs
-  run.json        the input protocol, the data, the results and the libraries' versions
+  run.json        its format's number (without one: 1), the input protocol, the data, the results
+                  and the libraries' versions
   model.keras     the network: stock Keras layers, uncompiled, opens anywhere
   history.csv     loss and metrics of every epoch
   curves.png      the same as a picture
@@ -29,6 +30,8 @@ from keras_inception.runs.files import atomic_write, sync_folder
 from keras_inception.runs.machine import describe_machine, leave_gpus_to_keras
 from keras_inception.runs.named_recipes import load_recipe
 from keras_inception.runs.recipe import Recipe
+
+FORMAT = 1  # of run.json: the number goes up when what an older version reads changes its meaning
 
 
 class RunError(ValueError):
@@ -136,14 +139,24 @@ def open_run(path: str | Path) -> Run:
     """The run in a folder.
 
     Raises:
-        RunError: the folder does not exist or holds no run.
+        RunError: the folder does not exist, or holds no run or one of a later format.
     """
     if not is_run(path):
         raise RunError(
             f"{path} is no run: it has no run.json."
             " A run is the folder that `keras-inception train --output` made."
         )
-    return Run(Path(path))
+    run = Run(Path(path))
+    try:
+        number = run.record.get("format", 1)
+    except ValueError as error:
+        raise RunError(f"{path}/run.json can't be read: {error}") from error
+    if number > FORMAT:
+        raise RunError(
+            f"{path}/run.json is of format {number}, of a later version of keras-inception; this"
+            f" one reads formats up to {FORMAT}."
+        )
+    return run
 
 
 def create_run(
@@ -165,6 +178,7 @@ def create_run(
     write_class_names(run.path / "labels.txt", prepared.training.labels)
     write_list(run.path / "validation.csv", prepared.validation, prepared.validation_indices)
     record = {
+        "format": FORMAT,
         "preprocessing": dataclasses.asdict(preprocessing),
         "data": prepared.record,
         "machine": describe_machine(),

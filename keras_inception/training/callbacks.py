@@ -1,10 +1,9 @@
-"""What a run tells while it goes on, and what asks it to stop."""
+"""Callbacks of a run: what it tells while it goes on, and what asks it to stop."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from keras_inception.training.checkpoint import Checkpoints, TrainingState
 class Progress(keras.callbacks.Callback):
     """A line an epoch: what was measured, images a second and the time that the run still needs.
 
-    On a terminal Keras's bar shows the measures, and the line has the rest.
+    Where Keras's bar shows the measures, the line has the rest.
 
     Args:
         steps: an epoch.
@@ -29,6 +28,7 @@ class Progress(keras.callbacks.Callback):
         epochs: of the run.
         rate: tells the learning rate of the last step.
         log: takes the line.
+        bar: whether Keras's bar is shown.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class Progress(keras.callbacks.Callback):
         epochs: int,
         rate: Callable[[], float],
         log: Callable[[str], None],
+        bar: bool = False,
     ) -> None:
         super().__init__()
         self.steps = steps
@@ -45,6 +46,7 @@ class Progress(keras.callbacks.Callback):
         self.epochs = epochs
         self.rate = rate
         self.log = log
+        self.bar = bar
         self._begun = self._ended = 0.0
         self._timed = 0
 
@@ -61,7 +63,7 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         now = time.monotonic()
         parts = []
-        if not sys.stdout.isatty():
+        if not self.bar:
             parts = [f"Epoch {epoch + 1}/{self.epochs}: {_measures(logs or {})}"]
         parts.append(f"learning rate {self.rate():.3g}")
         left = self.epochs - epoch - 1
@@ -105,26 +107,31 @@ class Bar(keras.callbacks.ProgbarLogger):
 class EarlyStopping(keras.callbacks.Callback):
     """End the ``fit`` when :func:`stops_early` says so."""
 
-    def __init__(self, state: TrainingState, monitor: str | None, recipe: Recipe) -> None:
+    def __init__(
+        self, state: TrainingState, early_stopping_metric: str | None, recipe: Recipe
+    ) -> None:
         super().__init__()
         self.state = state
-        self.monitor = monitor
+        self.early_stopping_metric = early_stopping_metric
         self.recipe = recipe
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if stops_early(self.state.history, self.monitor, self.recipe):
+        if stops_early(self.state.history, self.early_stopping_metric, self.recipe):
             self.model.stop_training = True
 
 
-def stops_early(history: Sequence[dict[str, float]], monitor: str | None, recipe: Recipe) -> bool:
-    """Whether the lowest validation loss is as old as the recipe allows.
+def stops_early(
+    history: Sequence[dict[str, float]], early_stopping_metric: str | None, recipe: Recipe
+) -> bool:
+    """Whether the lowest value of the metric is as old as the recipe allows.
 
     A function of the history alone, so a run that is resumed stops where it would have stopped.
     The epochs of the classifier alone do not count.
     """
-    if recipe.early_stopping_epochs is None or monitor is None:
+    if recipe.early_stopping_epochs is None or early_stopping_metric is None:
         return False
-    values = np.nan_to_num([row[monitor] for row in history[recipe.head_epochs :]], nan=np.inf)
+    counted = history[recipe.head_epochs :]
+    values = np.nan_to_num([row[early_stopping_metric] for row in counted], nan=np.inf)
     return (
         len(values) > 0 and len(values) - 1 - int(np.argmin(values)) >= recipe.early_stopping_epochs
     )

@@ -4,6 +4,19 @@ Keras's own files leave out the random state of dropout and augmentation layers;
 the model's variables, seed generators included, all of the optimizer's, the moving averages, and
 how far the run has come. A file is written beside its place and renamed into it, so there is a
 whole one at every moment, also for the next start after a power failure.
+
+checkpoints/last.npz
+  format              the number of this list; without it, 1
+  position            epochs and steps behind it
+  phase               what the optimizer's variables belong to
+  model_0 ...         in the order of ``model.variables``
+  optimizer/PATH      by Keras's path, such as ``sgd/conv1_kernel_momentum``; in format 1
+                      optimizer_0 ..., in the order of ``optimizer.variables``
+  average_0 ...       in the order of ``model.weights``
+  metric_0 ...        in the order of ``model.metrics_variables``
+  history_names, history
+checkpoints/best.npz
+  0 ...               in the order of ``model.weights``
 """
 
 from __future__ import annotations
@@ -26,6 +39,8 @@ from keras_inception.runs.run import RunError, Terminated
 from keras_inception.training.devices.distribution import sync_variables
 from keras_inception.training.optimization.averages import Averages
 from keras_inception.training.optimization.finetune import Phase
+
+FORMAT = 2
 
 
 @dataclass
@@ -51,13 +66,14 @@ class TrainingState:
 class Checkpoints(keras.callbacks.Callback):
     """Keep the last state and the best epoch's weights in ``run/checkpoints``.
 
-    Also writes ``history.csv``, so that history and state never disagree after a kill.
+    Also writes ``history.csv``, so that history and state never disagree after a kill. A loss or a
+    weight that is no number raises ``FloatingPointError``, and nothing of it is kept.
 
     Args:
         state: kept up to date here.
         steps: an epoch.
-        monitor: the metric that decides which epoch is the best, the lower the better; ``None``
-            keeps the last one.
+        best_epoch_metric: the metric that decides which epoch is the best, the lower the better;
+            ``None`` keeps the last one.
         averages: what the best weights are, if there are any.
         minutes: between two checkpoints within an epoch; ``None`` for none.
         writes: whether this host keeps anything, or another does.
@@ -68,7 +84,7 @@ class Checkpoints(keras.callbacks.Callback):
         run: Path,
         state: TrainingState,
         steps: int,
-        monitor: str | None,
+        best_epoch_metric: str | None,
         averages: Averages | None,
         minutes: float | None,
         writes: bool = True,
@@ -77,7 +93,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.run = run
         self.state = state
         self.steps = steps
-        self.monitor = monitor
+        self.best_epoch_metric = best_epoch_metric
         self.averages = averages
         self.seconds = np.inf if minutes is None else 60 * minutes
         self.writes = writes
@@ -91,6 +107,8 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self.state.step += 1
+        if not np.isfinite((logs or {}).get("loss", 0.0)):
+            raise FloatingPointError("The loss is no number")
         # Metrics are sums from zero, so those of the steps before the run was stopped may as well
         # be added after the first step that follows; only then do the variables exist.
         if self._carried:
@@ -110,12 +128,12 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._check_finite()
-        history = self.state.history
-        best = np.inf if self.monitor is None else lowest(history, self.monitor)
+        history, metric = self.state.history, self.best_epoch_metric
+        best = np.inf if metric is None else lowest(history, metric)
         row = {"epoch": epoch + 1.0}
         row |= {name: float(value) for name, value in (logs or {}).items()}
         # While none is a number, which half precision can bring about, the last is the best.
-        if self.monitor is None or best == np.inf or row[self.monitor] < best:
+        if metric is None or best == np.inf or row[metric] < best:
             weights = self.averages.variables if self.averages else self.model.weights
             self._write("best.npz", numbered(weights))
         history.append(row)
@@ -134,8 +152,9 @@ class Checkpoints(keras.callbacks.Callback):
         names = list(state.history[0]) if state.history else []
         self._write(
             "last.npz",
-            numbered(self.model.variables, "model_")
-            | numbered(self.model.optimizer.variables, "optimizer_")
+            {"format": np.array(FORMAT)}
+            | numbered(self.model.variables, "model_")
+            | by_path(self.model.optimizer.variables, "optimizer/")
             | numbered(self.averages.variables if self.averages else [], "average_")
             | numbered(state.metrics, "metric_")
             | {
@@ -166,12 +185,17 @@ def read_state(run: Path) -> TrainingState:
     """The state that a run was last kept in; a new one if it had not come that far.
 
     Raises:
-        RunError: the file can't be read.
+        RunError: the file can't be read, or is of a later format.
     """
     path = run / "checkpoints" / "last.npz"
     if not path.exists():
         return TrainingState()
     with _open(path) as arrays:
+        if _format(arrays) > FORMAT:
+            raise RunError(
+                f"{path} is of format {_format(arrays)}, of a later version of keras-inception;"
+                f" this one goes on from formats up to {FORMAT}."
+            )
         names = arrays["history_names"].tolist()
         epoch, step = arrays["position"].tolist()
         return TrainingState(
@@ -187,16 +211,24 @@ def restore_last(run: Path, model: keras.Model, averages: Averages | None, phase
     """Put the last state back into a model compiled and built as it was; without one do nothing.
 
     The optimizer of another phase stays as it is, new.
+
+    Raises:
+        RunError: the state is of another model or optimizer.
     """
     path = run / "checkpoints" / "last.npz"
     if not path.exists():
         return
     with _open(path) as arrays:
-        _assign(model.variables, arrays, "model_")
+        _assign(numbered(model.variables, "model_"), arrays)
         if arrays["phase"].item() == phase:
-            _assign(model.optimizer.variables, arrays, "optimizer_")
+            variables = model.optimizer.variables
+            in_order = _format(arrays) == 1
+            _assign(
+                numbered(variables, "optimizer_") if in_order else by_path(variables, "optimizer/"),
+                arrays,
+            )
         if averages:
-            _assign(averages.variables, arrays, "average_")
+            _assign(numbered(averages.variables, "average_"), arrays)
 
 
 def best_weights(run: Path) -> list[np.ndarray]:
@@ -205,9 +237,9 @@ def best_weights(run: Path) -> list[np.ndarray]:
         return [arrays[str(index)] for index in range(len(arrays))]
 
 
-def lowest(history: Sequence[dict[str, float]], monitor: str) -> float:
+def lowest(history: Sequence[dict[str, float]], metric: str) -> float:
     """The lowest value so far of a metric, infinite while there is no number."""
-    return min((row[monitor] for row in history if not math.isnan(row[monitor])), default=np.inf)
+    return min((row[metric] for row in history if not math.isnan(row[metric])), default=np.inf)
 
 
 def write_history(run: Path, history: Sequence[dict[str, float]]) -> None:
@@ -244,11 +276,21 @@ def numbered(variables: Sequence[Any], prefix: str = "") -> dict[str, Any]:
     return {f"{prefix}{index}": variable for index, variable in enumerate(variables)}
 
 
+def by_path(variables: Sequence[Any], prefix: str = "") -> dict[str, Any]:
+    """The variables under Keras's paths for them, which must differ."""
+    named = {f"{prefix}{variable.path}": variable for variable in variables}
+    if len(named) < len(variables):
+        raise ValueError(f"Two variables have one path among {', '.join(named)}")
+    return named
+
+
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[Any]:
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             yield arrays
+    except RunError:
+        raise
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(f"{path} can't be read as a checkpoint of this run: {error}") from error
 
@@ -257,6 +299,10 @@ def _count(arrays: Any, prefix: str) -> int:
     return sum(name.startswith(prefix) for name in arrays)
 
 
-def _assign(variables: Sequence[Any], arrays: Any, prefix: str) -> None:
-    for index, variable in enumerate(variables):
-        variable.assign(arrays[f"{prefix}{index}"])
+def _format(arrays: Any) -> int:
+    return int(arrays["format"]) if "format" in arrays else 1
+
+
+def _assign(variables: dict[str, Any], arrays: Any) -> None:
+    for name, variable in variables.items():
+        variable.assign(arrays[name])

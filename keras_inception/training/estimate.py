@@ -1,4 +1,4 @@
-"""What a training will take, from some of its steps: ``keras-inception train --dry-run``."""
+"""Estimate of what a training will take, from some of its steps: ``train --dry-run``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from keras_inception.data.preparation.prepare import CheckImages, prepare
 from keras_inception.data.sources.source import Source
+from keras_inception.renamed import renamed
 from keras_inception.runs.machine import leave_gpus_to_keras
 from keras_inception.runs.recipe import Recipe
 from keras_inception.training.callbacks import duration
@@ -56,6 +57,7 @@ class Estimate:
     steps: int
 
 
+@renamed(say="log")
 def estimate(
     data: Source,
     recipe: Recipe | None = None,
@@ -64,6 +66,7 @@ def estimate(
     on_bad_image: Literal["skip", "refuse"] = "skip",
     check_images: CheckImages = "auto",
     already: float = 0.0,
+    fast: bool = True,
     log: Callable[[str], None] = print,
 ) -> Estimate:
     """Train for some seconds, on the real data, and tell what all of it will take.
@@ -73,6 +76,7 @@ def estimate(
 
     Args:
         already: seconds that a run, too, will have spent before, such as on imports.
+        fast: as :func:`~keras_inception.training.train.train` takes it.
         log: takes each line of the plan.
 
     Raises:
@@ -92,7 +96,7 @@ def estimate(
         log=log,
     )
     with keras_settings(recipe):
-        job = build_job(recipe, prepared, log)
+        job = build_job(recipe, prepared, log, fast=fast)
         seconds = time.monotonic() - start
         first_step, a_step = 0.0, 1.0
         for phase, epochs in _phases(recipe):

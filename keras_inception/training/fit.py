@@ -1,4 +1,7 @@
-"""``model.fit`` and what a run needs around it: from where it stands to its end."""
+"""``model.fit`` and what a run needs around it: from where it stands to its end.
+
+Keras's bar is drawn for people only: where the log is ``print``, on a terminal.
+"""
 
 from __future__ import annotations
 
@@ -54,6 +57,8 @@ class TrainingJob:
         metrics: what is counted, kept from one ``compile`` to the next.
         unreadable: the numbers of training images that turn out so, where they were not looked at
             before; they count nothing.
+        devices: that it trains on.
+        fast: whether by TensorFlow's fast path.
     """
 
     recipe: Recipe
@@ -64,6 +69,7 @@ class TrainingJob:
     metrics: list[keras.metrics.Metric]
     unreadable: set[int] = field(default_factory=set)
     devices: Devices = field(default_factory=Devices)
+    fast: bool = True
 
     @property
     def steps(self) -> int:
@@ -71,8 +77,11 @@ class TrainingJob:
         return len(self.data.training) // self.batch_size
 
     @property
-    def monitor(self) -> str | None:
-        """The metric that decides which epoch is the best; ``None`` without validation images."""
+    def best_epoch_metric(self) -> str | None:
+        """The metric that decides which epoch is the best; ``None`` without validation images.
+
+        The lower the better; a training stops early by it, too.
+        """
         if not len(self.data.validation):
             return None
         return "val_predictions_loss" if self.recipe.aux else "val_loss"
@@ -101,6 +110,7 @@ class TrainingJob:
             self.learning_rate(phase),
             self.metrics,
             multi_label=self.data.training.multi_label,
+            fast=self.fast,
         )
 
     def batches(self, epochs: int, first_epoch: int = 0, first_step: int = 0) -> Any:
@@ -164,7 +174,13 @@ def fit(job: TrainingJob, run: Run, log: Callable[[str], None]) -> None:
     if recipe.ema is not None:
         averages = Averages(job.model, recipe.ema, state.epoch * job.steps + state.step)
     checkpoints = Checkpoints(
-        run.path, state, job.steps, job.monitor, averages, recipe.checkpoint_minutes, first
+        run.path,
+        state,
+        job.steps,
+        job.best_epoch_metric,
+        averages,
+        recipe.checkpoint_minutes,
+        first,
     )
     confusion = next((each for each in job.metrics if isinstance(each, ConfusionAccuracy)), None)
 
@@ -172,24 +188,26 @@ def fit(job: TrainingJob, run: Run, log: Callable[[str], None]) -> None:
         return job.last_learning_rate(state.phase)
 
     board = TensorBoard(run.path / "logs", job.pictures, job.data.training.labels, rate, confusion)
+    bar = first and log is print and sys.stdout.isatty()
     telling = [
-        Bar(recipe.epochs),
-        Progress(job.steps, job.batch_size, recipe.epochs, rate, log),
+        *([Bar(recipe.epochs)] if bar else []),
+        Progress(job.steps, job.batch_size, recipe.epochs, rate, log, bar),
         board,
     ]
     callbacks = [
-        keras.callbacks.TerminateOnNaN(raise_error=True),
         *([averages] if averages else []),
         *(telling if first else []),
         *([StopTogether(checkpoints)] if several else []),
         checkpoints,  # after what tells of the epoch, which it may end the run with
-        EarlyStopping(state, job.monitor, recipe),
+        EarlyStopping(state, job.best_epoch_metric, recipe),
     ]
     compiled: Phase | None = None
     # Where there are several hosts StopTogether ends them.
     ending = contextlib.nullcontext() if several else ending_on_sigterm(checkpoints)
     with contextlib.closing(board), ending:
-        while state.epoch < recipe.epochs and not stops_early(state.history, job.monitor, recipe):
+        while state.epoch < recipe.epochs and not stops_early(
+            state.history, job.best_epoch_metric, recipe
+        ):
             phase = phase_of(recipe, state.epoch)
             if phase != compiled:
                 job.compile(phase)
@@ -197,10 +215,10 @@ def fit(job: TrainingJob, run: Run, log: Callable[[str], None]) -> None:
                     restore_last(run.path, job.model, averages, phase)
                 compiled = state.phase = phase
             with _telling_of_divergence(job, state):
-                _fit_a_stretch(job, state, callbacks)
+                _fit_a_stretch(job, state, callbacks, bar)
 
 
-def _fit_a_stretch(job: TrainingJob, state: TrainingState, callbacks: list[Any]) -> None:
+def _fit_a_stretch(job: TrainingJob, state: TrainingState, callbacks: list[Any], bar: bool) -> None:
     """What one ``fit`` can do: whole epochs of one phase, or the rest of an epoch begun."""
     epoch, step = state.epoch, state.step
     last = epoch + 1
@@ -214,8 +232,7 @@ def _fit_a_stretch(job: TrainingJob, state: TrainingState, callbacks: list[Any])
         validation_data=job.held_out(),
         shuffle=False,  # the stream is in random order already
         callbacks=callbacks,
-        # Keras's bar for people; a line an epoch is ours.
-        verbose=1 if job.devices.first and sys.stdout.isatty() else 0,
+        verbose=1 if bar else 0,
     )
 
 
@@ -223,10 +240,7 @@ def _fit_a_stretch(job: TrainingJob, state: TrainingState, callbacks: list[Any])
 def _telling_of_divergence(job: TrainingJob, state: TrainingState) -> Iterator[None]:
     try:
         yield
-    except (FloatingPointError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "NaN or Inf loss" not in str(error):
-            raise
-        step = state.step + isinstance(error, RuntimeError)  # which ends before the step counts
+    except FloatingPointError as error:
         rate = job.last_learning_rate(state.phase)
         advice = "a lower learning_rate, a longer warm-up (warmup_epochs)"
         if job.recipe.clip_norm is None:
@@ -234,7 +248,7 @@ def _telling_of_divergence(job: TrainingJob, state: TrainingState) -> Iterator[N
         if job.recipe.precision == "mixed_float16":
             advice += ", precision=mixed_bfloat16"
         raise RunError(
-            f"The loss is no longer a number: step {step} of {job.steps} in epoch"
+            f"The loss is no longer a number: step {state.step} of {job.steps} in epoch"
             f" {state.epoch + 1}, at learning rate {rate:.3g}. The last checkpoint, from before,"
             f" is kept. What helps, in a new run: {advice}."
         ) from error

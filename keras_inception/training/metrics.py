@@ -1,4 +1,4 @@
-"""What training counts while it goes on."""
+"""Metrics that training counts while it goes on."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from keras_inception.models.application import loss_weights
 from keras_inception.models.catalogue import find
 from keras_inception.published.imagenet import preprocessing_of
 from keras_inception.runs.recipe import Recipe
-from keras_inception.training.optimization.fast_path import trace_steps_once
+from keras_inception.training.optimization.fast_path import take_fast_path
 from keras_inception.training.optimization.finetune import set_trainable
 from keras_inception.training.optimization.optimizers import make_optimizer
 
@@ -66,12 +66,15 @@ def compile_network(
     metrics: Sequence[keras.metrics.Metric],
     *,
     multi_label: bool = False,
+    fast: bool = True,
 ) -> None:
-    """Compile for what is trainable now, the optimizer built, to be traced once.
+    """Compile for what is trainable now, the optimizer built.
 
     Args:
         learning_rate: a number or a schedule.
         metrics: of the classifier.
+        multi_label: whether an image can be of several classes, or of none.
+        fast: whether to train by TensorFlow's fast path.
     """
     smoothing = recipe.label_smoothing
     loss: Any
@@ -92,7 +95,8 @@ def compile_network(
         model.compile(optimizer, loss=loss, weighted_metrics=list(metrics))
     # Built inside the first step, its variables would have that step traced twice.
     model.optimizer.build(model.trainable_variables)
-    trace_steps_once(model)
+    if fast:
+        take_fast_path(model)
 
 
 def inference(model: keras.Model, values: Sequence[np.ndarray] | None = None) -> keras.Model:

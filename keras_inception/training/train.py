@@ -1,10 +1,9 @@
-"""Train a network: from the data to a finished run."""
+"""The training of a network, from the data to a finished run."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -19,6 +18,7 @@ from keras_inception.data.pipeline import training_batches
 from keras_inception.data.preparation.prepare import CheckImages, Prepared, prepare
 from keras_inception.data.sources.source import Source
 from keras_inception.evaluation.evaluate_model import evaluate_model
+from keras_inception.renamed import renamed
 from keras_inception.report.report import draw_curves, write_report
 from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.files import check_disk_space, sync_folder
@@ -30,7 +30,7 @@ from keras_inception.training.devices.distribution import (
     find_devices,
     synchronize_batch_norm,
 )
-from keras_inception.training.devices.hosts import telling_of_lost_hosts
+from keras_inception.training.devices.hosts import Heartbeats, telling_of_lost_hosts
 from keras_inception.training.fit import TrainingJob, fit
 from keras_inception.training.metrics import metrics_for
 from keras_inception.training.network import build, inference, preprocessing_for
@@ -40,6 +40,7 @@ from keras_inception.training.optimization.recalibrate import BATCHES, recalibra
 from keras_inception.training.tensorboard import MOST_CLASSES
 
 
+@renamed(say="log")
 def train(
     data: Source,
     output: str | Path,
@@ -52,6 +53,7 @@ def train(
     devices: int | str | None = None,
     hosts: Sequence[str] = (),
     host_index: int | None = None,
+    fast: bool = True,
     log: Callable[[str], None] = print,
 ) -> Run:
     """Train a network on images of known classes.
@@ -73,7 +75,10 @@ def train(
         hosts: ``HOST:PORT`` of every host that trains, the same list on each, where there are
             several. The first writes and tells; ``output`` must be on a disk that all share.
         host_index: the number of this one among them, from 0.
-        log: takes each line about the data, the epochs and the result.
+        fast: whether TensorFlow trains by fewer operations than Keras's own; without it the
+            numbers are the same but for rounding, and it takes longer.
+        log: takes each line about the data, the epochs and the result. Only where it is ``print``
+            and standard output a terminal are Keras's bars drawn, too.
 
     Returns:
         The finished run, whose ``load_model()`` is the network of the epoch with the lowest
@@ -108,24 +113,25 @@ def train(
     if run is not None:
         run.check_data(prepared)
     with keras_settings(recipe):
-        with telling_of_lost_hosts(where.hosts), where.scope():
-            job = build_job(recipe, prepared, tell, where)
-            where.agree(repr(recipe).encode(), *_fingerprint(prepared))
+        with where.scope():
+            job = build_job(recipe, prepared, tell, where, fast)
+            where.agree(repr(recipe).encode(), *_identity(prepared))
             if run is None and where.first:
                 check_disk_space(_existing(Path(output)), disk_space_needed(job))
                 run = create_run(output, recipe, prepared, job.preprocessing)
             where.agree()  # that the folder is there
-            run = run or open_run(output)
-            fit(job, run, tell)
-        if job.unreadable:
-            names = [prepared.training.images.name(number) for number in sorted(job.unreadable)]
-            log(f"{len(names)} images could not be read and were left out: {listed(names)}")
+        run = run or open_run(output)
+        with Heartbeats(run.path / "hosts", where.host, where.hosts) as heartbeats:
+            with telling_of_lost_hosts(heartbeats), where.scope():
+                fit(job, run, tell)
+            if job.unreadable:
+                names = [prepared.training.images.name(index) for index in sorted(job.unreadable)]
+                log(f"{len(names)} images could not be read and were left out: {listed(names)}")
+                if where.first:
+                    run.update_record(left_out_in_training=names)
             if where.first:
-                run.update_record(left_out_in_training=names)
-        if where.first:
-            publish_result(job, run, log)
-    while not run.finished:
-        time.sleep(1)  # until the first host has measured and kept the result
+                publish_result(job, run, log)
+            heartbeats.wait_for_first(lambda: run.finished)
     return run
 
 
@@ -133,7 +139,7 @@ def _say_nothing(line: str) -> None:
     pass
 
 
-def _fingerprint(prepared: Prepared) -> Iterator[bytes]:
+def _identity(prepared: Prepared) -> Iterator[bytes]:
     """What differs where the images or their order do."""
     for part in (prepared.training, prepared.validation):
         yield part.targets.tobytes()
@@ -173,12 +179,17 @@ def keras_settings(recipe: Recipe) -> Iterator[None]:
 
 
 def build_job(
-    recipe: Recipe, data: Prepared, log: Callable[[str], None], devices: Devices | None = None
+    recipe: Recipe,
+    data: Prepared,
+    log: Callable[[str], None],
+    devices: Devices | None = None,
+    fast: bool = True,
 ) -> TrainingJob:
     """Build the network for the data.
 
     Args:
         devices: to train on, within their scope; by default one.
+        fast: whether to train by TensorFlow's fast path.
 
     Raises:
         DeviceError: the batch can't be shared out evenly.
@@ -205,13 +216,14 @@ def build_job(
     if devices.count > 1:
         synchronize_batch_norm(model)
         log(f"On {devices.count} devices, {batch_size // devices.count} images of a batch on each")
-    fuse_batch_norm(model)
     preprocessing = preprocessing_for(recipe, model.input_shape[1])
     size = preprocessing.size
     log(f"{model.name}, {size} x {size} pixels, {model.count_params():,} parameters")
     drawn = len(data.validation) > 0 and classes <= MOST_CLASSES
     metrics = metrics_for(classes, training.multi_label, confusion=drawn)
-    return TrainingJob(recipe, data, model, preprocessing, batch_size, metrics, devices=devices)
+    return TrainingJob(
+        recipe, data, model, preprocessing, batch_size, metrics, devices=devices, fast=fast
+    )
 
 
 def disk_space_needed(job: TrainingJob) -> int:
@@ -236,7 +248,8 @@ def publish_result(job: TrainingJob, run: Run, log: Callable[[str], None]) -> No
             seed=recipe.seed,
             cache_megabytes=0,
         )
-        fuse_batch_norm(network)
+        if job.fast:
+            fuse_batch_norm(network)
         recalibrate(network, batches.take(BATCHES))
     result, metrics = None, {}
     if len(validation):

@@ -26,10 +26,13 @@ def quiet(line: str) -> None:
 def one_convolution(
     recipe: Recipe, classes: int, momentum: float, *, multi_label: bool = False
 ) -> keras.Model:
-    """What a recipe's network has, dropout's random state included, but traced in no time."""
+    """What a recipe's network has, dropout's random state included, but traced in no time.
+
+    Its layers have names, as the networks' do, by which checkpoints know the optimizer's variables.
+    """
     image = keras.Input((28, 28, 3))
-    x = keras.layers.Conv2D(8, 5, strides=4, use_bias=False)(image)
-    x = keras.layers.BatchNormalization(momentum=momentum, scale=False)(x)
+    x = keras.layers.Conv2D(8, 5, strides=4, use_bias=False, name="conv")(image)
+    x = keras.layers.BatchNormalization(momentum=momentum, scale=False, name="conv_bn")(x)
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Activation("relu")(x))
     x = keras.layers.Dropout(0.2)(x)
     x = keras.layers.Dense(classes, dtype="float32", name="logits")(x)

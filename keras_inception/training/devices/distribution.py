@@ -1,4 +1,4 @@
-"""Training on several devices, of one host or of many.
+"""Devices to train on, of one host or of many.
 
 Every device holds the whole network and takes its share of each batch. The batch size is that of
 all devices together, and batch norm's statistics are those of the whole batch, so a training gives
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_inception.runs.machine import leave_gpus_to_keras
-from keras_inception.training.devices.hosts import HostError, check_hosts, connect
+from keras_inception.training.devices.hosts import HostError, check_hosts, connect, lost_hosts
 
 
 class DeviceError(ValueError):
@@ -71,7 +71,7 @@ class Devices:
         """Wait for the other hosts, and make sure that they are about to do the same.
 
         Raises:
-            HostError: another host gave something else.
+            HostError: another host gave something else, or has gone.
         """
         if self.hosts == 1:
             return
@@ -79,7 +79,11 @@ class Devices:
         from jax.experimental import multihost_utils
 
         own = zlib.crc32(b"".join(on)) & 0x7FFFFFFF
-        all_hosts = multihost_utils.process_allgather(np.array([own], np.int32)).ravel()
+        try:
+            gathered = multihost_utils.process_allgather(np.array([own], np.int32))
+        except (RuntimeError, ValueError) as error:  # nothing is done but to hear of the others
+            raise lost_hosts("Another host", error) from error
+        all_hosts = gathered.ravel()
         others = np.flatnonzero(all_hosts != all_hosts[0])
         if len(others):
             raise HostError(

@@ -1,9 +1,10 @@
-"""Many hosts that train one network together: who they are, how they meet, and what one that fails
-does to the others.
+"""Hosts that train one network together: who they are, how they meet, and who of them is gone.
 
-Every host runs the same command. They meet at the first one's address, through JAX's own service,
-which also notices when one is gone. Keras and JAX are loaded inside the functions only, so that
-what is wrong with the environment can be told before.
+Every host runs the same command. They meet at the first one's address, through JAX's own service.
+When one is gone, what the others see of it is any error of the libraries beneath JAX, or nothing;
+so each also changes a file of its own in the run's folder every second, and who has gone is who
+has stopped. Keras and JAX are loaded inside the functions only, so that what is wrong with the
+environment can be told before.
 """
 
 from __future__ import annotations
@@ -12,14 +13,18 @@ import contextlib
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
 from typing import NoReturn
 
 PATIENCE_SECONDS = 300  # that hosts wait for each other when they start; JAX's own, too
 
 _INDEX_NAMES = ("KERAS_DISTRIBUTION_PROCESS_ID", "SLURM_PROCID", "JOB_COMPLETION_INDEX")
-_SIGNS_OF_LOSS = ("Gloo", "NCCL", "UNAVAILABLE:", "heartbeat", "coordination service")
+_BEAT_SECONDS = 1.0
+_SILENCE_SECONDS = 10.0  # after which, when the training has failed, a host counts as gone
 
 
 class HostError(ValueError):
@@ -100,23 +105,107 @@ def connected() -> bool:
     return bool(jax.distributed.is_initialized())
 
 
+class Heartbeats:
+    """The signs of life of the hosts: a file of each, changed every second within the context.
+
+    Args:
+        folder: on a disk that all share; made here, and removed by the last to leave.
+        host: the number of this one, from 0.
+        hosts: how many there are; of a single one nothing is written.
+    """
+
+    def __init__(self, folder: Path, host: int, hosts: int) -> None:
+        self.folder = folder
+        self.host = host
+        self.others = [other for other in range(hosts) if other != host]
+        self._left = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeats", daemon=True)
+
+    def __enter__(self) -> Heartbeats:
+        if self.others:
+            self.folder.mkdir(exist_ok=True)
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.others:
+            self._left.set()
+            self._thread.join()
+            with contextlib.suppress(OSError):  # others are still there
+                (self.folder / str(self.host)).unlink()
+                self.folder.rmdir()
+
+    def gone(self) -> list[int]:
+        """The other hosts that have stopped; waits for the next sign of life of each."""
+        before = {other: self._read(other) for other in self.others}
+        until = time.monotonic() + _SILENCE_SECONDS
+        silent = list(self.others)
+        while silent and time.monotonic() < until:
+            time.sleep(_BEAT_SECONDS / 4)
+            silent = [other for other in silent if self._read(other) in ("", before[other])]
+        return silent
+
+    def wait_for_first(self, done: Callable[[], bool]) -> None:
+        """Wait until host 0 has done something, as long as it lives.
+
+        Raises:
+            HostError: it has not, and has given no sign of life for ``PATIENCE_SECONDS``.
+        """
+        last, since = self._read(0), time.monotonic()
+        while not done():
+            time.sleep(_BEAT_SECONDS)
+            now = self._read(0)
+            if now != last:
+                last, since = now, time.monotonic()
+            elif time.monotonic() - since > PATIENCE_SECONDS:
+                raise HostError(
+                    f"Host 0 has given no sign of life for {PATIENCE_SECONDS:g} seconds, and has"
+                    " not kept the result; what it said last tells why. When that is put right,"
+                    " start all hosts again with --resume."
+                )
+
+    def _beat(self) -> None:
+        beats = 0
+        while not self._left.wait(_BEAT_SECONDS):
+            beats += 1
+            with contextlib.suppress(OSError):  # a full disk is told by what it is in the way of
+                (self.folder / str(self.host)).write_text(f"{os.getpid()} {beats}")
+
+    def _read(self, host: int) -> str:
+        with contextlib.suppress(OSError):
+            return (self.folder / str(host)).read_text()
+        return ""
+
+
 @contextlib.contextmanager
-def telling_of_lost_hosts(hosts: int) -> Iterator[None]:
-    """Say in a line that another host is gone, where JAX has noticed.
+def telling_of_lost_hosts(heartbeats: Heartbeats) -> Iterator[None]:
+    """Say in a line that other hosts are gone, where that is what ended the training.
 
     Raises:
-        HostError: it is.
+        HostError: they are.
     """
     try:
         yield
     except (RuntimeError, ValueError) as error:
-        said = str(error).strip()
-        if hosts == 1 or not any(sign in said for sign in _SIGNS_OF_LOSS):
+        # JAX's own are RuntimeErrors, or plain ValueErrors; ours are kinds of ValueError.
+        ours = isinstance(error, ValueError) and type(error) is not ValueError
+        if ours or not (gone := heartbeats.gone()):
             raise
-        raise HostError(
-            "Another host has gone; what it said last tells why. When that is put right, start all"
-            f" hosts again with --resume. ({said.splitlines()[0][:300]})"
-        ) from error
+        raise lost_hosts(f"Host {', '.join(map(str, gone))}", error) from error
+
+
+def lost_hosts(who: str, error: Exception) -> HostError:
+    """What to say where hosts are gone: ``who``, and the error that this one met."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return HostError(
+        f"{who} has gone; what it said last tells why. When that is put right, start all hosts"
+        f" again with --resume. ({lines[0][:300]})"
+    )
 
 
 def leave(code: int) -> NoReturn:

@@ -1,9 +1,8 @@
 """The optimizer that a recipe names: Keras's own, with what the published recipes need besides.
 
 That is weight decay as an L2 loss on the kernels gives it, added to the gradient, where Keras's
-own goes past the gradient (what AdamW means); and RMSProp as TensorFlow 1 has it. On TensorFlow
-each weight is updated by one fused kernel, by the same formulas, where Keras spells them out in
-some ten operations.
+own goes past the gradient (what AdamW means); and RMSProp as TensorFlow 1 has it. They run on any
+backend; :mod:`~keras_inception.training.optimization.fast_path` has TensorFlow's kernels for them.
 """
 
 from __future__ import annotations
@@ -29,25 +28,13 @@ class _KernelDecay:
         decay = self.decays[self._get_variable_index(variable)]
         return gradient + decay * variable if decay else gradient
 
+    def update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        gradient = self.decayed(gradient, variable)
+        super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]
+
 
 class SGD(_KernelDecay, keras.optimizers.SGD):
     """With Nesterov momentum or without."""
-
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        gradient = self.decayed(gradient, variable)
-        if keras.config.backend() != "tensorflow" or not self.momentum:
-            super().update_step(gradient, variable, learning_rate)
-            return
-        import tensorflow as tf
-
-        tf.raw_ops.ResourceApplyKerasMomentum(
-            var=variable.handle,
-            accum=self.momentums[self._get_variable_index(variable)].value.handle,
-            lr=tf.cast(learning_rate, variable.dtype),
-            grad=gradient,
-            momentum=self.momentum,
-            use_nesterov=self.nesterov,
-        )
 
 
 class RMSprop(_KernelDecay, keras.optimizers.RMSprop):
@@ -62,31 +49,9 @@ class RMSprop(_KernelDecay, keras.optimizers.RMSprop):
         for mean_square in self._velocities:
             mean_square.assign(keras.ops.ones(mean_square.shape))
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        gradient = self.decayed(gradient, variable)
-        if keras.config.backend() != "tensorflow" or not self.momentum:
-            super().update_step(gradient, variable, learning_rate)
-            return
-        import tensorflow as tf
-
-        index = self._get_variable_index(variable)
-        tf.raw_ops.ResourceApplyRMSProp(
-            var=variable.handle,
-            ms=self._velocities[index].value.handle,
-            mom=self._momentums[index].value.handle,
-            lr=tf.cast(learning_rate, variable.dtype),
-            rho=self.rho,
-            momentum=self.momentum,
-            epsilon=self.epsilon,
-            grad=gradient,
-        )
-
 
 class Adam(_KernelDecay, keras.optimizers.Adam):
-    """With weight decay in the gradient."""
-
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        super().update_step(self.decayed(gradient, variable), variable, learning_rate)
+    """As Keras has it."""
 
 
 def make_optimizer(recipe: Recipe, model: keras.Model, learning_rate: Any) -> Any:
@@ -96,10 +61,11 @@ def make_optimizer(recipe: Recipe, model: keras.Model, learning_rate: Any) -> An
         learning_rate: a number or a schedule.
 
     Returns:
-        A ``keras.Optimizer``, not built yet.
+        A ``keras.Optimizer``, not built yet, of the name ``recipe.optimizer``: checkpoints call
+        its variables by it.
     """
     momentum = 0.9 if recipe.momentum is None else recipe.momentum
-    common: dict[str, Any] = {"global_clipnorm": recipe.clip_norm}
+    common: dict[str, Any] = {"global_clipnorm": recipe.clip_norm, "name": recipe.optimizer}
     if recipe.optimizer == "adamw":
         adamw = keras.optimizers.AdamW(
             learning_rate,
