@@ -13,7 +13,7 @@ from sklearn.datasets import load_sample_image
 from keras_inception.data.examples import DataError, Examples, Files, Pixels
 from keras_inception.data.preparation.inspection import drop_bad, find_bad_images, inspect
 from keras_inception.data.preprocessing import decode
-from keras_inception.data.sources.source import open_source
+from keras_inception.data.sources import open_source
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import tensorflow as tf
 from sklearn.datasets import load_digits
 
 from keras_inception.data.examples import DataError
-from keras_inception.data.sources.source import open_source
+from keras_inception.data.sources import open_source
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")  # of Debian's dataset-fashion-mnist
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_inception.data.examples import DataError
-from keras_inception.data.sources.source import open_source
+from keras_inception.data.sources import open_source
 from tests.data.sources.test_arrays import write_idx
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_inception.data.examples import DataError, Examples
 from keras_inception.data.preparation.inspection import find_bad_images
 from keras_inception.data.preparation.prepare import prepare
-from keras_inception.data.sources.source import open_source
+from keras_inception.data.sources import open_source
 from keras_inception.data.sources.write_records import write_records
 
 

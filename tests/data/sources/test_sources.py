@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_inception.data.examples import DataError, Examples
-from keras_inception.data.sources.source import open_source
+from keras_inception.data.sources import open_source
 
 
 def names(examples: Examples) -> list[str]:

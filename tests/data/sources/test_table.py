@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_inception.data.examples import DataError
-from keras_inception.data.sources.source import open_source
+from keras_inception.data.sources import open_source
 
 
 def table(folder: Path, text: str, name: str = "photos.csv", encoding: str = "utf-8") -> Path:
