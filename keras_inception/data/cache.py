@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_inception.data.augmentation.crops import whole_jpeg
-from keras_inception.data.examples import Images
+from keras_inception.data.images import Images
 from keras_inception.data.preprocessing import decode
 from keras_inception.data.types import Tensor
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_inception.data.examples import DataError, Examples
+from keras_inception.data.errors import DataError
+from keras_inception.data.examples import Examples
 from keras_inception.data.preparation.inspection import BadImage, bad_image
 from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.data.types import Advance

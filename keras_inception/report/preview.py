@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from keras_inception.data.augmentation.settings import Augmentation
-from keras_inception.data.examples import DataError, Examples
+from keras_inception.data.errors import DataError
+from keras_inception.data.examples import Examples
 from keras_inception.data.pipeline import shuffled, training_batches
 from keras_inception.data.preprocessing import Preprocessing, decode
 

@@ -13,7 +13,8 @@ import keras
 import numpy as np
 from markupsafe import Markup
 
-from keras_inception.data.examples import DataError, Examples
+from keras_inception.data.errors import DataError
+from keras_inception.data.examples import Examples
 from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.data.types import Advance
 from keras_inception.evaluation.calibration import Calibration

@@ -10,7 +10,8 @@ from PIL import Image
 
 from keras_inception.data import cache
 from keras_inception.data.augmentation.settings import Augmentation
-from keras_inception.data.examples import Examples, Pixels
+from keras_inception.data.examples import Examples
+from keras_inception.data.images import Pixels
 from keras_inception.data.pipeline import evaluation_batches, training_batches
 from keras_inception.data.preprocessing import Preprocessing
 

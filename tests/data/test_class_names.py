@@ -8,7 +8,7 @@ import pytest
 
 from keras_inception.data.class_names import read_class_names, write_class_names
 from keras_inception.data.errors import DataError
-from keras_inception.data.examples import DataError as DataErrorOfOld
+from keras_inception.data.errors import DataError as DataErrorOfOld
 
 NAMES = ("cat", "dog", "barn owl")
 PLAIN = "\n".join(NAMES)

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_inception.data.examples import DataError, Examples, Files, Names, Pixels
+from keras_inception.data.errors import DataError
+from keras_inception.data.examples import Examples
+from keras_inception.data.images import Files, Names, Pixels
 
 
 def test_names_are_found_in_any_order() -> None:

@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_inception.data.examples import Files
 from keras_inception.data.headers import Header, read_header
+from keras_inception.data.images import Files
 from keras_inception.data.preparation.inspection import find_bad_images, inspect
 
 

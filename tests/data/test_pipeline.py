@@ -15,7 +15,7 @@ from keras_inception.data.pipeline import (
     with_auxiliary_targets,
 )
 from keras_inception.data.preprocessing import Preprocessing, decode, preprocess
-from keras_inception.data.sources.source import read_folder
+from keras_inception.data.sources.folder import read_folder
 
 HOW = Preprocessing(size=24)
 VARY = Augmentation(crop_area=0.3, flip=True)

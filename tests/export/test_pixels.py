@@ -10,7 +10,8 @@ import tensorflow as tf
 from PIL import Image
 
 from inception_export.publish import export_saved_model
-from keras_inception.data.examples import Examples, Files
+from keras_inception.data.examples import Examples
+from keras_inception.data.images import Files
 from keras_inception.data.pipeline import evaluation_batches
 from keras_inception.data.preprocessing import Preprocessing
 

@@ -26,7 +26,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 from numpy.lib import format as npy
 
-from keras_inception.data.examples import Examples, Pixels
+from keras_inception.data.examples import Examples
+from keras_inception.data.images import Pixels
 from keras_inception.runs.named_recipes import RECIPES
 from keras_inception.training import train as module
 from keras_inception.training.train import train

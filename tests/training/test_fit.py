@@ -11,7 +11,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_inception.data.examples import Examples, Pixels
+from keras_inception.data.examples import Examples
+from keras_inception.data.images import Pixels
 from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.recipe import Recipe
 from keras_inception.runs.run import Run, RunError, Terminated, open_run

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_inception.data.examples import Examples, Images, listed
+from keras_inception.data.examples import Examples, listed
 from keras_inception.data.headers import READ_AS
+from keras_inception.data.images import Images
 from keras_inception.data.preparation.balance import draw_counts, uneven
 from keras_inception.data.preparation.inspection import Inspection, printable
 from keras_inception.data.preparation.splits import joined

@@ -11,7 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from keras_inception.data.examples import DataError, Examples, Images
+from keras_inception.data.errors import DataError
+from keras_inception.data.examples import Examples
+from keras_inception.data.images import Images
 from keras_inception.data.preparation.inspection import (
     BadImage,
     Inspection,
@@ -125,19 +127,34 @@ def prepare(
     if bad:
         log(describe_bad(bad).rstrip() + "\nLeft out.")
     report_counts(training.examples, validation.examples, log)
-    record = {
-        "training": source_name(data),
-        "validation_source": source_name(data if validation_data is None else validation_data),
-        "training_images": len(training.examples),
-        "training_counts": training.examples.counts().tolist(),
-        "validation_images": len(validation.examples),
+    sources = data, data if validation_data is None else validation_data
+    return Prepared(
+        training.examples,
+        validation.examples,
+        bad,
+        _record(sources, training.examples, validation.examples, bad, kinds),
+        validation.indices,
+        training.complete,
+    )
+
+
+def _record(
+    sources: tuple[Source, Source],
+    training: Examples,
+    validation: Examples,
+    bad: list[BadImage],
+    kinds: dict[str, int],
+) -> dict[str, Any]:
+    return {
+        "training": source_name(sources[0]),
+        "validation_source": source_name(sources[1]),
+        "training_images": len(training),
+        "training_counts": training.counts().tolist(),
+        "validation_images": len(validation),
         "left_out": [image.name for image in bad],
         "read_otherwise": kinds,
-        "fingerprint": _fingerprint(training.examples),
+        "fingerprint": _fingerprint(training),
     }
-    return Prepared(
-        training.examples, validation.examples, bad, record, validation.indices, training.complete
-    )
 
 
 def source_name(source: Source) -> str | None:

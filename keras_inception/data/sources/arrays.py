@@ -12,7 +12,9 @@ from typing import IO, Any
 import numpy as np
 
 from keras_inception.data.class_names import read_class_names
-from keras_inception.data.examples import DataError, Examples, Pixels
+from keras_inception.data.errors import DataError
+from keras_inception.data.examples import Examples
+from keras_inception.data.images import Pixels
 
 
 def read_arrays(

@@ -7,7 +7,8 @@ from typing import Any
 
 import keras
 
-from keras_inception.data.examples import DataError, Examples, listed
+from keras_inception.data.errors import DataError
+from keras_inception.data.examples import Examples, listed
 from keras_inception.data.sources.arrays import read_arrays
 from keras_inception.data.sources.record_labels import Keys
 from keras_inception.data.sources.records import read_records

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_inception.data.examples import DataError, Examples, Files, listed
+from keras_inception.data.errors import DataError
+from keras_inception.data.examples import Examples, listed
+from keras_inception.data.images import Files
 from keras_inception.data.sources.split_names import SPLIT_NAMES
 
 # What file managers leave in folders.

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_inception.data.examples import DataError, Examples, Files, Images
+from keras_inception.data.errors import DataError
+from keras_inception.data.examples import Examples
+from keras_inception.data.images import Files, Images
 from keras_inception.data.sources.source import open_source
 
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_inception.data.examples import DataError, listed
+from keras_inception.data.errors import DataError
+from keras_inception.data.examples import listed
 from keras_inception.data.progress import bar
 from keras_inception.data.types import Tensor
 

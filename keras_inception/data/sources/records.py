@@ -17,7 +17,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_inception.data.class_names import read_class_names
-from keras_inception.data.examples import DataError, Examples, listed
+from keras_inception.data.errors import DataError
+from keras_inception.data.examples import Examples, listed
 from keras_inception.data.sources import shards
 from keras_inception.data.sources.record_labels import (
     AFTER,

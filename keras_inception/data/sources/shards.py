@@ -8,7 +8,8 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-from keras_inception.data.examples import DataError, listed
+from keras_inception.data.errors import DataError
+from keras_inception.data.examples import listed
 from keras_inception.data.sources.split_names import SPLIT_NAMES
 
 _SHARD = re.compile(r"(?P<stem>.*?)[-.](?P<number>\d{5})-of-(?P<count>\d{5})(\.tfrecords?)?")

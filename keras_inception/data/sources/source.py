@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_inception.data.examples import DataError, Examples, listed
+from keras_inception.data.errors import DataError
+from keras_inception.data.examples import Examples, listed
 from keras_inception.data.sources import shards
 from keras_inception.data.sources.arrays import is_idx, read_arrays, read_idx, read_npz
 from keras_inception.data.sources.datasets import read_keras, read_tfds

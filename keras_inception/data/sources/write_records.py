@@ -19,7 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_inception.data.class_names import write_class_names
-from keras_inception.data.examples import DataError, Examples
+from keras_inception.data.errors import DataError
+from keras_inception.data.examples import Examples
 from keras_inception.data.headers import read_header
 from keras_inception.data.sources.record_labels import AFTER, BEFORE
 from keras_inception.data.sources.records import Records, write_index

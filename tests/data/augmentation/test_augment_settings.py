@@ -11,7 +11,9 @@ from PIL import Image
 
 from keras_inception.cli import main
 from keras_inception.data.augmentation.settings import Augmentation
-from keras_inception.data.examples import DataError, Examples, Files
+from keras_inception.data.errors import DataError
+from keras_inception.data.examples import Examples
+from keras_inception.data.images import Files
 from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.data.sources.source import open_source
 from keras_inception.report import preview

@@ -10,7 +10,9 @@ import tensorflow as tf
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from keras_inception.data.examples import DataError, Examples, Files, Pixels
+from keras_inception.data.errors import DataError
+from keras_inception.data.examples import Examples
+from keras_inception.data.images import Files, Pixels
 from keras_inception.data.preparation.inspection import drop_bad, find_bad_images, inspect
 from keras_inception.data.preprocessing import decode
 from keras_inception.data.sources import open_source

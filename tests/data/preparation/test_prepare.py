@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_inception.data.examples import DataError, Examples, Files
+from keras_inception.data.errors import DataError
+from keras_inception.data.examples import Examples
+from keras_inception.data.images import Files
 from keras_inception.data.preparation import prepare as preparing
 from keras_inception.data.preparation.balance import class_weights, draw_counts, uneven
 from keras_inception.data.preparation.prepare import CheckImages, prepare

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_inception.data.examples import Examples, Files
+from keras_inception.data.examples import Examples
+from keras_inception.data.images import Files
 from keras_inception.data.preparation.splits import joined, split
 
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from sklearn.datasets import load_digits
 
-from keras_inception.data.examples import DataError
+from keras_inception.data.errors import DataError
 from keras_inception.data.sources import open_source
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")  # of Debian's dataset-fashion-mnist

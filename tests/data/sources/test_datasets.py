@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_inception.data.examples import DataError
+from keras_inception.data.errors import DataError
 from keras_inception.data.sources import open_source
 from tests.data.sources.test_arrays import write_idx
 

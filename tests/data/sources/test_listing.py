@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_inception.data.examples import DataError, Examples, Files
+from keras_inception.data.errors import DataError
+from keras_inception.data.examples import Examples
+from keras_inception.data.images import Files
 from keras_inception.data.preparation.prepare import Prepared, prepare
 from keras_inception.data.sources.listing import read_list, write_list
 from keras_inception.data.sources.write_records import write_records

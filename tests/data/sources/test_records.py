@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_inception.data.examples import DataError, Examples
+from keras_inception.data.errors import DataError
+from keras_inception.data.examples import Examples
 from keras_inception.data.preparation.inspection import find_bad_images
 from keras_inception.data.preparation.prepare import prepare
 from keras_inception.data.sources import open_source

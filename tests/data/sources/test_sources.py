@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_inception.data.examples import DataError, Examples
+from keras_inception.data.errors import DataError
+from keras_inception.data.examples import Examples
 from keras_inception.data.sources import open_source
 
 
