@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from keras_inception.models.drawing.describe import describe
     from keras_inception.models.drawing.figure import draw
     from keras_inception.models.endpoints import endpoints, features
-    from keras_inception.models.inception_resnet import InceptionResNetV1, InceptionResNetV2
-    from keras_inception.models.inception_v1 import InceptionV1
-    from keras_inception.models.inception_v2 import InceptionV2
-    from keras_inception.models.inception_v3 import InceptionV3
-    from keras_inception.models.inception_v4 import InceptionV4
+    from keras_inception.models.networks.inception_resnet_v1 import InceptionResNetV1
+    from keras_inception.models.networks.inception_resnet_v2 import InceptionResNetV2
+    from keras_inception.models.networks.inception_v1 import InceptionV1
+    from keras_inception.models.networks.inception_v2 import InceptionV2
+    from keras_inception.models.networks.inception_v3 import InceptionV3
+    from keras_inception.models.networks.inception_v4 import InceptionV4
+    from keras_inception.models.weight_files import load_weights, save_weights
     from keras_inception.published.conversion import Verification, convert_weights, verify_weights
     from keras_inception.published.imagenet import decode_predictions, preprocess_input
     from keras_inception.report.report import write_report
@@ -33,8 +35,7 @@ if TYPE_CHECKING:
     from keras_inception.training.estimate import Estimate, estimate
     from keras_inception.training.optimization.recalibrate import recalibrate
     from keras_inception.training.train import train
-    from keras_inception.weights.loading import WeightsError, load_weights
-    from keras_inception.weights.writing import save_weights
+    from keras_inception.weights.loading import WeightsError
 
 _HOMES = {
     "Verification": "keras_inception.published.conversion",
@@ -59,19 +60,19 @@ _HOMES = {
     "open_run": "keras_inception.runs.run",
     "train": "keras_inception.training.train",
     "WeightsError": "keras_inception.weights.loading",
-    "load_weights": "keras_inception.weights.loading",
-    "save_weights": "keras_inception.weights.writing",
+    "load_weights": "keras_inception.models.weight_files",
+    "save_weights": "keras_inception.models.weight_files",
     "describe": "keras_inception.models.drawing.describe",
     "draw": "keras_inception.models.drawing.figure",
     "endpoints": "keras_inception.models.endpoints",
     "features": "keras_inception.models.endpoints",
     "loss_weights": "keras_inception.models.application",
-    "InceptionResNetV1": "keras_inception.models.inception_resnet",
-    "InceptionResNetV2": "keras_inception.models.inception_resnet",
-    "InceptionV1": "keras_inception.models.inception_v1",
-    "InceptionV2": "keras_inception.models.inception_v2",
-    "InceptionV3": "keras_inception.models.inception_v3",
-    "InceptionV4": "keras_inception.models.inception_v4",
+    "InceptionResNetV1": "keras_inception.models.networks.inception_resnet_v1",
+    "InceptionResNetV2": "keras_inception.models.networks.inception_resnet_v2",
+    "InceptionV1": "keras_inception.models.networks.inception_v1",
+    "InceptionV2": "keras_inception.models.networks.inception_v2",
+    "InceptionV3": "keras_inception.models.networks.inception_v3",
+    "InceptionV4": "keras_inception.models.networks.inception_v4",
 }
 
 __all__ = [

@@ -48,12 +48,12 @@ def run_models(options: argparse.Namespace) -> int:
     for heading in ("size", "parameters", "GMACs", "top-1", "top-5"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("weights published by", overflow="fold")
-    for entry in CATALOGUE:
+    for entry in CATALOGUE.values():
         accuracies = ["" if top is None else f"{top:.1f}" for top in (entry.top1, entry.top5)]
         costs = (str(entry.size), f"{entry.parameters:,}", f"{entry.gmacs:.2f}")
-        table.add_row(entry.title, *costs, *accuracies, ", ".join(entry.weights) or "none")
+        table.add_row(entry.title, *costs, *accuracies, ", ".join(entry.publishers) or "none")
     Console().print(table)
-    sources = dict.fromkeys(entry.source for entry in CATALOGUE if entry.source)
+    sources = dict.fromkeys(entry.source for entry in CATALOGUE.values() if entry.source)
     print(f"ImageNet accuracies in percent, one crop: {'; '.join(sources)}.")
     return 0
 

@@ -1,73 +1,247 @@
-"""The family in one table, without loading Keras: names, sizes, costs, published accuracies."""
+"""The family in one table: a row has all of a network but the network itself, and loads no Keras.
+
+To add a network: its row here, its file in ``models/networks``, and, where others have published
+weights, what they call its layers in the tables of ``weights``.
+"""
 
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from fnmatch import filter as matching
+from pathlib import Path
+from typing import Any
 
 from keras_inception.models.checks import check
+from keras_inception.weights.download import Published, download, existing
 
-if TYPE_CHECKING:
-    from keras_inception.models.application import Builder
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the networks that share a name.
+
+    Args:
+        telling: a layer's name, ``*`` for anything, that no other variant has; empty for the one
+            that it is when no other is told.
+        conventions: what it changes, fields of
+            :class:`keras_inception.models.conventions.Conventions`.
+    """
+
+    telling: str = ""
+    conventions: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A network of the family, as built by default with 1000 classes.
+    """A network of the family.
 
     Args:
-        title: the builder's name, ``"InceptionV3"``; the model's is ``"inception_v3"``.
-        module: where the builder is.
+        title: the builder's name, ``"InceptionV3"``; the model's and the file's is
+            ``"inception_v3"``.
         size: published input size in pixels, of both sides.
-        parameters: of all kinds, moving statistics included.
-        gmacs: 10^9 multiplications with an addition, for one image of that size.
+        minimum: the smallest side in pixels that leaves a grid after every layer.
+        aux_minimum: the same with auxiliary heads; ``None`` if it has none.
+        dropout: published rate before the classifier.
+        telling: a layer that no other network of the family has, as early as there is one.
+        parameters: of all kinds, moving statistics included, as built by default, 1000 classes.
+        gmacs: 10^9 multiplications with an addition, for one image of the published size.
+        variants: the choices by name, the default first.
         top1: published accuracy on ImageNet's validation set, one crop, in percent; or ``None``.
         top5: likewise, of the five best classes.
         source: whose weights were measured, and who says so.
-        weights: who has published ImageNet weights of this network.
+        weights: published ImageNet weights by ``"SOURCE/NAME"``; a name with ``_notop`` behind it
+            is the same without a classifier.
+        imagenet: which of them ``"imagenet"`` stands for.
     """
 
     title: str
-    module: str
     size: int
+    minimum: int
+    aux_minimum: int | None
+    dropout: float
+    telling: str
     parameters: int
     gmacs: float
-    top1: float | None
-    top5: float | None
-    source: str
-    weights: tuple[str, ...]
+    variants: Mapping[str, Variant]
+    top1: float | None = None
+    top5: float | None = None
+    source: str = ""
+    weights: Mapping[str, Published] = field(default_factory=dict)
+    imagenet: str = ""
 
     @property
     def name(self) -> str:
         """The model's default name: ``"inception_v3"``."""
         return self.title.replace("Res", "_res").replace("V", "_v").lower()
 
-    def builder(self) -> Builder:
-        """The function that builds the network; loads Keras."""
-        build: Builder = getattr(importlib.import_module(self.module), self.title)
-        return build
+    @property
+    def publishers(self) -> list[str]:
+        """Who has published ImageNet weights of this network."""
+        return [*dict.fromkeys(_PUBLISHERS[name.partition("/")[0]] for name in self.weights)]
+
+    def builder(self) -> Any:
+        """The :class:`keras_inception.models.application.Application` of this row; loads Keras."""
+        module = importlib.import_module(f"keras_inception.models.networks.{self.name}")
+        return getattr(module, self.title)
+
+    def variant_of(self, layers: Collection[str]) -> str:
+        """The variant that has layers of these names."""
+        told = [name for name, each in self.variants.items() if matching(layers, each.telling)]
+        return told[0] if told else next(name for name, v in self.variants.items() if not v.telling)
+
+    def published(self, weights: str, *, include_top: bool = True) -> str:
+        """The name of ``"imagenet"`` or ``"imagenet:SOURCE/NAME"`` among the published weights.
+
+        Args:
+            include_top: ``False`` takes the smaller file without classifier, where there is one.
+
+        Raises:
+            ValueError: there are none of this name; the message lists those that there are.
+        """
+        name = weights.partition(":")[2] or self.imagenet
+        if name not in self.weights:
+            choices = ", ".join(f"imagenet:{each}" for each in self.weights if "notop" not in each)
+            raise ValueError(
+                f"`weights` names no published ImageNet weights of {self.name}: "
+                + (f"there are {choices}" if choices else "none were ever published")
+                + f". Received: weights={weights!r}"
+            )
+        small = f"{name}_notop"
+        return small if not include_top and small in self.weights else name
+
+    def locate(self, weights: str | os.PathLike[str], *, include_top: bool = True) -> Path:
+        """The file that ``weights`` names, downloaded if it is a published one.
+
+        Args:
+            weights: a path, ``"imagenet"``, or ``"imagenet:SOURCE/NAME"``.
+            include_top: ``False`` takes the smaller file without classifier, where there is one.
+
+        Raises:
+            ValueError: there is no such file, and no such published weights of this network.
+            DownloadError: the download failed.
+        """
+        if str(weights).partition(":")[0] != "imagenet":
+            return existing(weights)
+        name = self.published(str(weights), include_top=include_top)
+        return download(name, self.weights[name])
 
 
-_HERE = "keras_inception.models"
-_SLIM = "TF-Slim's weights, TF-Slim's README"
+_PUBLISHERS = {"slim": "TF-Slim", "keras": "Keras", "torchvision": "torchvision", "timm": "timm"}
+_README = "TF-Slim's weights, TF-Slim's README"  # whose accuracies these are
+_SLIM = "http://download.tensorflow.org/models"
+_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
+_TORCH = "https://download.pytorch.org/models"
+
+
+def _timm(*names: str, preprocessing: str = "default") -> dict[str, Published]:
+    url = "https://huggingface.co/timm/{}/resolve/main/model.safetensors"
+    return {
+        f"timm/{name}": Published(url.format(name), preprocessing=preprocessing) for name in names
+    }
+
 
 # fmt: off
-CATALOGUE = (
-    Entry("InceptionV1", f"{_HERE}.inception_v1", 224, 7_013_112, 1.583, 69.8, 89.6, _SLIM,
-          ("TF-Slim", "torchvision")),
-    Entry("InceptionV2", f"{_HERE}.inception_v2", 224, 11_204_936, 2.019, 73.9, 91.8, _SLIM,
-          ("TF-Slim",)),
-    Entry("InceptionV3", f"{_HERE}.inception_v3", 299, 23_851_784, 5.713, 78.0, 93.9, _SLIM,
-          ("TF-Slim", "Keras", "torchvision", "timm")),
-    Entry("InceptionV4", f"{_HERE}.inception_v4", 299, 42_711_400, 12.254, 80.2, 95.2, _SLIM,
-          ("TF-Slim", "timm")),
-    Entry("InceptionResNetV1", f"{_HERE}.inception_resnet", 299, 24_371_384, 6.309, None, None,
-          "", ()),
-    Entry("InceptionResNetV2", f"{_HERE}.inception_resnet", 299, 55_873_736, 13.156, 80.4, 95.3,
-          _SLIM, ("TF-Slim", "Keras", "timm")),
+_ENTRIES = (
+    Entry(
+        "InceptionV1", size=224, minimum=1, aux_minimum=65, dropout=0.4,
+        telling="inception_3a_branch_3_a_max_pool", parameters=7_013_112, gmacs=1.583,
+        variants={
+            "paper": Variant("inception_3a_branch_2_b_5x5"),
+            "slim": Variant(),
+            "torchvision": Variant("stem_a_7x7_pad"),
+        },
+        top1=69.8, top5=89.6, source=_README,
+        weights={
+            "slim/inception_v1": Published(
+                f"{_SLIM}/inception_v1_2016_08_28.tar.gz",
+                "sha256:7a620c430fcaba8f8f716241f5148c4c47c035cce4e49ef02cfbe6cd1adf96a6", "slim"),
+            # torchvision maps its images back to [-1, 1] before this one: `transform_input`.
+            "torchvision/googlenet": Published(
+                f"{_TORCH}/googlenet-1378be20.pth", "sha256:1378be20"),
+        },
+        imagenet="slim/inception_v1",
+    ),
+    Entry(
+        "InceptionV2", size=224, minimum=1, aux_minimum=65, dropout=0.2,
+        telling="inception_3a_branch_3_a_avg_pool", parameters=11_204_936, gmacs=2.019,
+        variants={"paper": Variant("stem_a_*_bn"), "slim": Variant()},
+        top1=73.9, top5=91.8, source=_README,
+        weights={
+            "slim/inception_v2": Published(
+                f"{_SLIM}/inception_v2_2016_08_28.tar.gz",
+                "sha384:c0b2efbae8fc5e237ae67637dca3f311d4b4f7da576b56067e83d95c398a2fccd50baff9cc0"
+                "de64335f4d7b78e1adb07", "slim"),
+        },
+        imagenet="slim/inception_v2",
+    ),
+    Entry(
+        "InceptionV3", size=299, minimum=75, aux_minimum=107, dropout=0.2,
+        telling="mixed_5c_branch_1_b_5x5", parameters=23_851_784, gmacs=5.713,
+        variants={
+            "slim": Variant(),
+            "torchvision": Variant("*_avg_pool_pad", {"average_counts_padding": True}),
+        },
+        top1=78.0, top5=93.9, source=_README,
+        weights={
+            "slim/inception_v3": Published(
+                f"{_SLIM}/inception_v3_2016_08_28.tar.gz", preprocessing="slim"),
+            "keras/inception_v3": Published(
+                f"{_KERAS}/inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels.h5",
+                "md5:9a0d58056eeedaa3f26cb7ebd46da564"),
+            "keras/inception_v3_notop": Published(
+                f"{_KERAS}/inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+                "md5:bcbd6486424b2319ff4ef7d526e38f63"),
+            # Back to [-1, 1] here too.
+            "torchvision/inception_v3": Published(
+                f"{_TORCH}/inception_v3_google-0cc3c7bd.pth", "sha256:0cc3c7bd"),
+            **_timm("inception_v3.tv_in1k", "inception_v3.tf_in1k", "inception_v3.tf_adv_in1k"),
+            **_timm("inception_v3.gluon_in1k", preprocessing="torchvision"),
+        },
+        imagenet="keras/inception_v3",
+    ),
+    Entry(
+        "InceptionV4", size=299, minimum=75, aux_minimum=107, dropout=0.2,
+        telling="stem_d", parameters=42_711_400, gmacs=12.254,
+        variants={"released": Variant()},
+        top1=80.2, top5=95.2, source=_README,
+        weights={
+            "slim/inception_v4": Published(
+                f"{_SLIM}/inception_v4_2016_09_09.tar.gz", preprocessing="slim"),
+            **_timm("inception_v4.tf_in1k"),
+        },
+        imagenet="slim/inception_v4",
+    ),
+    Entry(
+        "InceptionResNetV1", size=299, minimum=75, aux_minimum=None, dropout=0.2,
+        telling="stem_g_3x3", parameters=24_371_384, gmacs=6.309,
+        variants={"released": Variant()},
+    ),
+    Entry(
+        "InceptionResNetV2", size=299, minimum=75, aux_minimum=107, dropout=0.2,
+        telling="block35_10_b_linear", parameters=55_873_736, gmacs=13.156,
+        variants={"released": Variant()},
+        top1=80.4, top5=95.3, source=_README,
+        weights={
+            "slim/inception_resnet_v2": Published(
+                f"{_SLIM}/inception_resnet_v2_2016_08_30.tar.gz", preprocessing="slim"),
+            "keras/inception_resnet_v2": Published(
+                f"{_KERAS}/inception_resnet_v2/"
+                "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels.h5",
+                "md5:e693bd0210a403b3192acc6073ad2e96"),
+            "keras/inception_resnet_v2_notop": Published(
+                f"{_KERAS}/inception_resnet_v2/"
+                "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+                "md5:d19885ff4a710c122648d3b5c3b684e4"),
+            **_timm("inception_resnet_v2.tf_in1k", "inception_resnet_v2.tf_ens_adv_in1k"),
+        },
+        imagenet="keras/inception_resnet_v2",
+    ),
 )
 # fmt: on
+
+CATALOGUE = {entry.title: entry for entry in _ENTRIES}
 
 
 def find(name: str) -> Entry:
@@ -77,7 +251,34 @@ def find(name: str) -> Entry:
         ValueError: there is no such network; the message lists them.
     """
     wanted = str(name).lower().replace("_", "").replace("-", "")
-    found = [entry for entry in CATALOGUE if entry.title.lower() == wanted]
-    titles = ", ".join(entry.title for entry in CATALOGUE)
-    check(bool(found), f"`name` must be a network of the family: {titles}", name=name)
+    found = [entry for title, entry in CATALOGUE.items() if title.lower() == wanted]
+    check(bool(found), f"`name` must be a network of the family: {', '.join(CATALOGUE)}", name=name)
     return found[0]
+
+
+def recognize(layers: Collection[str]) -> tuple[str, str] | None:
+    """The network and the variant of these layers, ``("inception_v3", "slim")``.
+
+    Args:
+        layers: the names of all layers of a model or a file, those without weights too.
+
+    Returns:
+        ``None`` if it is no network of the family.
+    """
+    for entry in CATALOGUE.values():
+        if entry.telling in layers:
+            return entry.name, entry.variant_of(layers)
+    return None
+
+
+def preprocessing_name(weights: str) -> str:
+    """How the images of published weights were made: a name that ``data.preprocessing`` knows.
+
+    Args:
+        weights: ``"imagenet:SOURCE/NAME"``; for anything else it is ``"default"``.
+    """
+    name = weights.removeprefix("imagenet:")
+    return next(
+        (entry.weights[name].preprocessing for entry in _ENTRIES if name in entry.weights),
+        "default",
+    )

@@ -1,4 +1,4 @@
-"""How a user's mistake is answered: the rule, then the value received."""
+"""Checks of what a user passes; a mistake is answered with the rule, then the value received."""
 
 from __future__ import annotations
 

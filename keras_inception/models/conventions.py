@@ -1,4 +1,4 @@
-"""What holds for every word of the network being built: width, batch norm's constants, padding.
+"""Conventions of the network being built: its width, batch norm's constants, its padding.
 
 The words of :mod:`keras_inception.models.layers` ask for it here, so that a network's file need not
 hand it down from figure to figure.

@@ -7,43 +7,29 @@ Everything is read from the names of the model's layers, so it works as well on 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from string import ascii_lowercase
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
+from keras_inception.models.catalogue import recognize
 from keras_inception.models.checks import check
-from keras_inception.models.layers import Tensor
+from keras_inception.models.layers import Tensor, position
+from keras_inception.weights.names import parse_table
+from keras_inception.weights.slim_tables import MODULES, STEMS
 
-# A word of the stem, a module, a pool between modules, the last convolution, the top, and the
+# A word of the stem, a module, a pool between modules, a convolution by itself, the top, and the
 # auxiliary classifiers. What a word consists of shares its name: the last of it is the end point.
 _END_POINT = re.compile(
-    r"(stem_[a-z](_\d+x\d+|_max_pool)?"
+    r"(stem_[a-z]+(_\d+x\d+|_max_pool)?"
     r"|(inception|mixed)_\d[a-z]|block\d+_\d+"
     r"|inception_\d_max_pool"
-    r"|conv_7b_1x1"
+    r"|conv_\d[a-z]_\d+x\d+"
     r"|avg_pool|max_pool|logits|predictions"
-    r"|aux(_4[ad])?(_logits)?)"
+    r"|aux(_\d[a-z])?(_logits)?)"
     r"(_relu)?"
 )
-
-_V1_STEM = "Conv2d_1a_7x7 MaxPool_2a_3x3 Conv2d_2b_1x1 Conv2d_2c_3x3 MaxPool_3a_3x3"
-_V3_STEM = (
-    "Conv2d_1a_3x3 Conv2d_2a_3x3 Conv2d_2b_3x3 MaxPool_3a_3x3 Conv2d_3b_1x1 Conv2d_4a_3x3"
-    " MaxPool_5a_3x3"
-)
-_V4_STEM = "Conv2d_1a_3x3 Conv2d_2a_3x3 Conv2d_2b_3x3 Mixed_3a Mixed_4a Mixed_5a"
-_RESNET_V1_STEM = _V3_STEM.replace("MaxPool_5a", "Conv2d_4b")
-# TF-Slim counts stages from their pools on, the papers from their modules on.
-_V1_MODULES = (
-    "3a:Mixed_3b 3b:Mixed_3c 3_max_pool:MaxPool_4a_3x3 4a:Mixed_4b 4b:Mixed_4c 4c:Mixed_4d"
-    " 4d:Mixed_4e 4e:Mixed_4f 4_max_pool:MaxPool_5a_2x2 5a:Mixed_5b 5b:Mixed_5c"
-)
-_V2_MODULES = (
-    "3a:Mixed_3b 3b:Mixed_3c 3c:Mixed_4a 4a:Mixed_4b 4b:Mixed_4c 4c:Mixed_4d 4d:Mixed_4e"
-    " 4e:Mixed_5a 5a:Mixed_5b 5b:Mixed_5c"
-)
+# TF-Slim's names of the top.
 _TOP = {
     "AvgPool_0a_7x7": "avg_pool",
     "AvgPool_1a": "avg_pool",
@@ -57,10 +43,18 @@ _TOP = {
 
 
 class EndPoints(dict[str, Tensor]):
-    """End points by name, from the image to the classifier; TF-Slim's names find them too."""
+    """End points by name, from the image to the classifier; TF-Slim's names find them too.
+
+    Attributes:
+        slim_names: TF-Slim's name of every end point that TF-Slim names, to ours.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], slim_names: Mapping[str, str]) -> None:
+        super().__init__(tensors)
+        self.slim_names = slim_names
 
     def __missing__(self, name: str) -> Tensor:
-        ours = slim_names(self).get(name)
+        ours = self.slim_names.get(name)
         if ours is None:
             raise KeyError(f"no end point {name!r}; there are {', '.join(self)}")
         return self[ours]
@@ -81,7 +75,7 @@ def endpoints(model: keras.Model) -> EndPoints:
     Raises:
         ValueError: the model is not a network of this family.
     """
-    found = EndPoints()
+    found: dict[str, Tensor] = {}
     for layer in sorted(model.layers, key=lambda layer: layer.name.startswith("aux")):
         match = _END_POINT.fullmatch(layer.name)
         if match:
@@ -91,7 +85,8 @@ def endpoints(model: keras.Model) -> EndPoints:
         "`model` must be a network of this family, whose layers have kept their names",
         model=model.name,
     )
-    return found
+    network = recognize({layer.name for layer in model.layers})
+    return EndPoints(found, _slim_names(list(found), network[0] if network else ""))
 
 
 def features(model: keras.Model, at: str | Sequence[str]) -> keras.Model:
@@ -111,7 +106,7 @@ def features(model: keras.Model, at: str | Sequence[str]) -> keras.Model:
     named = endpoints(model)
     several = isinstance(at, list | tuple)
     wanted: list[Any] = [*at] if several else [at]
-    choices = [*named, *slim_names(named)]
+    choices = [*named, *named.slim_names]
     check(len(wanted) > 0, "`at` must be an end point's name, or several", at=at)
     for name in wanted:
         check(
@@ -124,30 +119,17 @@ def features(model: keras.Model, at: str | Sequence[str]) -> keras.Model:
     return keras.Model(model.input, outputs, name=f"{model.name}_features")
 
 
-def slim_names(ours: Iterable[str]) -> dict[str, str]:
-    """TF-Slim's name of every end point that TF-Slim names, to ours."""
-    ours = list(ours)
-    if "inception_3c" in ours:
-        stem, modules = _V1_STEM, _V2_MODULES
-    elif "inception_3a" in ours:
-        stem, modules = _V1_STEM, _V1_MODULES
-    else:
-        stem, modules = _V3_STEM, ""
-        if "stem_f" in ours:
-            stem = _V4_STEM
-        elif "stem_g_3x3" in ours:
-            stem = _RESNET_V1_STEM
-    names = {}
-    for module in modules.split():
-        name, slim = module.split(":")
-        names[slim] = f"inception_{name}"
-    slim_stem = dict(zip(ascii_lowercase, stem.split(), strict=False))
+def _slim_names(ours: list[str], network: str) -> dict[str, str]:
+    names = {
+        theirs: name
+        for name, theirs in parse_table(MODULES.get(network, "")).items()
+        if name in ours
+    }
+    stem = {position(index): slim for index, slim in enumerate(STEMS.get(network, "").split())}
     for name in ours:
-        if name.startswith("stem_"):
-            names[slim_stem[name[len("stem_")]]] = name
-        elif name.startswith("mixed_"):
+        kind, _, rest = name.partition("_")
+        if kind == "stem" and rest.partition("_")[0] in stem:
+            names[stem[rest.partition("_")[0]]] = name
+        elif kind == "mixed":
             names[name.capitalize()] = name
-        elif name == "conv_7b_1x1":
-            names |= {"Conv2d_7b_1x1": name, "PreAuxLogits": "block17_20"}
-    names |= {slim: name for slim, name in _TOP.items() if name in ours}
-    return names
+    return names | {slim: name for slim, name in _TOP.items() if name in ours}

@@ -6,23 +6,24 @@ words, and each reads like the papers' figures:
 - ``stem(x, conv(...), max_pool(...))``: one after the other, from the image to the first module,
 - ``concat(x, [conv(...)], [conv(...), conv(...)], name="mixed_5b")``: columns side by side, each
   list one column of the figure, joined along the channels in the order given,
-- ``columns([...], [...])``: the same as a word, for columns inside a chain or another column,
-- ``residual(x, columns(...), linear(...), scale=0.17, name="block35_1")``: a correction, added to
-  what it corrects.
+- ``side_by_side([...], [...])``: the same as a word, for columns inside a chain or another column,
+- ``residual(x, side_by_side(...), linear(...), name="block35_1", scale=0.17)``: a correction,
+  added to what it corrects.
 
 Every ``conv`` is a convolution without bias, batch normalization (beta, no gamma) and a ReLU.
 ``padding`` is Keras's: ``"same"`` keeps the grid at stride 1, ``"valid"`` pads nothing and shrinks
 it. Feature maps are channels_last throughout: [batch, height, width, channels].
 
 Layer names are derived from where a word stands, never typed: module, branch (from 0), position
-in its column (from a), kernel. So ``mixed_5b_branch_2_c_3x3`` is the third word of the third
-column of ``mixed_5b``, ``..._bn`` and ``..._relu`` follow it, and the join bears the module's own
-name, ``mixed_5b``.
+in its column (from a, see :func:`position`), kernel. So ``mixed_5b_branch_2_c_3x3`` is the third
+word of the third column of ``mixed_5b``, ``..._bn`` and ``..._relu`` follow it, and the join bears
+the module's own name, ``mixed_5b``.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from string import ascii_lowercase
@@ -135,8 +136,8 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Columns side by side, joined along the channels; see :func:`columns`."""
+class SideBySide:
+    """Columns side by side, joined along the channels; see :func:`side_by_side`."""
 
     columns: tuple[tuple[Word, ...], ...]
 
@@ -147,7 +148,7 @@ class Columns:
         return layers.Concatenate(axis=-1, name=name)(outputs)
 
 
-Word = Conv | SeparableConv | Linear | Pool | Columns
+Word = Conv | SeparableConv | Linear | Pool | SideBySide
 
 
 def conv(
@@ -198,9 +199,22 @@ def avg_pool(pool_size: int, strides: int = 1, padding: Padding = "same") -> Poo
     return Pool("avg", pool_size, strides, padding)
 
 
-def columns(*side_by_side: Sequence[Word]) -> Columns:
-    """Columns side by side as one word: ``[conv(384, 1), columns([conv(...)], [conv(...)])]``."""
-    return Columns(tuple(tuple(column) for column in side_by_side))
+def side_by_side(*columns: Sequence[Word]) -> SideBySide:
+    """Columns as one word: ``[conv(384, 1), side_by_side([conv(...)], [conv(...)])]``."""
+    return SideBySide(tuple(tuple(column) for column in columns))
+
+
+def position(index: int) -> str:
+    """The name of a position in a column, from 0: a, b, ... z, za, zb, ... zz, zza and so on.
+
+    In alphabetical order they are in their own, at any length.
+    """
+    return "z" * (index // 26) + ascii_lowercase[index % 26]
+
+
+def is_position(part: str) -> bool:
+    """Whether a part of a layer's name is a :func:`position`."""
+    return re.fullmatch("z*[a-z]", part) is not None
 
 
 def chain(x: Tensor, *words: Word | None, name: str) -> Tensor:
@@ -208,18 +222,18 @@ def chain(x: Tensor, *words: Word | None, name: str) -> Tensor:
 
     ``None`` does nothing and keeps its letter.
     """
-    for letter, word in zip(ascii_lowercase, words, strict=False):
+    for index, word in enumerate(words):
         if word is not None:
-            x = word(x, f"{name}_{letter}")
+            x = word(x, f"{name}_{position(index)}")
     return x
 
 
-def concat(x: Tensor, *side_by_side: Sequence[Word], name: str) -> Tensor:
+def concat(x: Tensor, *columns: Sequence[Word], name: str) -> Tensor:
     """Columns side by side on ``x``, joined along the channels in the order given."""
-    return columns(*side_by_side)(x, name)
+    return side_by_side(*columns)(x, name)
 
 
-def residual(x: Tensor, *words: Word, scale: float, relu: bool = True, name: str) -> Tensor:
+def residual(x: Tensor, *words: Word, name: str, scale: float, relu: bool = True) -> Tensor:
     """``x`` plus ``scale`` times what the words make of it, then a ReLU.
 
     The scale keeps very wide residual networks from dying early in training (arXiv:1602.07261,
@@ -259,14 +273,14 @@ def _keep_halvings(words: Sequence[Word], halvings: int) -> Iterator[Word | None
 
 
 def _halves(word: Word) -> bool:
-    if isinstance(word, Columns):
+    if isinstance(word, SideBySide):
         return any(_halves(inner) for column in word.columns for inner in column)
     return word.strides == 2
 
 
 def _without_stride(word: Word) -> Word:
-    if isinstance(word, Columns):
-        return Columns(tuple(tuple(map(_without_stride, column)) for column in word.columns))
+    if isinstance(word, SideBySide):
+        return SideBySide(tuple(tuple(map(_without_stride, column)) for column in word.columns))
     if isinstance(word, Conv | SeparableConv) and word.kernel_size == (7, 7):
         return replace(word, strides=1, kernel_size=(3, 3))
     return replace(word, strides=1)

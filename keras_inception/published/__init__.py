@@ -1,1 +1,1 @@
-"""What others published: ImageNet's classes and preprocessing, and files of weights converted."""
+"""Ways to what others published: ImageNet's classes and preprocessing, weights converted."""

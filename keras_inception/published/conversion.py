@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_inception.models.catalogue import find
+from keras_inception.models.catalogue import Entry, find
+from keras_inception.models.weight_files import open_for, save_weights
 from keras_inception.weights import proof
-from keras_inception.weights.download import locate
-from keras_inception.weights.loading import Weights, assign_weights, open_weights
-from keras_inception.weights.writing import save_weights
+from keras_inception.weights.loading import Weights, assign_weights
 
 _RECORDED = 6  # logits of each head
 
@@ -85,7 +84,7 @@ def convert_weights(
         if path.exists():
             raise FileExistsError(f"{path} exists; it is not overwritten.")
     entry = find(network)
-    opened = open_weights(locate(source, entry.name), entry.name, ema=ema)
+    opened = open_for(entry, source, ema=ema)
     model = _build(opened, entry)
     skipped = assign_weights(opened, model.layers, skip)
     notes = {"logits": _logits(model)} if opened.classes else {}
@@ -113,16 +112,15 @@ def verify_weights(
         DownloadError: a download failed.
     """
     entry = find(network)
-    path = locate(weights, entry.name)
-    opened = open_weights(path, entry.name, ema=ema)
+    opened = open_for(entry, weights, ema=ema)
     model = _build(opened, entry)
     assign_weights(opened, model.layers)
     logits = _logits(model) if opened.classes else {}
     recorded = opened.file.notes.get("logits")
     if recorded is not None and _apart(logits, recorded) > proof.TOLERANCE:
         raise ValueError(
-            f"{path} does not give the answer that was written down when it was converted: weights"
-            " in it have changed, or changed places."
+            f"{opened.file.path} does not give the answer that was written down when it was"
+            " converted: weights in it have changed, or changed places."
         )
     proved_by, difference = _prove(opened, entry)
     return Verification(
@@ -145,7 +143,7 @@ def verify_weights(
     )
 
 
-def _build(opened: Weights, entry: Any) -> Any:
+def _build(opened: Weights, entry: Entry) -> Any:
     """The network that a file holds, heads and all."""
     return entry.builder()(
         include_top=opened.classes is not None,
@@ -156,7 +154,7 @@ def _build(opened: Weights, entry: Any) -> Any:
     )
 
 
-def _prove(opened: Weights, entry: Any) -> tuple[str | None, float | None]:
+def _prove(opened: Weights, entry: Entry) -> tuple[str | None, float | None]:
     """Whose answers the file's table of names was compared with, and how far ours are off."""
     key = opened.source.name, entry.name
     if key not in proof.PROVED:

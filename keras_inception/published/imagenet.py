@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_inception.data.preprocessing import Preprocessing, named, scale
-from keras_inception.weights.download import PUBLISHED, class_index
+from keras_inception.models.catalogue import preprocessing_name
+from keras_inception.weights.download import class_index
 
 _BACKGROUND = ("background", "background")
 
@@ -23,8 +24,7 @@ def preprocessing_of(weights: str | os.PathLike[str], size: int) -> Preprocessin
         weights: as given to the builder; for a file, the default.
         size: of the network's input in pixels.
     """
-    published = PUBLISHED.get(str(weights).removeprefix("imagenet:"))
-    return named(published.preprocessing if published else "default", size)
+    return named(preprocessing_name(str(weights)), size)
 
 
 def preprocess_input(images: Any, weights: str | os.PathLike[str] = "imagenet") -> Any:

@@ -10,7 +10,6 @@ MIRROR/HOST/PATH, as ``wget -x`` lays files out.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import http.client
 import os
@@ -20,7 +19,7 @@ import tarfile
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,6 @@ class Published:
 
     Args:
         url: where.
-        network: ``"inception_v3"``, whose weights it holds.
         hash: ``"md5:..."``, ``"sha256:..."`` or ``"sha384:..."``, of which the beginning is enough;
             empty where none is published.
         preprocessing: what became of the images in training, by its name in
@@ -48,99 +46,22 @@ class Published:
     """
 
     url: str
-    network: str
     hash: str = ""
     preprocessing: str = "default"
 
 
-_SLIM = "http://download.tensorflow.org/models"
-_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
-_TIMM = "https://huggingface.co/timm"
-_TORCH = "https://download.pytorch.org/models"
-
-# fmt: off
-PUBLISHED = {
-    "slim/inception_v1": Published(
-        f"{_SLIM}/inception_v1_2016_08_28.tar.gz", "inception_v1",
-        "sha256:7a620c430fcaba8f8f716241f5148c4c47c035cce4e49ef02cfbe6cd1adf96a6", "slim"),
-    "slim/inception_v2": Published(
-        f"{_SLIM}/inception_v2_2016_08_28.tar.gz", "inception_v2",
-        "sha384:c0b2efbae8fc5e237ae67637dca3f311d4b4f7da576b56067e83d95c398a2fccd50baff9cc0de64335f"
-        "4d7b78e1adb07", "slim"),
-    "slim/inception_v3": Published(
-        f"{_SLIM}/inception_v3_2016_08_28.tar.gz", "inception_v3", preprocessing="slim"),
-    "slim/inception_v4": Published(
-        f"{_SLIM}/inception_v4_2016_09_09.tar.gz", "inception_v4", preprocessing="slim"),
-    "slim/inception_resnet_v2": Published(
-        f"{_SLIM}/inception_resnet_v2_2016_08_30.tar.gz", "inception_resnet_v2",
-        preprocessing="slim"),
-    "keras/inception_v3": Published(
-        f"{_KERAS}/inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels.h5",
-        "inception_v3", "md5:9a0d58056eeedaa3f26cb7ebd46da564"),
-    "keras/inception_v3_notop": Published(
-        f"{_KERAS}/inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "inception_v3", "md5:bcbd6486424b2319ff4ef7d526e38f63"),
-    "keras/inception_resnet_v2": Published(
-        f"{_KERAS}/inception_resnet_v2/inception_resnet_v2_weights_tf_dim_ordering_tf_kernels.h5",
-        "inception_resnet_v2", "md5:e693bd0210a403b3192acc6073ad2e96"),
-    "keras/inception_resnet_v2_notop": Published(
-        f"{_KERAS}/inception_resnet_v2/"
-        "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "inception_resnet_v2", "md5:d19885ff4a710c122648d3b5c3b684e4"),
-    "timm/inception_v3.tv_in1k": Published(
-        f"{_TIMM}/inception_v3.tv_in1k/resolve/main/model.safetensors", "inception_v3"),
-    "timm/inception_v3.tf_in1k": Published(
-        f"{_TIMM}/inception_v3.tf_in1k/resolve/main/model.safetensors", "inception_v3"),
-    "timm/inception_v3.tf_adv_in1k": Published(
-        f"{_TIMM}/inception_v3.tf_adv_in1k/resolve/main/model.safetensors", "inception_v3"),
-    "timm/inception_v3.gluon_in1k": Published(
-        f"{_TIMM}/inception_v3.gluon_in1k/resolve/main/model.safetensors", "inception_v3",
-        preprocessing="torchvision"),
-    "timm/inception_v4.tf_in1k": Published(
-        f"{_TIMM}/inception_v4.tf_in1k/resolve/main/model.safetensors", "inception_v4"),
-    "timm/inception_resnet_v2.tf_in1k": Published(
-        f"{_TIMM}/inception_resnet_v2.tf_in1k/resolve/main/model.safetensors",
-        "inception_resnet_v2"),
-    "timm/inception_resnet_v2.tf_ens_adv_in1k": Published(
-        f"{_TIMM}/inception_resnet_v2.tf_ens_adv_in1k/resolve/main/model.safetensors",
-        "inception_resnet_v2"),
-    # torchvision maps its images back to [-1, 1] before these two: `transform_input`.
-    "torchvision/googlenet": Published(
-        f"{_TORCH}/googlenet-1378be20.pth", "inception_v1", "sha256:1378be20"),
-    "torchvision/inception_v3": Published(
-        f"{_TORCH}/inception_v3_google-0cc3c7bd.pth", "inception_v3", "sha256:0cc3c7bd"),
-}
-# fmt: on
-
-# What "imagenet" stands for.
-IMAGENET = {
-    "inception_v1": "slim/inception_v1",
-    "inception_v2": "slim/inception_v2",
-    "inception_v3": "keras/inception_v3",
-    "inception_v4": "slim/inception_v4",
-    "inception_resnet_v2": "keras/inception_resnet_v2",
-}
 CLASS_INDEX = Published(
     "https://storage.googleapis.com/download.tensorflow.org/data/imagenet_class_index.json",
-    "",
     "md5:c2c37ea517e94d9795004a39431a14cb",
 )
 
 
-def locate(weights: str | os.PathLike[str], network: str, *, include_top: bool = True) -> Path:
-    """The file that ``weights`` names, downloaded if it is a published one.
-
-    Args:
-        weights: a path, ``"imagenet"``, or ``"imagenet:SOURCE/NAME"``.
-        network: ``"inception_v3"``.
-        include_top: ``False`` takes the smaller file without classifier, where one is published.
+def existing(weights: str | os.PathLike[str]) -> Path:
+    """The path of weights that are a file; a TensorFlow checkpoint may be named by its prefix.
 
     Raises:
-        ValueError: there is no such file, and no such published weights of this network.
-        DownloadError: the download failed.
+        ValueError: there is none.
     """
-    if str(weights).partition(":")[0] == "imagenet":
-        return _downloaded(published(str(weights), network, include_top=include_top))
     path = Path(weights)
     if not path.exists() and not Path(f"{path}.index").exists():
         raise ValueError(
@@ -150,23 +71,31 @@ def locate(weights: str | os.PathLike[str], network: str, *, include_top: bool =
     return path
 
 
-def published(weights: str, network: str, *, include_top: bool = True) -> str:
-    """The name in ``PUBLISHED`` of ``"imagenet"`` or ``"imagenet:SOURCE/NAME"``.
+def download(name: str, what: Published) -> Path:
+    """Published weights in Keras's cache, downloaded unless they are there.
+
+    Args:
+        name: ``"SOURCE/NAME"``, the folder in the cache; Keras's own lie where
+            ``keras.applications`` looks for them.
+
+    Returns:
+        The file; of an archive, the checkpoint in it.
 
     Raises:
-        ValueError: there is none of this network.
+        DownloadError: the download failed, or the archive holds no checkpoint.
     """
-    names = [name for name, each in PUBLISHED.items() if each.network == network]
-    name = weights.partition(":")[2] or IMAGENET.get(network)
-    if name not in names:
-        choices = ", ".join(f"imagenet:{each}" for each in names if "notop" not in each)
-        raise ValueError(
-            f"`weights` names no published ImageNet weights of {network}: "
-            + (f"there are {choices}" if names else "none were ever published")
-            + f". Received: weights={weights!r}"
-        )
-    small = f"{name}_notop"
-    return small if not include_top and small in names else name
+    file = what.url.rpartition("/")[2]
+    if name.startswith("keras/"):
+        return fetch(what, _keras_cache() / file)
+    folder = _keras_cache() / "keras_inception" / name
+    if not file.endswith(".tar.gz"):
+        return fetch(what, folder / file)
+    unpacked = folder / "unpacked"
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(unpacked):
+        if not unpacked.exists():
+            _unpack(fetch(what, folder / file), unpacked)
+    return _checkpoint(unpacked)
 
 
 def class_index() -> Path:
@@ -211,22 +140,6 @@ def mirrored(url: str) -> str:
 def _keras_cache() -> Path:
     home = os.environ.get("KERAS_HOME")
     return (Path(home) if home else Path.home() / ".keras") / "models"
-
-
-def _downloaded(name: str) -> Path:
-    what = PUBLISHED[name]
-    file = what.url.rpartition("/")[2]
-    if name.startswith("keras/"):
-        return fetch(what, _keras_cache() / file)  # where keras.applications looks too
-    folder = _keras_cache() / "keras_inception" / name
-    if not file.endswith(".tar.gz"):
-        return fetch(what, folder / file)
-    unpacked = folder / "unpacked"
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(unpacked):
-        if not unpacked.exists():
-            _unpack(fetch(what, folder / file), unpacked)
-    return _checkpoint(unpacked)
 
 
 def _unpack(archive: Path, folder: Path) -> None:
@@ -304,7 +217,7 @@ def _copy(response: Any, stream: Any, url: str, have: int, total: int) -> None:
     )
 
     with Progress(
-        TextColumn("{job.description}"),
+        TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
@@ -330,11 +243,8 @@ def _digest(path: Path, kind: str) -> str:
         return hashlib.file_digest(stream, kind).hexdigest()
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> AbstractContextManager[Any]:
     """One process at a time; the others wait, and then find the file."""
-    import fcntl
+    from filelock import FileLock
 
-    with open(path.with_name(f"{path.name}.lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return FileLock(path.with_name(f"{path.name}.lock"))

@@ -51,10 +51,6 @@ _TABLE = struct.pack("<Q", 0xDB4775248B80FB57)  # ends a TensorFlow index, and t
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
 _LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickled magic number
-_DTYPES = {
-    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4",
-    "I16": "<i2", "I8": "<i1", "U8": "<u1", "BOOL": "?",
-}  # fmt: skip
 
 
 def open_file(path: str | os.PathLike[str], *, ema: bool = False) -> File:
@@ -240,30 +236,24 @@ def _variables(kind: str, count: int) -> list[str]:
 
 
 def _safetensors(path: Path) -> File:
-    with open(path, "rb") as stream:
-        (length,) = struct.unpack("<Q", stream.read(8))
-        header = json.loads(stream.read(length))
-    metadata = header.pop("__metadata__", {})
-    data = np.memmap(path, np.uint8, "r", offset=8 + length)
-    ends = [entry["data_offsets"][1] for entry in header.values()]
-    if max(ends, default=0) > data.size:
-        raise ValueError(f"{path} is cut short: {data.size} of {max(ends)} bytes of data")
+    import ml_dtypes  # noqa: F401  (gives NumPy the bfloat16 that the reader asks it for)
+    from safetensors import SafetensorError, safe_open
 
-    def read(name: str) -> Array:
-        entry = header[name]
-        start, end = entry["data_offsets"]
-        array = data[start:end].view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
-        if entry["dtype"] == "BF16":  # the upper half of a float32
-            array = (array.astype("<u4") << 16).view("<f4")
-        return _floats(np.asarray(array))
-
+    try:
+        # The reader refuses a header that is hostile: too long, or offsets that overlap or lie
+        # outside the file.
+        tensors: Any = safe_open(path, framework="np")
+    except SafetensorError as error:
+        reason = str(error).removeprefix("Error while deserializing header: ")
+        size = f"{path.stat().st_size} bytes"
+        raise ValueError(f"{path} ({size}) is damaged, or cut short: {reason}") from error
     return File(
         path,
         "safetensors",
         "pytorch",
-        {name: tuple(entry["shape"]) for name, entry in header.items()},
-        read,
-        notes=json.loads(metadata.get(NOTES, "{}")),
+        {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()},  # noqa: SIM118
+        lambda name: _floats(tensors.get_tensor(name)),
+        notes=json.loads((tensors.metadata() or {}).get(NOTES, "{}")),
     )
 
 
@@ -307,7 +297,8 @@ def _torch(path: Path, ema: bool) -> File:
 
 
 def _floats(array: Array) -> Array:
-    return array.astype(np.float32, copy=False) if array.dtype.kind == "f" else array
+    """float32, if they are floats; NumPy counts those of ``ml_dtypes`` among the void types."""
+    return array.astype(np.float32, copy=False) if array.dtype.kind in "fV" else array
 
 
 def _text(name: str | bytes) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-from keras_inception.weights.names import Place, Source, expand, table
+from keras_inception.weights.names import Place, Proof, Source, Table, expand, parse_table
 
 INCEPTION_V3 = """
  0  stem_               a_3x3  b_3x3  c_3x3  e_1x1  f_3x3
@@ -56,17 +56,27 @@ conv_7b_1x1                                 conv_7b
 logits                                      predictions
 """
 
-# Our network: its order, its names, the variant that computes what theirs does, and a layer that
-# only it has.
+# fmt: off
 NETWORKS = {
-    "inception_v3": (INCEPTION_V3, NAMED_IN_V3, "slim", "mixed0"),
-    "inception_resnet_v2": (INCEPTION_RESNET_V2, NAMED_IN_RESNET_V2, "released", "conv_7b"),
+    "inception_v3": Table(
+        NAMED_IN_V3, "slim", "mixed0",
+        Proof("keras.applications 3.15.1", 1000, 4.255869,
+              (2.884563, 1.423494, -0.6030685, -5.792231, -9.370459, 6.060537)),
+        order=INCEPTION_V3,
+    ),
+    "inception_resnet_v2": Table(
+        NAMED_IN_RESNET_V2, "released", "conv_7b",
+        Proof("keras.applications 3.15.1", 1000, 9.82906,
+              (6.674423, -5.868015, -8.299547, -7.671151, -16.55045, -0.1802213)),
+        order=INCEPTION_RESNET_V2,
+    ),
 }
+# fmt: on
 
 
 def network_of(layers: Collection[str]) -> str | None:
     """The network, ``"inception_v3"``, that has layers of these names."""
-    return next((ours for ours, (*_, telling) in NETWORKS.items() if telling in layers), None)
+    return next((ours for ours, each in NETWORKS.items() if each.telling in layers), None)
 
 
 def source(network: str, names: Iterable[str] | None = None) -> Source:
@@ -79,8 +89,8 @@ def source(network: str, names: Iterable[str] | None = None) -> Source:
     Raises:
         ValueError: the file's numbers are not those of as many layers as the network has.
     """
-    order, named, variant, _ = NETWORKS[network]
-    layers = in_order(order)
+    row = NETWORKS[network]
+    layers = in_order(row.order)
     count = len(layers)
     fresh = [f"{kind}_{n}/" for kind in ("conv2d", "batch_normalization") for n in range(count)]
     names = fresh if names is None else list(names)
@@ -89,13 +99,13 @@ def source(network: str, names: Iterable[str] | None = None) -> Source:
     places = {}
     for ours, convolution, norm in zip(layers, convolutions, norms, strict=True):
         places.update(_convolution(ours, convolution, norm))
-    for ours, theirs in table(named).items():
+    for ours, theirs in parse_table(row.layers).items():
         if ours.endswith(("logits", "linear")):
             places[f"{ours}/kernel"] = Place(f"{theirs}/kernel")
             places[f"{ours}/bias"] = Place(f"{theirs}/bias")
         else:
             places.update(_convolution(ours, theirs, f"{theirs}_bn"))
-    return Source("keras", variant, places)
+    return Source("keras", row.variant, places)
 
 
 def in_order(text: str) -> list[str]:

@@ -1,10 +1,10 @@
-"""From a file to a network: every variable by its name, or an error that lists the names."""
+"""Weights on their way from a file to a network: each by its name, or an error with the names."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,12 +12,14 @@ from typing import Any
 
 import keras
 
-from keras_inception.weights import family, keras_applications, slim, torch
-from keras_inception.weights.download import locate
+from keras_inception.weights import keras_applications, slim, torch
 from keras_inception.weights.files import File, open_file
-from keras_inception.weights.names import Array, Shape, Source, ours_from, read_as_ours
+from keras_inception.weights.names import Array, Place, Shape, Source, ours_from, read_as_ours
 
 Log = Callable[[str], None]
+# The network and the variant of layers of ours, ``("inception_v3", "slim")``, by their names; None
+# if they are not ours. The catalogue's, which is handed down, since it lies above this.
+Recognize = Callable[[Collection[str]], tuple[str, str] | None]
 WITH_BACKGROUND = 1001  # TF-Slim's classes: the first is none of ImageNet's 1000
 _SHOWN = 20  # names of a kind in a message; the error's attributes have them all
 
@@ -105,12 +107,15 @@ class Weights:
         return sorted(self.file.shapes.keys() - taken - self.source.ignored)
 
 
-def open_weights(path: str | os.PathLike[str], network: str, *, ema: bool = False) -> Weights:
+def open_weights(
+    path: str | os.PathLike[str], network: str, recognize: Recognize, *, ema: bool = False
+) -> Weights:
     """Open a file of weights for a network.
 
     Args:
         path: see :func:`keras_inception.weights.files.open_file`.
         network: ``"inception_v3"``.
+        recognize: :func:`keras_inception.models.catalogue.recognize`.
         ema: take the moving averages of the weights that training kept beside them.
 
     Raises:
@@ -119,76 +124,30 @@ def open_weights(path: str | os.PathLike[str], network: str, *, ema: bool = Fals
     """
     file = open_file(path, ema=ema)
     names = file.shapes.keys()
-    if file.writer == "tensorflow":
+    ours = recognize(file.layers)  # a Keras file has the names of all its layers
+    if ours:
+        found: str | None = ours[0]
+    elif file.writer == "tensorflow":
         found = slim.network_of(names)
     elif file.writer == "pytorch":
         found = torch.network_of(names)
     else:
-        found = family.network_of(file.layers) or keras_applications.network_of(file.layers)
+        found = keras_applications.network_of(file.layers)
     if found != network:
         some = ", ".join(sorted(names)[:3])
         holds = found or f"no network whose names are known ({some}, ...)"
         raise ValueError(f"{file.path} ({file.format}) holds {holds}. Needed: {network}.")
     if ema and file.writer == "keras":
         raise ValueError(f"`ema=True`, but {file.path} ({file.format}) holds no moving averages.")
-    if file.writer == "tensorflow":
+    if ours:
+        source = Source("ours", ours[1], {name: Place(name) for name in names})
+    elif file.writer == "tensorflow":
         source = slim.source(network, names, ema=ema)
     elif file.writer == "pytorch":
         source = torch.source(network, names)
-    elif family.network_of(file.layers):
-        source = family.source(file.layers, names)
     else:
         source = keras_applications.source(network, names)
     return Weights(network, file, source)
-
-
-def load_weights(
-    model: keras.Model,
-    weights: str | os.PathLike[str],
-    *,
-    ema: bool = False,
-    skip: str | Iterable[str] = (),
-) -> list[str]:
-    """Load a file of weights into a network of this family.
-
-    Read are TF-Slim's checkpoints, of both formats, and frozen graphs; keras.applications's files;
-    Keras's of our own networks; PyTorch state dicts with timm's or torchvision's names. Which it
-    is, is seen from the content. Batch norm's gamma, which our networks do not have, is folded
-    into the kernels: the function stays the same.
-
-    Where the network has 1000 classes and the file 1001, the first, background, is dropped. Where
-    it has another number, the classifiers keep the values they have, which a line on standard
-    error says. A network built without its top or its auxiliary heads leaves these in the file.
-
-    Args:
-        model: built by this package.
-        weights: the file; for a TensorFlow checkpoint its prefix or its ``.index``; or a folder
-            with a checkpoint, or a run's; or ``"imagenet"`` or ``"imagenet:SOURCE/NAME"``,
-            published weights, downloaded into Keras's cache.
-        ema: take the moving averages of the weights that training kept beside them.
-        skip: names, ours or the file's, that are not loaded and need not fit; ``*`` stands for
-            anything, as in ``"aux*"``.
-
-    Returns:
-        The names that were skipped, sorted.
-
-    Raises:
-        WeightsError: names are missing, left over, or of another shape; it lists them.
-        ValueError: there is no such file, it can't be read, or it is of another network or
-            variant.
-        DownloadError: a download failed.
-    """
-    layers = {layer.name for layer in model.layers}
-    network = family.network_of(layers)
-    if network is None:
-        raise ValueError(
-            "`model` must be a network of this family, whose layers have kept their names."
-            f" Received: model={model.name!r}"
-        )
-    include_top = "logits" in layers
-    opened = open_weights(locate(weights, network, include_top=include_top), network, ema=ema)
-    check_variant(opened, family.variant_of(layers))
-    return assign_weights(opened, model.layers, skip)
 
 
 def check_variant(weights: Weights, variant: str) -> None:
@@ -206,7 +165,19 @@ def assign_weights(
     skip: str | Iterable[str] = (),
     log: Log = lambda line: print(line, file=sys.stderr),
 ) -> list[str]:
-    """Load opened weights into layers; see :func:`load_weights`."""
+    """Load opened weights into layers, all of them or, where one does not fit, none.
+
+    Args:
+        skip: names, ours or the file's, that are not loaded and need not fit; ``*`` stands for
+            anything.
+        log: takes the line that says that a classifier of other classes keeps its values.
+
+    Returns:
+        The names that were skipped, sorted.
+
+    Raises:
+        WeightsError: names are missing, left over, or of another shape; it lists them.
+    """
     patterns = [skip] if isinstance(skip, str) else list(skip)
     variables: dict[str, Any] = {
         f"{layer.name}/{variable.name}": variable for layer in layers for variable in layer.weights

@@ -1,4 +1,4 @@
-"""How the tables of names are written, and what they say of each variable.
+"""Tables of names: their form, and what they say of each variable.
 
 A table has a line for each convolution or dense layer: our layer's name, then theirs. Braces stand
 for one line each, on both sides in step: ``mixed_5{b,c}_a  Mixed_5{b,c}/A`` is two lines, and
@@ -42,6 +42,45 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Proof:
+    """What a network says to a known image with known values (see ``weights/proof.py``).
+
+    Args:
+        by: who said so.
+        classes: of its classifier.
+        spread: the standard deviation of all its logits.
+        logits: the first of them.
+        aux: the first of each auxiliary head's.
+    """
+
+    by: str
+    classes: int
+    spread: float
+    logits: tuple[float, ...]
+    aux: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A network in a source's files.
+
+    Args:
+        layers: our layers' names and theirs, as :func:`parse_table` reads them.
+        variant: the network's variant that computes what the source's network does.
+        telling: a name that only this network's files have: a layer's or a variable's, as the
+            source tells them; in TF-Slim's the scope that all names begin with.
+        proof: what the source's network says to known values.
+        order: where the source numbers its layers, ours in that order.
+    """
+
+    layers: str
+    variant: str
+    telling: str
+    proof: Proof
+    order: str = ""
+
+
+@dataclass(frozen=True)
 class Source:
     """What a source's tables say of one network.
 
@@ -76,7 +115,7 @@ def _members(inside: str) -> list[str]:
     return inside.split(",")
 
 
-def table(text: str) -> dict[str, str]:
+def parse_table(text: str) -> dict[str, str]:
     """Our layer's name to theirs, from lines ``ours  theirs``; ``#`` begins a comment."""
     rows = [line.partition("#")[0] for line in text.splitlines()]
     pairs = [each.split() for row in rows if row.strip() for each in expand(row)]

@@ -2,15 +2,13 @@
 
 A value for every variable follows from its name in the source, so two that change places change
 the network's answer. The other implementation was filled with them under its own names, was shown
-one image, and its first logits are written down here; ours, filled through the tables, must say
-the same. ``make parity`` asks the other implementations again.
+one image, and its first logits are written down beside the table; ours, filled through the table,
+must say the same. ``make parity`` asks the other implementations again.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
@@ -21,78 +19,13 @@ from keras_inception.weights.files import File
 from keras_inception.weights.loading import Weights, assign_weights
 from keras_inception.weights.names import Array, Shape, Source, written_as_theirs
 
-TOLERANCE = 1e-3  # of the logits' standard deviation: another implementation
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What a network says to :func:`image` with :func:`value` in every variable.
-
-    Args:
-        by: who said so.
-        classes: of its classifier.
-        spread: the standard deviation of all its logits.
-        logits: the first of them.
-        aux: the first of each auxiliary head's.
-    """
-
-    by: str
-    classes: int
-    spread: float
-    logits: tuple[float, ...]
-    aux: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-
-
-# By whom "this package" stands, there is no other implementation to ask: the layers of these tables
-# are compared with the released graphs', kernel by kernel, by the tests.
-# fmt: off
+_SOURCES = {"slim": slim, "keras": keras_applications, "torch": torch}
 PROVED = {
-    ("slim", "inception_v1"): Proof(
-        "tf-slim 1.1.0", 1001, 8.280322,
-        (2.452111, 7.608459, 6.832752, -5.500482, -0.7382215, 6.840129),
-    ),
-    ("slim", "inception_v2"): Proof(
-        "tf-slim 1.1.0", 1001, 4.04353,
-        (-7.3555, -2.092601, -0.6119316, 2.829391, 5.718885, 1.52189),
-    ),
-    ("slim", "inception_v3"): Proof(
-        "tf-slim 1.1.0", 1001, 3.973872,
-        (0.2985315, 2.45584, -3.805069, 5.926398, 6.435004, 0.5574518),
-        {"aux": (-0.9569143, 4.667287, -1.304391, -6.915899, -3.856291, -2.454314)}),
-    ("slim", "inception_v4"): Proof(
-        "this package", 1001, 5.567485,
-        (2.990017, -10.58983, 0.8872979, -5.016665, 3.8514, 2.409971),
-        {"aux": (-2.975294, 3.764612, 2.618417, -0.846817, 7.259055, -8.740731)}),
-    ("slim", "inception_resnet_v2"): Proof(
-        "this package", 1001, 7.922248,
-        (-3.224922, 1.846107, 0.7786267, 7.601256, 8.487473, 12.79486),
-        {"aux": (3.21587, 2.215389, 1.713345, 2.251488, -3.59786, 1.066933)}),
-    ("keras", "inception_v3"): Proof(
-        "keras.applications 3.15.1", 1000, 4.255869,
-        (2.884563, 1.423494, -0.6030685, -5.792231, -9.370459, 6.060537),
-    ),
-    ("keras", "inception_resnet_v2"): Proof(
-        "keras.applications 3.15.1", 1000, 9.82906,
-        (6.674423, -5.868015, -8.299547, -7.671151, -16.55045, -0.1802213),
-    ),
-    ("torch", "inception_v1"): Proof(
-        "PyTorch 2.13.0", 1000, 11.56686,
-        (-4.509397, 4.16779, 13.25683, -1.095777, -4.533524, -8.362905),
-    ),
-    ("torch", "inception_v3"): Proof(
-        "timm 1.0.31", 1000, 17.74958,
-        (9.740236, 18.16846, 2.610859, -18.07566, -28.37615, -0.605822),
-        {"aux": (-4.16557, 8.911497, 10.80471, -6.882475, 5.031228, -4.289306)}),
-    ("torch", "inception_v4"): Proof(
-        "timm 1.0.31", 1000, 28.45247,
-        (-75.7054, 1.862108, -22.44857, -47.06184, 13.90085, 4.404147),
-    ),
-    ("torch", "inception_resnet_v2"): Proof(
-        "timm 1.0.31", 1000, 17.88099,
-        (45.27603, -7.716617, -25.87627, -4.777235, -9.282256, -15.78565),
-    ),
+    (name, network): table.proof
+    for name, tables in _SOURCES.items()
+    for network, table in tables.NETWORKS.items()
 }
-# fmt: on
+TOLERANCE = 1e-3  # of the logits' standard deviation: another implementation
 
 
 def image(size: int) -> Array:
@@ -157,11 +90,7 @@ def first_logits(model: keras.Model, count: int) -> dict[str, Array]:
 
 def source_of(name: str, network: str) -> Source:
     """The tables of a source, as for a file that has every name of its own."""
-    if name == "slim":
-        return slim.source(network)
-    if name == "torch":
-        return torch.source(network)
-    return keras_applications.source(network)
+    return _SOURCES[name].source(network)
 
 
 def _file(model: keras.Model, source: Source) -> File:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-from keras_inception.weights.names import Place, Source, table
+from keras_inception.weights.names import Place, Proof, Source, Table, parse_table
 
 _V1 = "{3a,3b,4a,4b,4c,4d,4e,5a,5b}"
 GOOGLENET = f"""
@@ -180,18 +180,36 @@ conv_7b_1x1                                 conv2d_7b
 logits                                      classif
 """
 
-# Our network: its table, the variant that computes what theirs does, and a name only it has.
+# fmt: off
 NETWORKS = {
-    "inception_v1": (GOOGLENET, "torchvision", "inception3a.branch1.conv.weight"),
-    "inception_v3": (INCEPTION_V3, "torchvision", "Mixed_5b.branch1x1.conv.weight"),
-    "inception_v4": (INCEPTION_V4, "released", "features.0.conv.weight"),
-    "inception_resnet_v2": (INCEPTION_RESNET_V2, "released", "conv2d_1a.conv.weight"),
+    "inception_v1": Table(
+        GOOGLENET, "torchvision", "inception3a.branch1.conv.weight",
+        Proof("PyTorch 2.13.0", 1000, 11.56686,
+              (-4.509397, 4.16779, 13.25683, -1.095777, -4.533524, -8.362905)),
+    ),
+    "inception_v3": Table(
+        INCEPTION_V3, "torchvision", "Mixed_5b.branch1x1.conv.weight",
+        Proof("timm 1.0.31", 1000, 17.74958,
+              (9.740236, 18.16846, 2.610859, -18.07566, -28.37615, -0.605822),
+              {"aux": (-4.16557, 8.911497, 10.80471, -6.882475, 5.031228, -4.289306)}),
+    ),
+    "inception_v4": Table(
+        INCEPTION_V4, "released", "features.0.conv.weight",
+        Proof("timm 1.0.31", 1000, 28.45247,
+              (-75.7054, 1.862108, -22.44857, -47.06184, 13.90085, 4.404147)),
+    ),
+    "inception_resnet_v2": Table(
+        INCEPTION_RESNET_V2, "released", "conv2d_1a.conv.weight",
+        Proof("timm 1.0.31", 1000, 17.88099,
+              (45.27603, -7.716617, -25.87627, -4.777235, -9.282256, -15.78565)),
+    ),
 }
+# fmt: on
 
 
 def network_of(names: Collection[str]) -> str | None:
     """The network, ``"inception_v3"``, whose state dict has these names."""
-    return next((ours for ours, (_, _, telling) in NETWORKS.items() if telling in names), None)
+    return next((ours for ours, each in NETWORKS.items() if each.telling in names), None)
 
 
 def source(network: str, names: Iterable[str] = ()) -> Source:
@@ -200,13 +218,13 @@ def source(network: str, names: Iterable[str] = ()) -> Source:
     Args:
         names: those in the file.
     """
-    text, variant, _ = NETWORKS[network]
+    row = NETWORKS[network]
     places: dict[str, Place] = {}
-    for layer, module in table(text).items():
+    for layer, module in parse_table(row.layers).items():
         places.update(_variables(layer, module))
     # How often batch norm has seen a batch: PyTorch keeps count, nothing uses it.
     counters = {name for name in names if name.endswith(".num_batches_tracked")}
-    return Source("torch", variant, places, frozenset(counters))
+    return Source("torch", row.variant, places, frozenset(counters))
 
 
 def _variables(layer: str, module: str) -> Iterator[tuple[str, Place]]:

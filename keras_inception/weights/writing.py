@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from functools import partial
@@ -17,44 +16,29 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_inception.weights import family, slim, torch
+from keras_inception.weights import slim, torch
 from keras_inception.weights.files import NOTES
 from keras_inception.weights.names import Array, Layout, Source, written_as_theirs
 
 Log = Callable[[str], None]
 
 
-def save_weights(
+def write_weights(
     model: keras.Model,
-    path: str | os.PathLike[str],
+    path: Path,
+    network: str,
+    variant: str,
     *,
     skip: str | Iterable[str] = (),
     notes: Mapping[str, Any] | None = None,
     log: Log = print,
 ) -> None:
-    """Write a network's weights to a file for others.
+    """Write a network's weights; see :func:`keras_inception.save_weights`.
 
     Args:
-        model: built by this package.
-        path: its end decides the form: ``.weights.h5`` is Keras's; ``.safetensors`` is PyTorch's
-            with timm's names (torchvision's for v1), gammas of one included, as timm's batch norms
-            ask for them; anything else is the prefix of a TensorFlow checkpoint with TF-Slim's
-            names.
-        skip: our names that are left out; ``*`` stands for anything, as in ``"aux*"``.
-        notes: kept in the file, where its form can: JSON values.
-        log: takes a line about what others would make of the file.
-
-    Raises:
-        ValueError: the others have no name for a weight, or no such network; it lists the names.
+        network: what the model is, ``"inception_v3"``, and
+        variant: which of its kind.
     """
-    path = Path(path)
-    layers = {layer.name for layer in model.layers}
-    network, variant = family.network_of(layers), family.variant_of(layers)
-    if network is None:
-        raise ValueError(
-            "`model` must be a network of this family, whose layers have kept their names."
-            f" Received: model={model.name!r}"
-        )
     notes = {"variant": variant, **(notes or {})}
     if path.name.endswith(".weights.h5"):
         return _write_keras(path, model, notes)
@@ -136,6 +120,8 @@ def _write_safetensors(
     source: Source,
     notes: Mapping[str, Any],
 ) -> None:
+    from safetensors.numpy import save_file
+
     everything = dict(values)
     for place in source.places.values():
         if place.gamma and place.gamma not in everything and place.name in values:
@@ -143,18 +129,7 @@ def _write_safetensors(
             shape = values[f"{norm}.bias"]().shape
             everything[place.gamma] = partial(np.ones, shape, np.float32)
             everything[f"{norm}.num_batches_tracked"] = partial(np.zeros, (), np.int64)
-    header: dict[str, Any] = {"__metadata__": {"format": "pt", NOTES: json.dumps(notes)}}
-    end = 0
-    for name, value in everything.items():
-        array = value()
-        kind = "I64" if array.dtype == np.int64 else "F32"
-        offsets = [end, end := end + array.nbytes]
-        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": offsets}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
     part = path.with_name(f".{path.name}")
-    with open(part, "wb") as stream:
-        stream.write(struct.pack("<Q", len(text)) + text)
-        for value in everything.values():
-            stream.write(np.ascontiguousarray(value()).tobytes())
+    arrays = {name: np.asarray(value(), order="C") for name, value in everything.items()}
+    save_file(arrays, part, {"format": "pt", NOTES: json.dumps(notes)})
     os.replace(part, path)

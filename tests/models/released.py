@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-from keras_inception.models.endpoints import endpoints, slim_names
+from keras_inception.models.endpoints import endpoints
 
 RELEASED: dict[str, Any] = json.loads(
     Path(__file__).with_name("released_networks.json").read_text()
@@ -44,7 +44,7 @@ def our_layers(
     Within a column both sides keep the order of the words, so the n-th there is the n-th here; a
     column with more layers on one side than on the other is an error.
     """
-    modules = slim_names(endpoints(model))
+    modules = endpoints(model).slim_names
     found, columns = {}, defaultdict(list)
     for path in slim:
         *scope, operation = path.split("/")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import pickle
+import pydoc
 import subprocess
 import sys
 import textwrap
@@ -19,6 +22,7 @@ from keras_inception import (
     endpoints,
     loss_weights,
 )
+from keras_inception.models.application import Builder
 
 
 @pytest.mark.parametrize(
@@ -131,6 +135,31 @@ def test_auxiliary_heads_are_named_outputs_with_published_weights(build, title, 
     )
     with pytest.raises(ValueError, match=r"aux=True. Received: model='inception"):
         loss_weights(build(title))
+
+
+def test_loss_weights_of_a_loaded_model(tmp_path):
+    model = InceptionV1(stem="small", width=0.125, classes=3, aux=True)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loss_weights(loaded) == {"predictions": 1.0, "aux_4a": 0.3, "aux_4d": 0.3}
+
+
+def test_a_builder_reads_as_a_function_of_its_file():
+    assert list(inspect.signature(InceptionV3).parameters) == [
+        *("include_top", "weights", "input_tensor", "input_shape", "pooling", "classes"),
+        *("classifier_activation", "name", "aux", "dropout", "width", "stem", "variant"),
+        *("momentum", "epsilon", "ema", "skip"),
+    ]
+    assert inspect.signature(InceptionV3) == inspect.signature(Builder)
+    assert (InceptionV3.__name__, InceptionV3.__module__) == (
+        "InceptionV3",
+        "keras_inception.models.networks.inception_v3",
+    )
+    assert pickle.loads(pickle.dumps(InceptionV3)) is InceptionV3
+    text = pydoc.render_doc(InceptionV3, renderer=pydoc.plaintext)
+    for part in ("arXiv:1512.00567", "299 x 299 x 3 by default", "107 with auxiliary", "Raises:"):
+        assert part in text
+    assert "with auxiliary heads" not in InceptionResNetV1.__doc__
 
 
 @pytest.mark.parametrize("builder", [InceptionV1, InceptionV3])

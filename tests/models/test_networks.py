@@ -11,8 +11,10 @@ from keras import layers
 
 import keras_inception
 from keras_inception import endpoints
+from keras_inception.models.catalogue import CATALOGUE, recognize
 from keras_inception.models.conventions import conventions
-from keras_inception.models.layers import avg_pool, conv, max_pool, stem
+from keras_inception.models.drawing.outline import outline
+from keras_inception.models.layers import avg_pool, chain, concat, conv, max_pool, position, stem
 
 FAMILY = [
     "InceptionV1",
@@ -244,3 +246,50 @@ def test_torchvisions_average_counts_the_padding_in():
     left_out = keras.Model(image, avg_pool(3)(image, "pool"))(ones)[0, :, :, 0]
     np.testing.assert_allclose(left_out, 1.0)
     np.testing.assert_allclose(np.array(counted)[0], [4 / 9, 6 / 9, 6 / 9, 4 / 9], rtol=1e-6)
+
+
+def test_positions_are_in_order_at_any_length():
+    names = [position(index) for index in range(100)]
+    assert names[:26] == list("abcdefghijklmnopqrstuvwxyz")
+    assert names[26:28] == ["za", "zb"] and names[51:53] == ["zz", "zza"]
+    assert names == sorted(set(names))
+
+
+def test_no_word_of_a_long_chain_is_lost():
+    image = keras.Input((32, 32, 3))
+    column = [conv(8 * (index + 1), 1) for index in range(30)]
+    x = stem(image, *column)
+    x = concat(x, *[[avg_pool(3)] for _ in range(12)], column, name="mixed_5b")
+    model = keras.Model(image, x)
+    points = endpoints(model)
+    assert list(points)[:30] == [f"stem_{position(index)}_1x1" for index in range(30)]
+    assert points["stem_zd_1x1"].shape == (None, 32, 32, 240)
+    module = outline(model)[-1]
+    assert module.name == "mixed_5b" and len(module.chain[0].branches) == 13
+    assert [step.kind for (step,) in module.chain[0].branches[:12]] == ["avg pool"] * 12
+    assert [step.width for step in module.chain[0].branches[12]] == [
+        8 * (index + 1) for index in range(30)
+    ]
+    assert chain(image, *column, name="more").shape == (None, 32, 32, 240)
+
+
+@pytest.mark.parametrize("title", FAMILY)
+@pytest.mark.parametrize("stem", ["imagenet", "small"])
+def test_a_network_is_recognized_by_one_layer_alone(build, title, stem):
+    """In whatever order the catalogue is searched: no other network has the layer."""
+    entry = CATALOGUE[title]
+    for variant in entry.variants:
+        model = build(title, variant=variant, stem=stem)
+        names = {layer.name for layer in model.layers}
+        telling = {each.title for each in CATALOGUE.values() if each.telling in names}
+        assert telling == {title}
+        found = recognize(names)
+        if stem == "small" and (title, variant) == ("InceptionV1", "torchvision"):
+            variant = "slim"  # all is `same` there, so that they are one network
+        assert found == (entry.name, variant)
+
+
+def test_other_networks_are_not_recognized():
+    assert recognize([]) is None
+    assert recognize(["mixed0", "mixed10", "conv2d_7"]) is None  # keras.applications's
+    assert recognize(["conv_7b", "block35_1", "block35_1_conv", "block35_10"]) is None

@@ -13,7 +13,7 @@ from tests.weights.checkpoints import random_values, released, write_v1, write_v
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import re, sys, time
-import keras_inception, keras_inception.models.inception_v4
+import keras_inception, keras_inception.models.networks.inception_v4
 
 def peak():  # of this process alone; getrusage begins with its parent's
     return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])

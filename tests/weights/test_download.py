@@ -18,15 +18,18 @@ import pytest
 
 import keras_inception
 from keras_inception import decode_predictions, load_weights, preprocess_input
+from keras_inception.data.preprocessing import named
+from keras_inception.models.catalogue import CATALOGUE, find
+from keras_inception.published.imagenet import preprocessing_of
 from keras_inception.weights import download
-from keras_inception.weights.download import DownloadError, Published, fetch, locate
+from keras_inception.weights.download import DownloadError, Published, fetch
 from tests.weights.checkpoints import random_values, released, write_v1
 from tests.weights.server import Server, serve
 
 ROOT = Path(__file__).parents[2]
 CONTENT = bytes(range(256)) * 2000  # 512,000 bytes
 SHA256 = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
-WHAT = Published("https://example.com/there/file.bin", "", SHA256)
+WHAT = Published("https://example.com/there/file.bin", SHA256)
 PATH = "/example.com/there/file.bin"
 
 
@@ -140,9 +143,9 @@ def test_two_processes_download_once(server: Server, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"
         "from keras_inception.weights.download import Published, fetch\n"
-        "print(fetch(Published(*sys.argv[1:4]), Path(sys.argv[4])).stat().st_size)\n"
+        "print(fetch(Published(*sys.argv[1:3]), Path(sys.argv[3])).stat().st_size)\n"
     )
-    arguments = [sys.executable, "-c", script, WHAT.url, "", SHA256, str(tmp_path / "file.bin")]
+    arguments = [sys.executable, "-c", script, WHAT.url, SHA256, str(tmp_path / "file.bin")]
     processes = [
         subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, env=dict(os.environ))
         for _ in range(2)
@@ -159,11 +162,10 @@ def test_imagenet(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w:gz", compresslevel=1) as tar:
         tar.add(tmp_path / "inception_v1.ckpt", "inception_v1.ckpt")
-    what = download.PUBLISHED["slim/inception_v1"]
+    published = CATALOGUE["InceptionV1"].weights
+    what = published["slim/inception_v1"]
     digest = hashlib.sha256(archive.getvalue()).hexdigest()
-    monkeypatch.setitem(
-        download.PUBLISHED, "slim/inception_v1", replace(what, hash=f"sha256:{digest}")
-    )
+    monkeypatch.setitem(published, "slim/inception_v1", replace(what, hash=f"sha256:{digest}"))
     server.files["/" + what.url.partition("://")[2]] = archive.getvalue()
     model = keras_inception.InceptionV1(weights="imagenet")
     assert model.get_layer("inception_3a_branch_2_b_3x3")  # of TF-Slim's variant
@@ -177,19 +179,40 @@ def test_imagenet(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_every_network_has_its_weights() -> None:
-    for network, name in download.IMAGENET.items():
-        assert download.PUBLISHED[name].network == network
-        assert download.published("imagenet", network) == name
-    assert download.published("imagenet", "inception_v3", include_top=False) == (
+    for entry in CATALOGUE.values():
+        if entry.imagenet:
+            assert entry.published("imagenet") == entry.imagenet
+            assert entry.imagenet in entry.weights
+    assert find("inception_v3").published("imagenet", include_top=False) == (
         "keras/inception_v3_notop"
     )
-    assert download.published("imagenet:timm/inception_v4.tf_in1k", "inception_v4") == (
-        "timm/inception_v4.tf_in1k"
-    )
+    v4 = find("inception_v4")
+    assert v4.published("imagenet:timm/inception_v4.tf_in1k") == "timm/inception_v4.tf_in1k"
     with pytest.raises(ValueError, match="inception_resnet_v1: none were ever published"):
-        locate("imagenet", "inception_resnet_v1")
+        find("inception_resnet_v1").locate("imagenet")
     with pytest.raises(ValueError, match=r"there are imagenet:slim/inception_v4, imagenet:timm"):
-        locate("imagenet:keras/inception_v4", "inception_v4")
+        v4.locate("imagenet:keras/inception_v4")
+
+
+def test_published_weights_name_a_preprocessing_that_there_is() -> None:
+    for entry in CATALOGUE.values():
+        for name, what in entry.weights.items():
+            assert preprocessing_of(f"imagenet:{name}", entry.size) == named(
+                what.preprocessing, entry.size
+            )
+    assert preprocessing_of("imagenet:slim/inception_v4", 299).resize == "stretch"
+    assert preprocessing_of("some/file.ckpt", 299) == named("default", 299)
+
+
+def test_the_progress_of_a_download_is_shown(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """On a terminal; elsewhere nothing is."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    fetch(WHAT, tmp_path / "file.bin")
+    assert "file.bin" in capsys.readouterr().err
 
 
 def test_preprocess_input() -> None:

@@ -52,6 +52,21 @@ def write_as_published(path: Path, model: keras.Model) -> None:
                 group.create_dataset(each, data=np.asarray(weight))
 
 
+def test_the_residual_network_as_published_is_theirs(tmp_path: Path) -> None:
+    """Its published file has layers of weightless sums, ``block35_1``, which are names here too."""
+    model = keras.Sequential([keras.Input((1, 1, 3)), keras.layers.Conv2D(2, 1, name="conv2d")])
+    write_as_published(tmp_path / "published.h5", model)
+    with h5py.File(tmp_path / "published.h5", "r+") as file:
+        more = [f"block35_{number}" for number in range(1, 11)] + ["conv_7b"]
+        file.attrs["layer_names"] = [name.encode() for name in ["conv2d_1", *more]]
+        for name in more:
+            file.create_group(name).attrs["weight_names"] = np.array([], "S1")
+    with pytest.raises(ValueError, match=r"holds inception_resnet_v2\. Needed: inception_v4"):
+        keras_inception.InceptionV4(weights=tmp_path / "published.h5")
+    with pytest.raises(ValueError, match="numbers 203 layers conv2d_N"):
+        keras_inception.InceptionResNetV2(weights=tmp_path / "published.h5")
+
+
 def assert_same(ours: keras.Model, theirs: keras.Model) -> None:
     expected = np.asarray(theirs(IMAGES, training=False))
     found = np.asarray(ours(IMAGES, training=False))

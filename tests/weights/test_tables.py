@@ -7,7 +7,7 @@ import pytest
 
 import keras_inception
 from keras_inception.weights import keras_applications, slim, torch
-from keras_inception.weights.names import expand, ours_from, table
+from keras_inception.weights.names import expand, ours_from, parse_table
 from tests.models.released import our_layers
 from tests.weights.checkpoints import BUILDERS, released
 
@@ -43,9 +43,9 @@ def test_slims_table_covers_every_released_variable(network: str) -> None:
 @NETWORKS
 def test_slims_table_has_the_layers_in_their_places(network: str) -> None:
     """As found otherwise: module by module, and within a column in the order of the words."""
-    _root, text, _ = slim.NETWORKS[network]
+    text = slim.NETWORKS[network].layers
     model = build(network)
-    scopes = {scope: layer for layer, scope in table(text).items()}
+    scopes = {scope: layer for layer, scope in parse_table(text).items()}
     found = our_layers(scopes, model, keras.layers.Conv2D, keras.layers.SeparableConv2D)
     assert {scope: layer.name for scope, layer in found.items()} == scopes
 
@@ -61,7 +61,7 @@ def test_torchs_tables_name_the_same_layers(network: str) -> None:
 
 @pytest.mark.parametrize(("network", "count"), [("inception_v3", 94), ("inception_resnet_v2", 203)])
 def test_keras_applications_numbers_every_layer_once(network: str, count: int) -> None:
-    layers = keras_applications.in_order(keras_applications.NETWORKS[network][0])
+    layers = keras_applications.in_order(keras_applications.NETWORKS[network].order)
     assert len(set(layers)) == len(layers) == count
     names = [
         f"{kind}_{n + 7}/x" for kind in ("conv2d", "batch_normalization") for n in range(count)
@@ -83,8 +83,8 @@ def test_a_gap_in_the_numbers_is_refused() -> None:
 
 def test_braces() -> None:
     assert list(expand("a{b,c}_x  A{1..2}/x")) == ["ab_x  A1/x", "ac_x  A2/x"]
-    assert table("a_{1..2}  A{0..1}  # why") == {"a_1": "A0", "a_2": "A1"}
+    assert parse_table("a_{1..2}  A{0..1}  # why") == {"a_1": "A0", "a_2": "A1"}
     with pytest.raises(ValueError):
         list(expand("{a,b}  {1..3}"))
     with pytest.raises(ValueError, match="twice"):
-        table("a  A\na  B")
+        parse_table("a  A\na  B")

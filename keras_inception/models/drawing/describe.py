@@ -9,7 +9,7 @@ import keras
 from keras_inception.models.drawing.outline import (
     Chain,
     Module,
-    Word,
+    Step,
     name_run,
     outline,
     runs,
@@ -31,8 +31,8 @@ class Row:
     Args:
         module: its name, the end point's.
         repeats: how many modules the row stands for.
-        patches: kernel or window, stride and padding, one entry a column of the module.
-        widths: output channels of the same words; ``·`` where a pool passes its input's through.
+        patches: kernel or window, stride and padding, one entry a branch of the module.
+        widths: output channels of the same steps; ``·`` where a pool passes its input's through.
         output: grid and channels of the (last) module's output.
         parameters: of all of the row's modules.
         macs: multiplications with an addition, likewise; ``None`` if the input size is open.
@@ -113,9 +113,9 @@ def _row(run: tuple[Module, ...]) -> Row:
     module = run[-1]
     patches, widths = [], []
     for item in module.chain:
-        for column in [(item,)] if isinstance(item, Word) else item.columns:
-            patches.append(_patches(column))
-            widths.append(_widths(column))
+        for branch in [(item,)] if isinstance(item, Step) else item.branches:
+            patches.append(_patches(branch))
+            widths.append(_widths(branch))
     if module.scale is not None:
         relu = ", ReLU" if module.relu else ""
         patches[-1] += f", times {module.scale:g}, plus input{relu}"
@@ -133,24 +133,24 @@ def _row(run: tuple[Module, ...]) -> Row:
 def _patches(chain: Chain) -> str:
     return "-".join(
         _patch(item)
-        if isinstance(item, Word)
-        else "{" + ",".join(map(_patches, item.columns)) + "}"
+        if isinstance(item, Step)
+        else "{" + ",".join(map(_patches, item.branches)) + "}"
         for item in chain
     )
 
 
-def _patch(word: Word) -> str:
-    if word.kind == "dropout":
-        return f"dropout {word.rate:.0%}"
-    kind = "" if word.kind == "conv" else word.kind.removesuffix(" pool").removesuffix(" conv")
-    return f"{word.patch} {kind}".strip()
+def _patch(step: Step) -> str:
+    if step.kind == "dropout":
+        return f"dropout {step.rate:.0%}"
+    kind = "" if step.kind == "conv" else step.kind.removesuffix(" pool").removesuffix(" conv")
+    return f"{step.patch} {kind}".strip()
 
 
 def _widths(chain: Chain) -> str:
     return "-".join(
         ("·" if item.width is None else str(item.width))
-        if isinstance(item, Word)
-        else "{" + ",".join(map(_widths, item.columns)) + "}"
+        if isinstance(item, Step)
+        else "{" + ",".join(map(_widths, item.branches)) + "}"
         for item in chain
     )
 

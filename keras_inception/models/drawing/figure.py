@@ -1,4 +1,4 @@
-"""A network drawn as the papers draw it, columns side by side and from the bottom up, as an SVG.
+"""A network drawn as the papers draw it, branches side by side and from the bottom up, as an SVG.
 
 On the left the schema, the whole network, and the stem; beside them one figure for every kind of
 module. All of it is read from the built model (:mod:`keras_inception.models.drawing.outline`).
@@ -15,7 +15,7 @@ import keras
 from keras_inception.models.drawing.outline import (
     Chain,
     Module,
-    Word,
+    Step,
     name_run,
     outline,
     runs,
@@ -23,8 +23,8 @@ from keras_inception.models.drawing.outline import (
     written,
 )
 
-BOX, HEIGHT = 128, 26  # a word's box
-GAP, ROOM, FORK = 14, 24, 20  # between columns; between words; from a word to where columns part
+BOX, HEIGHT = 128, 26  # a step's box
+GAP, ROOM, FORK = 14, 24, 20  # between branches; between steps; from a step to where branches part
 MARGIN, TITLE, HEADER = 18, 52, 92  # around a drawing; above a figure's; above all figures
 PAGE = 1240  # what a row of figures may fill; a wider figure has a row of its own
 
@@ -75,7 +75,7 @@ class Drawing:
         self.parts.append(f'<text class="{kind}" x="{x:g}" y="{y:g}">{escape(words)}</text>')
 
     def box(self, kind: str, x: float, y: float, words: str, width: float = BOX) -> None:
-        """A word in its box, whose bottom's middle is at x, y."""
+        """A step in its box, whose bottom's middle is at x, y."""
         self.rectangle(kind, x - width / 2, y - HEIGHT, width, HEIGHT)
         self.text("word", x, y - HEIGHT / 2 + 4, words)
 
@@ -131,8 +131,8 @@ class Card:
         x, y = left + width / 2, top + height - MARGIN
         base = y - HEIGHT / 2
         drawing.box("map", x, y, written(self.first.input))
-        columns_only = len(self.chain) == 1
-        ends = _draw(drawing, self.chain, (x, y - HEIGHT), grids=not columns_only)
+        branches_only = len(self.chain) == 1
+        ends = _draw(drawing, self.chain, (x, y - HEIGHT), grids=not branches_only)
         module, y = self.last, top + TITLE + HEIGHT
         if module.scale is None:
             concat = "concat  " if len(ends) > 1 else ""
@@ -201,13 +201,13 @@ def figure(model: keras.Model) -> str:
 
 
 def _cards(modules: tuple[Module, ...]) -> list[Card]:
-    """The stem as one figure, then every kind of module that is more than a word."""
+    """The stem as one figure, then every kind of module that is more than a step."""
     stem = [module for module in modules if module.name.startswith("stem_")]
-    words = tuple(item for module in stem for item in module.chain)
-    cards = [Card("stem", _costs(stem), stem[0], stem[-1], words)]
+    steps = tuple(item for module in stem for item in module.chain)
+    cards = [Card("stem", _costs(stem), stem[0], stem[-1], steps)]
     for run in runs(modules[len(stem) :]):
         last = run[-1]
-        if not (len(last.chain) == 1 and isinstance(last.chain[0], Word)):
+        if not (len(last.chain) == 1 and isinstance(last.chain[0], Step)):
             cards.append(Card(_named(run), _costs(run), last, last, last.chain))
     return cards
 
@@ -240,13 +240,13 @@ def _schema(drawing: Drawing, modules: tuple[Module, ...]) -> tuple[float, float
 
 
 def _size(chain: Chain) -> tuple[float, float]:
-    """Width and height of a chain, the room below each of its words included."""
+    """Width and height of a chain, the room below each of its steps included."""
     width, height = float(BOX), 0.0
     for item in chain:
-        if isinstance(item, Word):
+        if isinstance(item, Step):
             height += ROOM + HEIGHT
             continue
-        sizes = [_size(column) for column in item.columns]
+        sizes = [_size(branch) for branch in item.branches]
         width = max(width, sum(each for each, _ in sizes) + GAP * (len(sizes) - 1))
         height += FORK + max(each for _, each in sizes)
         if item is not chain[-1]:
@@ -255,47 +255,47 @@ def _size(chain: Chain) -> tuple[float, float]:
 
 
 def _draw(drawing: Drawing, chain: Chain, start: Point, grids: bool = False) -> list[Point]:
-    """Draw a chain upwards; where it ends, in several points if its last item is columns.
+    """Draw a chain upwards; where it ends, in several points if its last item is branches.
 
-    The columns of a figure stand next to what they meet in, as in the papers.
+    The branches of a figure stand next to what they meet in, as in the papers.
     """
     ends = [start]
     for item in chain:
         x, y = ends[0]
-        if isinstance(item, Word):
+        if isinstance(item, Step):
             drawing.line((x, y), (x, y - ROOM), arrow=True)
             drawing.box(_paint(item), x, y - ROOM, _label(item))
             ends = [(x, y - ROOM - HEIGHT)]
             output = item.output
         else:
-            sizes = [_size(column) for column in item.columns]
+            sizes = [_size(branch) for branch in item.branches]
             tallest = max(height for _, height in sizes)
             left = x - (sum(width for width, _ in sizes) + GAP * (len(sizes) - 1)) / 2
             fork, ends = y - FORK, []
             drawing.line((x, y), (x, fork))
-            for column, (width, height) in zip(item.columns, sizes, strict=True):
+            for branch, (width, height) in zip(item.branches, sizes, strict=True):
                 middle = left + width / 2
                 foot = fork - (tallest - height)
                 drawing.line((x, fork), (middle, fork), (middle, foot))
-                ends += _draw(drawing, column, (middle, foot))
+                ends += _draw(drawing, branch, (middle, foot))
                 left += width + GAP
             output = item.output
             if item is not chain[-1]:
                 ends = [drawing.meet(ends, fork - tallest - ROOM, f"concat  {written(output)}")]
-        if grids and isinstance(item, Word) and item is not chain[-1]:
+        if grids and isinstance(item, Step) and item is not chain[-1]:
             drawing.text("note", x + 8, ends[0][1] - ROOM / 2 + 4, written(output))
     return ends
 
 
-def _label(word: Word) -> str:
-    if word.kind == "dropout":
-        return f"dropout {word.rate:.0%}"
-    width = "" if word.width is None else str(word.width)
-    kind = word.kind.removesuffix(" conv") if word.kind == "separable conv" else word.kind
-    return " ".join(part for part in (word.patch, kind, width) if part)
+def _label(step: Step) -> str:
+    if step.kind == "dropout":
+        return f"dropout {step.rate:.0%}"
+    width = "" if step.width is None else str(step.width)
+    kind = step.kind.removesuffix(" conv") if step.kind == "separable conv" else step.kind
+    return " ".join(part for part in (step.patch, kind, width) if part)
 
 
-def _paint(what: Word | Module) -> str:
+def _paint(what: Step | Module) -> str:
     """The kind of box, which chooses its colour."""
     if isinstance(what, Module):
         if len(what.output) == 1:

@@ -1,6 +1,6 @@
-"""A network's outline, read from the built model: modules, their columns, the words in them.
+"""A network's outline, read from the built model: modules, their branches, the steps in them.
 
-The names of the layers say where each word stands (see :mod:`keras_inception.models.layers`), the
+The names of the layers say where each step stands (see :mod:`keras_inception.models.layers`), the
 layers themselves say what it is. So the outline is true of whatever was built, at any width and
 input size, and of models loaded from files.
 """
@@ -17,6 +17,7 @@ import keras
 from keras import layers
 
 from keras_inception.models.endpoints import EndPoints, endpoints
+from keras_inception.models.layers import is_position
 
 Shape = tuple[int | None, ...]  # height, width, channels, or channels alone
 
@@ -33,8 +34,8 @@ _KINDS: dict[type, str] = {
 
 
 @dataclass(frozen=True)
-class Word:
-    """One step of a column: a convolution with what belongs to it, a pool, a dense layer.
+class Step:
+    """One step of a branch: a convolution with what belongs to it, a pool, a dense layer.
 
     Args:
         kind: ``"conv"``, ``"separable conv"``, ``"linear"``, ``"max pool"``, ``"avg pool"``,
@@ -70,14 +71,14 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Columns side by side, joined along the channels."""
+class Branches:
+    """Chains side by side, joined along the channels: a figure's columns."""
 
-    columns: tuple[Chain, ...]
+    branches: tuple[Chain, ...]
     output: Shape
 
 
-Chain = tuple[Word | Columns, ...]
+Chain = tuple[Step | Branches, ...]
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Module:
 
     Args:
         name: the end point's.
-        chain: its words, one after the other; a plain module is one set of columns.
+        chain: its steps, one after the other; a plain module is one set of branches.
         scale: of the correction, if the module adds one to its input; ``None`` if not.
         relu: whether such a module ends in a ReLU.
         on: the end point that an auxiliary head grows on; ``None`` for all other modules.
@@ -128,7 +129,7 @@ def outline(model: keras.Model) -> tuple[Module, ...]:
 
 
 def runs(modules: Iterable[Module]) -> Iterator[tuple[Module, ...]]:
-    """Modules that look alike and follow one another, together; the stem's words one by one."""
+    """Modules that look alike and follow one another, together; the stem's steps one by one."""
     for _, alike in groupby(
         modules, key=lambda module: module.name if _in_stem(module) else module.looks
     ):
@@ -175,17 +176,17 @@ def _module_names(points: EndPoints) -> list[str]:
 
 def _module(name: str, members: list[keras.Layer], points: EndPoints) -> Module:
     pads = {layer.name: layer for layer in members if isinstance(layer, layers.ZeroPadding2D)}
-    words = []
+    steps = []
     for index, layer in enumerate(members):
         if type(layer) in _KINDS:
             place = _place(layer.name.removeprefix(name), index)
-            words.append((place, _word(layer, pads.get(f"{layer.name}_pad"))))
+            steps.append((place, _step(layer, pads.get(f"{layer.name}_pad"))))
     scale = next((layer.scale for layer in members if isinstance(layer, layers.Rescaling)), None)
     on = [point for point, tensor in points.items() if tensor is members[0].input]
     macs = [_macs(layer) for layer in members]
     return Module(
         name=name,
-        chain=_chain(words),
+        chain=_chain(steps),
         scale=scale,
         relu=scale is not None and isinstance(members[-1], layers.Activation),
         on=on[0] if name.startswith("aux") else None,
@@ -197,48 +198,51 @@ def _module(name: str, members: list[keras.Layer], points: EndPoints) -> Module:
 
 
 def _place(name: str, index: int) -> tuple[str, ...]:
-    """Where a word stands: position, column, position in it, and so on.
+    """Where a step stands: position, branch, position in it, and so on.
 
-    ``"_branch_2_c_3x3"`` is ("a", "2", "c"), ``"_a_branch_0_b_1x7"`` is ("a", "0", "b"), and what
-    has no position of its own, such as ``"_dense"``, comes last, in the order of the layers.
+    ``"_branch_2_c_3x3"`` is ("a", "0002", "c"), ``"_a_branch_0_b_1x7"`` is ("a", "0000", "b"), and
+    what has no position of its own, such as ``"_dense"``, comes last, in the order of the layers.
     """
-    parts = name.split("_")[1:]
-    place = [part for part in parts if part.isdecimal() or (len(part) == 1 and part.isalpha())]
+    place = [
+        f"{int(part):04}" if part.isdecimal() else part
+        for part in name.split("_")[1:]
+        if part.isdecimal() or is_position(part)
+    ]
     if not place:
         return (f"~{index:04}",)
     return tuple(place if place[0].isalpha() else ["a", *place])
 
 
-def _chain(words: list[tuple[tuple[str, ...], Word]]) -> Chain:
-    chain: list[Word | Columns] = []
-    for _, here in groupby(sorted(words, key=lambda each: each[0]), key=lambda each: each[0][0]):
+def _chain(steps: list[tuple[tuple[str, ...], Step]]) -> Chain:
+    chain: list[Step | Branches] = []
+    for _, here in groupby(sorted(steps, key=lambda each: each[0]), key=lambda each: each[0][0]):
         group = list(here)
         if len(group[0][0]) == 1:
             chain.append(group[0][1])
             continue
-        columns = tuple(
-            _chain([(place[2:], word) for place, word in column])
-            for _, column in groupby(group, key=lambda each: each[0][1])
+        branches = tuple(
+            _chain([(place[2:], step) for place, step in branch])
+            for _, branch in groupby(group, key=lambda each: each[0][1])
         )
-        last = [column[-1].output for column in columns]
+        last = [branch[-1].output for branch in branches]
         channels = [shape[-1] for shape in last]
-        chain.append(Columns(columns, (*last[0][:-1], sum(c for c in channels if c is not None))))
+        chain.append(Branches(branches, (*last[0][:-1], sum(c for c in channels if c is not None))))
     return tuple(chain)
 
 
 def _looks(chain: Chain) -> tuple[Any, ...]:
     return tuple(
         (item.kind, item.patch, item.width, item.rate)
-        if isinstance(item, Word)
-        else tuple(_looks(column) for column in item.columns)
+        if isinstance(item, Step)
+        else tuple(_looks(branch) for branch in item.branches)
         for item in chain
     )
 
 
-def _word(layer: keras.Layer, pad: keras.Layer | None) -> Word:
+def _step(layer: keras.Layer, pad: keras.Layer | None) -> Step:
     kind = _KINDS[type(layer)]
     size = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
-    return Word(
+    return Step(
         kind="linear" if layer.name.endswith("_linear") else kind,
         size=None if size is None else (size[0], size[1]),
         stride=layer.strides[0] if size else 1,

@@ -15,7 +15,7 @@ from keras_inception import describe, draw
 from keras_inception.cli import main
 from keras_inception.models.catalogue import CATALOGUE, find
 from keras_inception.models.drawing.figure import figure
-from keras_inception.models.drawing.outline import Columns, outline, runs, total_macs
+from keras_inception.models.drawing.outline import Branches, outline, runs, total_macs
 
 # 10^9 multiplications with an addition, counted elsewhere.
 GMACS = [
@@ -40,7 +40,7 @@ def test_costs_are_the_known_ones(build, title, variant, gmacs):
     assert sum(row.repeats for row in description.rows) == len(outline(model))
 
 
-@pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.title)
+@pytest.mark.parametrize("entry", CATALOGUE.values(), ids=lambda entry: entry.title)
 def test_the_catalogue_is_true(build, entry):
     model = build(entry.title)
     assert entry.builder().__name__ == entry.title
@@ -117,30 +117,30 @@ def test_outlines_of_loaded_models(narrow, tmp_path):
     assert outline(copy) == outline(model)
 
 
-def _words(chain):
+def _steps(chain):
     for item in chain:
-        if isinstance(item, Columns):
-            for column in item.columns:
-                yield from _words(column)
+        if isinstance(item, Branches):
+            for branch in item.branches:
+                yield from _steps(branch)
         else:
             yield item
 
 
-@pytest.mark.parametrize("title", [entry.title for entry in CATALOGUE])
-def test_the_figure_shows_every_word(build, title):
+@pytest.mark.parametrize("title", list(CATALOGUE))
+def test_the_figure_shows_every_step(build, title):
     model = build(title)
     svg = ElementTree.fromstring(figure(model))
     tag = "{http://www.w3.org/2000/svg}"
     texts = [element.text for element in svg.iter(f"{tag}text")]
     modules = [run[-1] for run in runs(outline(model))]
-    words = [list(_words(module.chain)) for module in modules]
+    steps = [list(_steps(module.chain)) for module in modules]
     in_figures = [
-        word
-        for module, its_words in zip(modules, words, strict=True)
-        for word in its_words
-        if module.name.startswith("stem_") or len(its_words) > 1
+        step
+        for module, its_steps in zip(modules, steps, strict=True)
+        for step in its_steps
+        if module.name.startswith("stem_") or len(its_steps) > 1
     ]
-    labels = [f"{word.patch} {word.kind} {word.width or ''}".strip() for word in in_figures]
+    labels = [f"{step.patch} {step.kind} {step.width or ''}".strip() for step in in_figures]
     assert Counter(labels) <= Counter(texts)
     width, height = float(svg.get("width")), float(svg.get("height"))
     for box in svg.iter(f"{tag}rect"):
@@ -163,7 +163,7 @@ def test_the_figure_is_written_and_changes_with_the_model(build, tmp_path):
 def test_the_command_lists_the_family(capsys):
     assert main(["models"]) == 0
     output = capsys.readouterr().out
-    for entry in CATALOGUE:
+    for entry in CATALOGUE.values():
         assert entry.title in output and f"{entry.parameters:,}" in output
 
 
@@ -190,7 +190,7 @@ def test_the_command_answers_a_mistake_in_a_line(capsys, arguments, message):
     assert message in error and error.count("\n") == 1
 
 
-@pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.title)
+@pytest.mark.parametrize("entry", CATALOGUE.values(), ids=lambda entry: entry.title)
 def test_the_drawings_in_the_documentation_are_these(build, entry):
     """To draw them anew: keras-inception describe NAME --figure docs/figures/NAME.svg"""
     drawn = Path(__file__).parents[3] / "docs" / "figures" / f"{entry.name}.svg"

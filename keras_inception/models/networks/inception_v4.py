@@ -16,29 +16,38 @@ from __future__ import annotations
 
 from typing import Final
 
-from keras_inception.models.application import AuxiliaryHead, Network, application
-from keras_inception.models.inception_v3 import auxiliary
-from keras_inception.models.layers import Tensor, avg_pool, columns, concat, conv, max_pool, stem
+from keras_inception.models.application import Application, AuxiliaryHead
+from keras_inception.models.catalogue import CATALOGUE
+from keras_inception.models.layers import (
+    Tensor,
+    avg_pool,
+    concat,
+    conv,
+    max_pool,
+    side_by_side,
+    stem,
+)
+from keras_inception.models.networks.inception_v3 import auxiliary
 
 V: Final = "valid"
 
 
+# fmt: off
 def body(x: Tensor, variant: str) -> Tensor:
     """Figure 9, from the image to the 8 x 8 x 1536 before the average pool."""
     # 299 x 299 x 3
-    x = split_stem(x)  # 35 x 35 x 384
+    x = split_stem(x)                                            # 35 x 35 x 384
     for letter in "bcde":
-        x = inception_a(x, f"mixed_5{letter}")  # 35 x 35 x 384
-    x = reduction_a(x, "mixed_6a")  # 17 x 17 x 1024
+        x = inception_a(x, f"mixed_5{letter}")                   # 35 x 35 x 384
+    x = reduction_a(x, "mixed_6a", k=192, l=224, m=256, n=384)   # 17 x 17 x 1024
     for letter in "bcdefgh":
-        x = inception_b(x, f"mixed_6{letter}")  # 17 x 17 x 1024
-    x = reduction_b(x, "mixed_7a")  # 8 x 8 x 1536
+        x = inception_b(x, f"mixed_6{letter}")                   # 17 x 17 x 1024
+    x = reduction_b(x, "mixed_7a")                               # 8 x 8 x 1536
     for letter in "bcd":
-        x = inception_c(x, f"mixed_7{letter}")  # 8 x 8 x 1536
+        x = inception_c(x, f"mixed_7{letter}")                   # 8 x 8 x 1536
     return x
 
 
-# fmt: off
 def split_stem(x: Tensor) -> Tensor:
     """Figure 3: the stem, which splits three times on its way to the 35 x 35 grid."""
     return stem(
@@ -46,13 +55,13 @@ def split_stem(x: Tensor) -> Tensor:
         conv(32, 3, 2, V),                      # 149 x 149 x 32
         conv(32, 3, 1, V),                      # 147 x 147 x 32
         conv(64, 3),                            # 147 x 147 x 64
-        columns([max_pool(3, 2, V)],
-                [conv(96, 3, 2, V)]),           # 73 x 73 x 160
-        columns([conv(64, 1), conv(96, 3, 1, V)],
-                [conv(64, 1), conv(64, (1, 7)), conv(64, (7, 1)), conv(96, 3, 1, V)]),
+        side_by_side([max_pool(3, 2, V)],
+                     [conv(96, 3, 2, V)]),      # 73 x 73 x 160
+        side_by_side([conv(64, 1), conv(96, 3, 1, V)],
+                     [conv(64, 1), conv(64, (1, 7)), conv(64, (7, 1)), conv(96, 3, 1, V)]),
                                                 # 71 x 71 x 192
-        columns([conv(192, 3, 2, V)],
-                [max_pool(3, 2, V)]),           # 35 x 35 x 384
+        side_by_side([conv(192, 3, 2, V)],
+                     [max_pool(3, 2, V)]),      # 35 x 35 x 384
     )
 
 
@@ -64,10 +73,13 @@ def inception_a(x: Tensor, name: str) -> Tensor:
                      [avg_pool(3), conv(96, 1)], name=name)
 
 
-def reduction_a(x: Tensor, name: str) -> Tensor:
-    """Figure 7 with k, l, m, n = 192, 224, 256, 384: from the 35 x 35 to the 17 x 17 grid."""
-    return concat(x, [conv(384, 3, 2, V)],
-                     [conv(192, 1), conv(224, 3), conv(256, 3, 2, V)],
+def reduction_a(x: Tensor, name: str, k: int, l: int, m: int, n: int) -> Tensor:  # noqa: E741
+    """Figure 7 with table 1's k, l, m, n: from the 35 x 35 to the 17 x 17 grid.
+
+    It is one figure for v4 and both Inception-ResNets.
+    """
+    return concat(x, [conv(n, 3, 2, V)],
+                     [conv(k, 1), conv(l, 3), conv(m, 3, 2, V)],
                      [max_pool(3, 2, V)], name=name)
 
 
@@ -89,7 +101,7 @@ def reduction_b(x: Tensor, name: str) -> Tensor:
 
 def inception_c(x: Tensor, name: str) -> Tensor:
     """Figure 6: the 8 x 8 grid, where columns widen into a 1x3 beside a 3x1."""
-    wide = columns([conv(256, (1, 3))], [conv(256, (3, 1))])
+    wide = side_by_side([conv(256, (1, 3))], [conv(256, (3, 1))])
     return concat(x, [conv(256, 1)],
                      [conv(384, 1), wide],
                      [conv(384, 1), conv(448, (3, 1)), conv(512, (1, 3)), wide],
@@ -97,17 +109,8 @@ def inception_c(x: Tensor, name: str) -> Tensor:
 # fmt: on
 
 
-InceptionV4 = application(
-    Network(
-        title="InceptionV4",
-        name="inception_v4",
-        body=body,
-        size=299,
-        minimum=75,
-        dropout=0.2,
-        variants={"released": {}},
-        auxiliary={"aux": AuxiliaryHead(on="mixed_6h", body=auxiliary)},
-        aux_minimum=107,
-    ),
-    doc=__doc__,
+InceptionV4 = Application(
+    CATALOGUE["InceptionV4"],
+    body,
+    {"aux": AuxiliaryHead("mixed_6h", auxiliary, loss_weight=0.4)},
 )

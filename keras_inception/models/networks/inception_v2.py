@@ -17,8 +17,8 @@ Variants:
 
 from __future__ import annotations
 
-from keras_inception.models.application import AuxiliaryHead, Network, application
-from keras_inception.models.inception_v1 import auxiliary
+from keras_inception.models.application import Application, AuxiliaryHead
+from keras_inception.models.catalogue import CATALOGUE
 from keras_inception.models.layers import (
     Pool,
     Tensor,
@@ -29,6 +29,7 @@ from keras_inception.models.layers import (
     separable_conv,
     stem,
 )
+from keras_inception.models.networks.inception_v1 import auxiliary
 
 AVG, MAX = avg_pool(3), max_pool(3)
 
@@ -85,20 +86,11 @@ def inception_2(
 # fmt: on
 
 
-InceptionV2 = application(
-    Network(
-        title="InceptionV2",
-        name="inception_v2",
-        body=body,
-        size=224,
-        minimum=1,
-        dropout=0.2,
-        variants={"paper": {}, "slim": {}},
-        auxiliary={
-            "aux_4a": AuxiliaryHead(on="inception_4a", body=auxiliary),
-            "aux_4d": AuxiliaryHead(on="inception_4d", body=auxiliary),
-        },
-        aux_minimum=65,
-    ),
-    doc=__doc__,
+InceptionV2 = Application(
+    CATALOGUE["InceptionV2"],
+    body,
+    {
+        "aux_4a": AuxiliaryHead("inception_4a", auxiliary, loss_weight=0.3),
+        "aux_4d": AuxiliaryHead("inception_4d", auxiliary, loss_weight=0.3),
+    },
 )

@@ -22,7 +22,8 @@ from functools import partial
 
 from keras import layers
 
-from keras_inception.models.application import AuxiliaryHead, Network, application
+from keras_inception.models.application import Application, AuxiliaryHead
+from keras_inception.models.catalogue import CATALOGUE
 from keras_inception.models.conventions import Padding, scaled
 from keras_inception.models.layers import (
     CHANNELS_LAST,
@@ -36,18 +37,9 @@ from keras_inception.models.layers import (
 )
 
 
-def figure_2b(x: Tensor, name: str, *row: int, large: int) -> Tensor:
-    """Figure 2(b); ``row`` is a row of table 1, ``large`` the kernel of its 5x5 columns."""
-    c1, reduce3, c3, reduce5, c5, pool = row
-    return concat(x, [conv(c1, 1)],
-                     [conv(reduce3, 1), conv(c3, 3)],
-                     [conv(reduce5, 1), conv(c5, large)],
-                     [max_pool(3), conv(pool, 1)], name=name)  # fmt: skip
-
-
 def body(x: Tensor, variant: str) -> Tensor:
     """Table 1, from the image to the 7 x 7 x 1024 before the average pool."""
-    inception = partial(figure_2b, large=5 if variant == "paper" else 3)
+    module = partial(inception, large=5 if variant == "paper" else 3)
     last_pool = 3 if variant == "paper" else 2
     first_padding: Padding = 3 if variant == "torchvision" else "same"
 
@@ -62,21 +54,34 @@ def body(x: Tensor, variant: str) -> Tensor:
     )  # fmt: skip
 
     # fmt: off
-    #                                    3x3       5x5      pool
-    #                               1x1  red. 3x3  red. 5x5 proj.      grid
-    x = inception(x, "inception_3a",  64,  96, 128,  16,  32,  32)    # 28 x 28 x 256
-    x = inception(x, "inception_3b", 128, 128, 192,  32,  96,  64)    # 28 x 28 x 480
-    x = max_pool(3, 2)(x, "inception_3")                              # 14 x 14 x 480
-    x = inception(x, "inception_4a", 192,  96, 208,  16,  48,  64)    # 14 x 14 x 512
-    x = inception(x, "inception_4b", 160, 112, 224,  24,  64,  64)    # 14 x 14 x 512
-    x = inception(x, "inception_4c", 128, 128, 256,  24,  64,  64)    # 14 x 14 x 512
-    x = inception(x, "inception_4d", 112, 144, 288,  32,  64,  64)    # 14 x 14 x 528
-    x = inception(x, "inception_4e", 256, 160, 320,  32, 128, 128)    # 14 x 14 x 832
-    x = max_pool(last_pool, 2)(x, "inception_4")                      # 7 x 7 x 832
-    x = inception(x, "inception_5a", 256, 160, 320,  32, 128, 128)    # 7 x 7 x 832
-    x = inception(x, "inception_5b", 384, 192, 384,  48, 128, 128)    # 7 x 7 x 1024
+    #                                 3x3       5x5      pool
+    #                            1x1  red. 3x3  red. 5x5 proj.      grid
+    x = module(x, "inception_3a",  64,  96, 128,  16,  32,  32)    # 28 x 28 x 256
+    x = module(x, "inception_3b", 128, 128, 192,  32,  96,  64)    # 28 x 28 x 480
+    x = max_pool(3, 2)(x, "inception_3")                           # 14 x 14 x 480
+    x = module(x, "inception_4a", 192,  96, 208,  16,  48,  64)    # 14 x 14 x 512
+    x = module(x, "inception_4b", 160, 112, 224,  24,  64,  64)    # 14 x 14 x 512
+    x = module(x, "inception_4c", 128, 128, 256,  24,  64,  64)    # 14 x 14 x 512
+    x = module(x, "inception_4d", 112, 144, 288,  32,  64,  64)    # 14 x 14 x 528
+    x = module(x, "inception_4e", 256, 160, 320,  32, 128, 128)    # 14 x 14 x 832
+    x = max_pool(last_pool, 2)(x, "inception_4")                   # 7 x 7 x 832
+    x = module(x, "inception_5a", 256, 160, 320,  32, 128, 128)    # 7 x 7 x 832
+    x = module(x, "inception_5b", 384, 192, 384,  48, 128, 128)    # 7 x 7 x 1024
     # fmt: on
     return x
+
+
+# fmt: off
+def inception(
+    x: Tensor, name: str, c1: int, reduce3: int, c3: int, reduce5: int, c5: int, pool: int,
+    *, large: int,
+) -> Tensor:
+    """Figure 2(b); the numbers are a row of table 1, ``large`` the kernel of its 5x5 column."""
+    return concat(x, [conv(c1, 1)],
+                     [conv(reduce3, 1), conv(c3, 3)],
+                     [conv(reduce5, 1), conv(c5, large)],
+                     [max_pool(3), conv(pool, 1)], name=name)
+# fmt: on
 
 
 def auxiliary(x: Tensor, name: str) -> Tensor:
@@ -90,20 +95,11 @@ def auxiliary(x: Tensor, name: str) -> Tensor:
     return layers.Dropout(0.7, name=f"{name}_dropout")(x)
 
 
-InceptionV1 = application(
-    Network(
-        title="InceptionV1",
-        name="inception_v1",
-        body=body,
-        size=224,
-        minimum=1,
-        dropout=0.4,
-        variants={"paper": {}, "slim": {}, "torchvision": {}},
-        auxiliary={
-            "aux_4a": AuxiliaryHead(on="inception_4a", body=auxiliary),
-            "aux_4d": AuxiliaryHead(on="inception_4d", body=auxiliary),
-        },
-        aux_minimum=65,
-    ),
-    doc=__doc__,
+InceptionV1 = Application(
+    CATALOGUE["InceptionV1"],
+    body,
+    {
+        "aux_4a": AuxiliaryHead("inception_4a", auxiliary, loss_weight=0.3),
+        "aux_4d": AuxiliaryHead("inception_4d", auxiliary, loss_weight=0.3),
+    },
 )

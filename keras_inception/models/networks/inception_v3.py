@@ -11,8 +11,8 @@ last.
 Variants:
 
 - ``"slim"`` (the default, since it is what every ImageNet weight by Google and Keras was trained
-  with): the second column of figure 5 is one 5x5 where the paper's figure has two 3x3, and average
-  pools leave the padding out of the mean.
+  with): the second column of figure 5 has a 5x5 where the paper's figure has a single 3x3, as every
+  released network has, and average pools leave the padding out of the mean.
 - ``"torchvision"``: average pools count the padding in, as torchvision's and timm's weights want.
 """
 
@@ -22,26 +22,45 @@ from typing import Final
 
 from keras import layers
 
-from keras_inception.models.application import AuxiliaryHead, Network, application
+from keras_inception.models.application import Application, AuxiliaryHead
+from keras_inception.models.catalogue import CATALOGUE
 from keras_inception.models.layers import (
     CHANNELS_LAST,
     Tensor,
     avg_pool,
     chain,
-    columns,
     concat,
     conv,
     max_pool,
+    side_by_side,
     stem,
 )
 
 V: Final = "valid"
 
 
+# fmt: off
 def body(x: Tensor, variant: str) -> Tensor:
     """Table 1, from the image to the 8 x 8 x 2048 before the average pool."""
     # 299 x 299 x 3
-    x = stem(
+    x = plain_stem(x)                         # 35 x 35 x 192
+    x = inception_a(x, "mixed_5b", pool=32)   # 35 x 35 x 256
+    x = inception_a(x, "mixed_5c", pool=64)   # 35 x 35 x 288
+    x = inception_a(x, "mixed_5d", pool=64)   # 35 x 35 x 288
+    x = reduction_a(x, "mixed_6a")            # 17 x 17 x 768
+    x = inception_b(x, "mixed_6b", c=128)     # 17 x 17 x 768
+    x = inception_b(x, "mixed_6c", c=160)     # 17 x 17 x 768
+    x = inception_b(x, "mixed_6d", c=160)     # 17 x 17 x 768
+    x = inception_b(x, "mixed_6e", c=192)     # 17 x 17 x 768
+    x = reduction_b(x, "mixed_7a")            # 8 x 8 x 1280
+    x = inception_c(x, "mixed_7b")            # 8 x 8 x 2048
+    x = inception_c(x, "mixed_7c")            # 8 x 8 x 2048
+    return x
+
+
+def plain_stem(x: Tensor) -> Tensor:
+    """The first rows as released; table 1 ends them in a 3x3 80, a 3x3/2 192 and a 3x3 288."""
+    return stem(
         x,
         conv(32, 3, 2, V),    # 149 x 149 x 32
         conv(32, 3, 1, V),    # 147 x 147 x 32
@@ -50,23 +69,10 @@ def body(x: Tensor, variant: str) -> Tensor:
         conv(80, 1, 1, V),    # 73 x 73 x 80
         conv(192, 3, 1, V),   # 71 x 71 x 192
         max_pool(3, 2, V),    # 35 x 35 x 192
-    )  # fmt: skip
-    x = inception_a(x, 32, "mixed_5b")  # 35 x 35 x 256
-    x = inception_a(x, 64, "mixed_5c")  # 35 x 35 x 288
-    x = inception_a(x, 64, "mixed_5d")  # 35 x 35 x 288
-    x = reduction_a(x, "mixed_6a")  # 17 x 17 x 768
-    x = inception_b(x, 128, "mixed_6b")
-    x = inception_b(x, 160, "mixed_6c")
-    x = inception_b(x, 160, "mixed_6d")
-    x = inception_b(x, 192, "mixed_6e")  # 17 x 17 x 768
-    x = reduction_b(x, "mixed_7a")  # 8 x 8 x 1280
-    x = inception_c(x, "mixed_7b")  # 8 x 8 x 2048
-    x = inception_c(x, "mixed_7c")  # 8 x 8 x 2048
-    return x
+    )
 
 
-# fmt: off
-def inception_a(x: Tensor, pool: int, name: str) -> Tensor:
+def inception_a(x: Tensor, name: str, pool: int) -> Tensor:
     """Figure 5: the 35 x 35 grid."""
     return concat(x, [conv(64, 1)],
                      [conv(48, 1), conv(64, 5)],
@@ -81,7 +87,7 @@ def reduction_a(x: Tensor, name: str) -> Tensor:
                      [max_pool(3, 2, V)], name=name)
 
 
-def inception_b(x: Tensor, c: int, name: str) -> Tensor:
+def inception_b(x: Tensor, name: str, c: int) -> Tensor:
     """Figure 6 with n = 7: the 17 x 17 grid."""
     return concat(x, [conv(192, 1)],
                      [conv(c, 1), conv(c, (1, 7)), conv(192, (7, 1))],
@@ -99,7 +105,7 @@ def reduction_b(x: Tensor, name: str) -> Tensor:
 
 def inception_c(x: Tensor, name: str) -> Tensor:
     """Figure 7: the 8 x 8 grid, where columns widen into a 1x3 beside a 3x1."""
-    wide = columns([conv(384, (1, 3))], [conv(384, (3, 1))])
+    wide = side_by_side([conv(384, (1, 3))], [conv(384, (3, 1))])
     return concat(x, [conv(320, 1)],
                      [conv(384, 1), wide],
                      [conv(448, 1), conv(384, 3), wide],
@@ -114,17 +120,8 @@ def auxiliary(x: Tensor, name: str) -> Tensor:
     return layers.Flatten(CHANNELS_LAST, name=f"{name}_flatten")(x)
 
 
-InceptionV3 = application(
-    Network(
-        title="InceptionV3",
-        name="inception_v3",
-        body=body,
-        size=299,
-        minimum=75,
-        dropout=0.2,
-        variants={"slim": {}, "torchvision": {"average_counts_padding": True}},
-        auxiliary={"aux": AuxiliaryHead(on="mixed_6e", body=auxiliary)},
-        aux_minimum=107,
-    ),
-    doc=__doc__,
+InceptionV3 = Application(
+    CATALOGUE["InceptionV3"],
+    body,
+    {"aux": AuxiliaryHead("mixed_6e", auxiliary, loss_weight=0.4)},
 )
