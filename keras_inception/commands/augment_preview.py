@@ -29,10 +29,14 @@ def add(commands: Any) -> None:
     )
     preview.add_argument("source", metavar="DATA", help=SOURCE)
     preview.add_argument(
-        "--output", metavar="FILE", default="preview.png", help="the picture (%(default)s)"
+        "--output", metavar="FILE", default="preview.png", help="the picture to write (%(default)s)"
     )
-    preview.add_argument("--images", type=positive, default=8, help="rows (%(default)s)")
-    preview.add_argument("--variants", type=positive, default=6, help="of each image (%(default)s)")
+    preview.add_argument(
+        "--images", type=positive, default=8, help="how many images, a row each (%(default)s)"
+    )
+    preview.add_argument(
+        "--variants", type=positive, default=6, help="variants of each image (%(default)s)"
+    )
     add_recipe_options(preview)
 
 

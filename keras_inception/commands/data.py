@@ -40,18 +40,21 @@ def add(commands: Any) -> None:
         "The bytes of image files are kept as they are. Interrupted, the same command goes on.",
     )
     records.add_argument("source", metavar="DATA", help=SOURCE)
-    records.add_argument("output", metavar="FOLDER", help="made here")
+    records.add_argument("output", metavar="FOLDER", help="the folder to write to, made here")
     records.add_argument(
-        "--shards", type=positive, metavar="N", help="files; by default one for 1,000 images"
+        "--shards",
+        type=positive,
+        metavar="N",
+        help="how many files; by default one for 1,000 images",
     )
     records.add_argument(
         "--validation-fraction",
         type=float,
         default=0.0,
         metavar="X",
-        help="of each class, written as a split `validation` (%(default)s)",
+        help="the share of each class to write as a split `validation` (%(default)s)",
     )
-    records.add_argument("--seed", type=int, default=0, help="of the order and the split")
+    records.add_argument("--seed", type=int, default=0, help="the seed of the order and the split")
     add_data_options(records)
     index = add_command(
         inner,
@@ -81,7 +84,7 @@ def add_data_options(command: argparse.ArgumentParser) -> None:
 
 
 def run_check(options: argparse.Namespace) -> int:
-    """Open the source, look at every image, and print what is there."""
+    """Open the source, inspect every image, and print what is there."""
     load_tensorflow_quietly()
     from keras_inception.data.preparation.balance import draw_counts
     from keras_inception.data.preparation.inspection import describe_bad

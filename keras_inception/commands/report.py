@@ -21,7 +21,9 @@ def add(commands: Any) -> None:
         " more in it.",
     )
     report.add_argument("run_folder", metavar="RUN", help="a finished run")
-    report.add_argument("--output", metavar="FILE", help="write it there, not to RUN/report.html")
+    report.add_argument(
+        "--output", metavar="FILE", help="the file to write; by default RUN/report.html"
+    )
     report.add_argument(
         "--data",
         metavar="DATA",
@@ -34,7 +36,10 @@ def add(commands: Any) -> None:
         help="show with each mistake where the network saw the class that it got wrong",
     )
     report.add_argument(
-        "--batch-size", type=positive, default=32, help="images at a time (%(default)s)"
+        "--batch-size",
+        type=positive,
+        default=32,
+        help="how many images to measure at a time (%(default)s)",
     )
 
 

@@ -63,7 +63,7 @@ def test_bad_images_are_named_and_left_out(folder: Path) -> None:
         prepare(folder, on_bad_image="refuse", check_images="none")
 
 
-def test_of_many_images_only_some_are_looked_at(
+def test_of_many_images_only_some_are_inspected(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "dawn" / "text.jpg").write_text("I am text.")
