@@ -21,6 +21,7 @@ from keras_inception.commands import (
     versions,
     weights,
 )
+from keras_inception.commands.arguments import Command
 from keras_inception.version import __version__
 
 
@@ -55,7 +56,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Build, train, export and serve Inception networks.",
     )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(title="commands", dest="subcommand", required=True)
+    commands = parser.add_subparsers(
+        title="commands", dest="subcommand", required=True, parser_class=Command
+    )
     for command in (
         networks,
         data,

@@ -1,12 +1,12 @@
-"""How subcommands are declared, and the kinds of their arguments."""
+"""Subcommands as they are declared, and the kinds of their arguments."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import functools
+import re
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras_inception.runs.fields import choices_of, nearest
@@ -14,6 +14,23 @@ from keras_inception.runs.named_recipes import RECIPES, load_recipe
 from keras_inception.runs.recipe import Recipe
 
 USING = "RUN|SAVEDMODEL|HOST:PORT/NAME"
+
+
+class Command(argparse.ArgumentParser):
+    """A subcommand's parser, which refuses an unknown option itself, with the nearest it knows.
+
+    argparse's own leaves that to the main parser, which knows no option.
+    """
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            known = re.findall(r"--[\w-]+", self.format_usage())
+            hint = nearest(unknown[0].split("=")[0], known)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}.{hint}")
+        return parsed, unknown
 
 
 def add_command(
@@ -34,7 +51,6 @@ def add_command(
 
 def add_recipe_options(command: argparse.ArgumentParser) -> None:
     """Let a subcommand take a recipe, and every setting of it as an option."""
-    command.parse_known_args = functools.partial(_parse, command)  # type: ignore
     command.add_argument(
         "--recipe",
         metavar="NAME|FILE",
@@ -86,15 +102,3 @@ def shape(text: str) -> tuple[int | None, int | None, int]:
     if len(sides) != 3 or sides[2] is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no HxWxC, such as 299x299x3 or ?x?x3")
     return sides[0], sides[1], sides[2]
-
-
-def _parse(
-    command: argparse.ArgumentParser, arguments: Any = None, namespace: Any = None
-) -> tuple[argparse.Namespace, list[str]]:
-    """argparse's, which leaves what is unknown to the main parser: refused here, with a hint."""
-    parsed, unknown = argparse.ArgumentParser.parse_known_args(command, arguments, namespace)
-    if unknown:
-        known = [option for action in command._actions for option in action.option_strings]
-        hint = nearest(unknown[0].split("=")[0], known)
-        command.error(f"unrecognized arguments: {' '.join(unknown)}.{hint}")
-    return parsed, unknown

@@ -12,7 +12,7 @@ from typing import Any
 
 from inception_serving.startup import load_tensorflow_quietly
 from keras_inception.commands.arguments import add_command, add_recipe_options, given_recipe
-from keras_inception.commands.data import SOURCE
+from keras_inception.commands.data import SOURCE, add_data_options
 from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.named_recipes import NOTES, RECIPES
 from keras_inception.runs.recipe import Recipe
@@ -21,7 +21,7 @@ from keras_inception.training.devices.hosts import connected, given_hosts, leave
 
 
 def add(commands: Any) -> None:
-    """Declare both; ``train`` with its own arguments and every setting of the recipe."""
+    """Declare both."""
     recipes = add_command(
         commands,
         "recipes",
@@ -30,7 +30,11 @@ def add(commands: Any) -> None:
         "What is printed can be changed and given to train --recipe.",
     )
     recipes.add_argument("name", metavar="NAME", nargs="?", choices=RECIPES, help="print this one")
+    _add_train(commands)
 
+
+def _add_train(commands: Any) -> None:
+    """Its own arguments and every setting of the recipe."""
     train = add_command(
         commands,
         "train",
@@ -41,21 +45,11 @@ def add(commands: Any) -> None:
     train.add_argument("data", metavar="DATA", help=SOURCE)
     train.add_argument("--output", metavar="RUN", help="the run's folder, made here")
     train.add_argument(
-        "--validation-data", metavar="DATA", help="validate on these images, same classes"
+        "--validation-data",
+        metavar="DATA",
+        help="images of the same classes to validate on, in place of a share of each class",
     )
-    train.add_argument(
-        "--on-bad-image",
-        choices=["skip", "refuse"],
-        default="skip",
-        help="leave out and name files that can't be decoded (the default), or refuse to train",
-    )
-    train.add_argument(
-        "--check-images",
-        choices=["auto", "all", "none"],
-        default="auto",
-        help="decode every image once before; auto: up to 20,000 images; none: only those to"
-        " validate on. Of others, those that can't be decoded are left out as they come",
-    )
+    add_data_options(train)
     train.add_argument(
         "--resume",
         action="store_true",
@@ -67,26 +61,38 @@ def add(commands: Any) -> None:
         help="print the plan, and what it will take, from some seconds of training on one device;"
         " write nothing",
     )
+    train.add_argument(
+        "--no-fast",
+        action="store_false",
+        dest="fast",
+        help="train by Keras's own operations on TensorFlow: slower, to the same numbers but for"
+        " rounding",
+    )
+    _add_scale_options(train)
+    add_recipe_options(train)
+
+
+def _add_scale_options(train: argparse.ArgumentParser) -> None:
     scale = train.add_argument_group("scale", "several devices, several hosts: docs/scale.md")
     scale.add_argument(
         "--devices",
         metavar="N|all",
-        help="of each host; by default all GPUs, and one CPU where there is none",
+        help="number of devices of each host to train on; by default all GPUs, or one CPU where"
+        " there is none",
     )
     scale.add_argument(
         "--hosts",
         metavar="HOST:PORT,...",
-        help="every host that trains, the same list on each (KERAS_DISTRIBUTION_JOB_ADDRESSES);"
+        help="all hosts that train, the same list on each (KERAS_DISTRIBUTION_JOB_ADDRESSES);"
         " with KERAS_BACKEND=jax",
     )
     scale.add_argument(
         "--host-index",
         metavar="N",
         type=int,
-        help="which of them this is, from 0 (KERAS_DISTRIBUTION_PROCESS_ID, SLURM_PROCID,"
-        " JOB_COMPLETION_INDEX)",
+        help="number of this host among --hosts, from 0 (KERAS_DISTRIBUTION_PROCESS_ID,"
+        " SLURM_PROCID, JOB_COMPLETION_INDEX)",
     )
-    add_recipe_options(train)
 
 
 def run_recipes(options: argparse.Namespace) -> int:
@@ -154,6 +160,7 @@ def _train(
             devices=options.devices,
             hosts=hosts,
             host_index=host_index,
+            fast=options.fast,
         )
     except KeyboardInterrupt:
         print(
@@ -178,6 +185,7 @@ def _dry_run(options: argparse.Namespace, recipe: Recipe | None, start: float) -
         on_bad_image=options.on_bad_image,
         check_images=options.check_images,
         already=time.monotonic() - start,
+        fast=options.fast,
     )
     print("Nothing was written.")
     return 0

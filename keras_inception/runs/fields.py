@@ -1,4 +1,8 @@
-"""What a setting of a recipe is: documented, typed, and read from text as well as from Python."""
+"""Settings of a recipe: documented, typed, and read from text as well as from Python.
+
+By hand, since neither pydantic nor jsonargparse would answer with the rule, the value, the choices
+and the nearest name in one line, nor spare the rules between settings; the rest is these 100 lines.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a network is trained, as data: the Python API, the YAML file and the command line read it.
+"""The recipe: how a network is trained, as data for the Python API, YAML files and commands.
 
 This module loads neither Keras nor TensorFlow, so that ``--help`` answers at once.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -42,58 +42,66 @@ class Recipe:
     """
 
     # The network
-    model: str = _setting("InceptionV3", "the network, such as InceptionV1 or inception_v3")
+    model: str = _setting("InceptionV3", "name of the network, such as InceptionV1 or inception_v3")
     image_size: int | None = _setting(
         None,
-        "height and width of the network's input in pixels; the network's own by default",
+        "height and width of the network's input in pixels; by default the network's own",
         AT_LEAST_1,
     )
     stem: Literal["imagenet", "small"] = _setting(
-        "imagenet", "small is for images of 28 to 96 pixels"
+        "imagenet", "first layers of the network: imagenet, or small for images of 28 to 96 pixels"
     )
-    width: float = _setting(1.0, "factor on every filter count", POSITIVE)
+    width: float = _setting(1.0, "factor on the number of filters of every layer", POSITIVE)
     dropout: float | None = _setting(
-        None, "rate before the classifier, 0 to below 1; as published by default", BELOW_1
+        None, "dropout rate before the classifier, 0 to below 1; by default as published", BELOW_1
     )
-    aux: bool = _setting(False, "train with the auxiliary heads; they are left out of the result")
-    variant: str | None = _setting(None, "variant of the network; its default if not given")
+    aux: bool = _setting(False, "train with the auxiliary heads, which are left out of the result")
+    variant: str | None = _setting(None, "variant of the network; by default the network's own")
     batch_norm_momentum: float | Literal["auto"] = _setting(
-        "auto", "of the moving statistics, 0 to below 1; auto: by the number of steps", BELOW_1
+        "auto",
+        "momentum of batch norm's moving statistics, 0 to below 1; auto: by the number of steps",
+        BELOW_1,
     )
 
     # Where it starts from
     weights: str | None = _setting(
         None,
-        "start from these: imagenet, imagenet:SOURCE/NAME, or a file or run; else from random ones",
+        "weights to start from: imagenet, imagenet:SOURCE/NAME, a file or a run; by default random",
     )
     head_epochs: int = _setting(
-        0, "of the epochs, the first so many train the classifier alone, which is new", AT_LEAST_0
+        0,
+        "number of epochs, the run's first, that train only the classifier, which is new",
+        AT_LEAST_0,
     )
     head_learning_rate: float | None = _setting(
-        None, "in these epochs, constant; learning_rate if not given", POSITIVE
+        None,
+        "learning rate, constant, while only the classifier is trained; by default learning_rate",
+        POSITIVE,
     )
     trainable_from: str | None = _setting(
-        None, "freeze every layer before this end point, such as mixed_6a; none if not given"
+        None, "end point, such as mixed_6a, before which all layers are frozen; by default none are"
     )
     freeze_batch_norm: bool = _setting(
-        False, "leave batch norm as the weights have it; what fine-tuning on few images needs"
+        False, "keep batch norm at the values of the weights, as fine-tuning on few images needs"
     )
     recalibrate: bool = _setting(
-        False, "after training, measure batch norm's statistics again over the training images"
+        False, "measure batch norm's statistics again over the training images, after training"
     )
 
     # The images
     crop: float = _setting(
-        0.875, "fraction of the shorter side kept when evaluating, 0 to 1", POSITIVE_UP_TO_1
+        0.875,
+        "share of an image's shorter side that is kept in evaluation, above 0 to 1",
+        POSITIVE_UP_TO_1,
     )
     augment_crop_area: float = _setting(
         1.0,
-        "smallest part of the image's area in a random training crop; 1: no random crops",
+        "smallest share of an image's area in a random training crop; 1: no random crops",
         POSITIVE_UP_TO_1,
     )
     augment_crop_aspect: float | None = _setting(
         None,
-        "widest ratio of a random crop's sides, narrowest its inverse; 4/3 if not given",
+        "widest ratio of a random crop's sides, the narrowest being its inverse; by default 4/3",
         AT_LEAST_1,
     )
     augment_any_resize: bool = _setting(
@@ -101,99 +109,126 @@ class Recipe:
     )
     augment_flip: bool = _setting(False, "mirror half of the training images left to right")
     augment_shift_pixels: int = _setting(
-        0, "move training images by up to so many pixels of the input; for small ones", AT_LEAST_0
+        0,
+        "number of pixels of the input that training images are moved by at most; for small ones",
+        AT_LEAST_0,
     )
     augment_brightness: float = _setting(
-        0.0, "change at most, as part of the range, 0 to 1; 0.125 in 2016", UP_TO_1
+        0.0, "largest change of brightness, as a share of the range, 0 to 1; 0.125 in 2016", UP_TO_1
     )
     augment_saturation: float = _setting(
-        0.0, "factor 1 - this to 1 + this, 0 to 1; 0.5 in 2016", UP_TO_1
+        0.0,
+        "largest change of saturation, by a factor of 1 - X to 1 + X, 0 to 1; 0.5 in 2016",
+        UP_TO_1,
     )
     augment_contrast: float = _setting(
-        0.0, "factor 1 - this to 1 + this, 0 to 1; 0.5 in 2016", UP_TO_1
+        0.0,
+        "largest change of contrast, by a factor of 1 - X to 1 + X, 0 to 1; 0.5 in 2016",
+        UP_TO_1,
     )
     augment_hue: float = _setting(
-        0.0, "turn at most, as part of the colour circle, 0 to 0.5; 0.2 in 2016", UP_TO_HALF
+        0.0,
+        "largest turn of hue, as a share of the colour circle, 0 to 0.5; 0.2 in 2016",
+        UP_TO_HALF,
     )
     augment_rand_operations: int = _setting(
-        0, "of RandAugment on each image; 2 is usual", AT_LEAST_0
+        0, "number of RandAugment's operations on each training image; 2 is usual", AT_LEAST_0
     )
     augment_rand_strength: float | None = _setting(
-        None, "of RandAugment, 0 to 1; 0.5 if not given", UP_TO_1
+        None, "strength of RandAugment's operations, 0 to 1; by default 0.5", UP_TO_1
     )
     augment_erase: float = _setting(
-        0.0, "share of images with a rectangle of noise (random erasing), 0 to 1", UP_TO_1
+        0.0,
+        "share of training images that get a rectangle of noise (random erasing), 0 to 1",
+        UP_TO_1,
     )
     augment_mixup_alpha: float = _setting(
         0.0,
-        "of mixup, which blends two images and their targets, 0 (off) to 1; 0.2 is usual",
+        "alpha of mixup, which blends two images and their targets, 0 (off) to 1; 0.2 is usual",
         UP_TO_1,
     )
     augment_cutmix_alpha: float = _setting(
         0.0,
-        "of CutMix, which sets a part of one into another, 0 (off) to 1; with mixup, by turns",
+        "alpha of CutMix, which sets a part of one image into another, 0 (off) to 1",
         UP_TO_1,
     )
     validation_fraction: float = _setting(
-        0.1, "of each class, set apart for validation when no validation data are given", BELOW_1
+        0.1,
+        "share of each class set apart for validation where no validation data are given",
+        BELOW_1,
     )
 
     # The optimization
-    epochs: int = _setting(100, "passes over the training images", AT_LEAST_1)
-    batch_size: int = _setting(32, "images a step", AT_LEAST_1)
+    epochs: int = _setting(100, "number of passes over the training images", AT_LEAST_1)
+    batch_size: int = _setting(32, "number of images a step", AT_LEAST_1)
     optimizer: Literal["sgd", "rmsprop", "adam", "adamw"] = _setting(
-        "sgd", "rmsprop is TensorFlow 1's: its mean square starts at one"
+        "sgd", "optimizer; rmsprop is TensorFlow 1's, whose mean square starts at one"
     )
     momentum: float | None = _setting(
-        None, "of sgd and rmsprop, 0 to below 1; 0.9 if not given", BELOW_1
+        None, "momentum of sgd and rmsprop, 0 to below 1; by default 0.9", BELOW_1
     )
-    nesterov: bool | None = _setting(None, "Nesterov's momentum, of sgd; true if not given")
+    nesterov: bool | None = _setting(None, "Nesterov's momentum, for sgd; by default on")
     epsilon: float | None = _setting(
-        None, "of rmsprop (inside the root, 1.0 if not given), adam and adamw (1e-7)", POSITIVE
+        None,
+        "epsilon of rmsprop (inside the root; by default 1.0), adam and adamw (by default 1e-7)",
+        POSITIVE,
     )
-    learning_rate: float = _setting(0.1, "at the peak, after the warm-up", POSITIVE)
-    warmup_epochs: float = _setting(1.0, "of linear rise from 0", AT_LEAST_0)
+    learning_rate: float = _setting(0.1, "learning rate at its peak, after the warm-up", POSITIVE)
+    warmup_epochs: float = _setting(
+        1.0, "number of epochs in which the learning rate rises linearly from 0", AT_LEAST_0
+    )
     schedule: Literal["cosine", "exponential", "constant"] = _setting(
-        "cosine", "of the learning rate after the warm-up: to 0, in steps by decay_rate, or level"
+        "cosine",
+        "course of the learning rate after the warm-up: to 0, in steps by decay_rate, or level",
     )
     decay_rate: float | None = _setting(
-        None, "factor of the exponential schedule; 0.94 if not given", POSITIVE_UP_TO_1
+        None, "factor at each step of the exponential schedule; by default 0.94", POSITIVE_UP_TO_1
     )
     decay_epochs: float | None = _setting(
-        None, "between two decays of the exponential schedule; 2 if not given", POSITIVE
+        None,
+        "number of epochs between two steps of the exponential schedule; by default 2",
+        POSITIVE,
     )
     weight_decay: float = _setting(
         1e-4,
-        "on kernels only; to the gradient as from an L2 loss, with adamw apart from it",
+        "weight decay, on kernels only: in the gradient, as an L2 loss; with adamw apart from it",
         AT_LEAST_0,
     )
     clip_norm: float | None = _setting(
         None,
-        "longest gradient, the norm of all weights' together; longer ones are shortened",
+        "largest norm of all gradients together; longer ones are shortened to it; by default none",
         POSITIVE,
     )
     class_weights: bool = _setting(
         False, "weigh images in the loss so that every class counts alike, however many it has"
     )
-    label_smoothing: float = _setting(0.1, "share of the target spread over all classes", BELOW_1)
+    label_smoothing: float = _setting(
+        0.1, "share of the target that is spread over all classes, 0 to below 1", BELOW_1
+    )
     ema: float | None = _setting(
         None,
-        "decay of the moving averages of the weights, 0 to below 1, which are the result",
+        "decay of moving averages of the weights, 0 to below 1, which are then the result",
         BELOW_1,
     )
     early_stopping_epochs: int | None = _setting(
-        None, "stop after so many epochs without a lower validation loss", AT_LEAST_1
+        None,
+        "number of epochs without a lower validation loss after which to stop; by default never",
+        AT_LEAST_1,
     )
     checkpoint_minutes: float | None = _setting(
-        15.0, "between two checkpoints within an epoch; at its end there is always one", POSITIVE
+        15.0,
+        "minutes between two checkpoints within an epoch, besides the one at its end",
+        POSITIVE,
     )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = _setting(
-        "float32", "Keras's dtype policy"
+        "float32", "Keras's dtype policy: what the network computes in while it is trained"
     )
     deterministic: bool = _setting(
-        False, "the same numbers every time to the last bit, by slower operations"
+        False, "train to the same numbers every time, to the last bit, by slower operations"
     )
-    seed: int = _setting(0, "of the initial weights, the split, the order and the augmentation")
+    seed: int = _setting(
+        0, "seed of the initial weights, the split, the order and the augmentation"
+    )
 
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self))
@@ -201,84 +236,28 @@ class Recipe:
             value = coerce(setting.name, getattr(self, setting.name), hints[setting.name])
             check_within(setting.name, value, setting.metadata["within"])
             object.__setattr__(self, setting.name, value)
-        starts = self.weights is not None
-        mixes = {
-            "augment_mixup_alpha": self.augment_mixup_alpha,
-            "augment_cutmix_alpha": self.augment_cutmix_alpha,
-        }
-        for name, holds, rule in (
-            (
-                "head_epochs",
-                self.head_epochs <= self.epochs,
-                f"at most epochs, which is {self.epochs}",
-            ),
-            ("head_epochs", starts or not self.head_epochs, "0 without weights"),
-            (
-                "head_learning_rate",
-                self.head_learning_rate is None or self.head_epochs > 0,
-                "left out without head_epochs",
-            ),
-            ("trainable_from", starts or self.trainable_from is None, "left out without weights"),
-            ("freeze_batch_norm", starts or not self.freeze_batch_norm, "false without weights"),
-            (
-                "recalibrate",
-                not (self.recalibrate and self.freeze_batch_norm),
-                "false with freeze_batch_norm",
-            ),
-            (
-                "augment_crop_aspect",
-                self.augment_crop_aspect is None or self.augment_crop_area < 1,
-                "left out without augment_crop_area below 1",
-            ),
-            (
-                "augment_any_resize",
-                not self.augment_any_resize or self.augment_crop_area < 1,
-                "false without augment_crop_area below 1",
-            ),
-            (
-                "augment_shift_pixels",
-                self.image_size is None or self.augment_shift_pixels < self.image_size,
-                f"below image_size, which is {self.image_size}",
-            ),
-            (
-                "augment_rand_strength",
-                self.augment_rand_strength is None or self.augment_rand_operations > 0,
-                "left out without augment_rand_operations",
-            ),
-            *(
-                (name, alpha == 0 or self.batch_size > 1, "0 with a batch_size of 1")
-                for name, alpha in mixes.items()
-            ),
-            (
-                "momentum",
-                self.momentum is None or self.optimizer in ("sgd", "rmsprop"),
-                f"left out with optimizer={self.optimizer}",
-            ),
-            (
-                "nesterov",
-                self.nesterov is None or self.optimizer == "sgd",
-                f"left out with optimizer={self.optimizer}",
-            ),
-            (
-                "epsilon",
-                self.epsilon is None or self.optimizer != "sgd",
-                "left out with optimizer=sgd",
-            ),
-            (
-                "decay_rate",
-                self.decay_rate is None or self.schedule == "exponential",
-                f"left out with schedule={self.schedule}",
-            ),
-            (
-                "decay_epochs",
-                self.decay_epochs is None or self.schedule == "exponential",
-                f"left out with schedule={self.schedule}",
-            ),
-        ):
-            if not holds:
-                raise RecipeError(
-                    f"`{name}` must be {rule}. Received: {name}={getattr(self, name)!r}"
-                )
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Refuse what contradicts another setting, or would have no effect beside it."""
+        for setting in dataclasses.fields(self):
+            if setting.name in _NEEDS and getattr(self, setting.name) != setting.default:
+                holds, rule = _NEEDS[setting.name]
+                self._require(setting.name, holds(self), rule.format(recipe=self))
+        self._require(
+            "head_epochs",
+            self.head_epochs <= self.epochs,
+            f"at most epochs, which is {self.epochs}",
+        )
+        self._require(
+            "augment_shift_pixels",
+            self.image_size is None or self.augment_shift_pixels < self.image_size,
+            f"below image_size, which is {self.image_size}",
+        )
+
+    def _require(self, name: str, holds: bool, rule: str) -> None:
+        if not holds:
+            raise RecipeError(f"`{name}` must be {rule}. Received: {name}={getattr(self, name)!r}")
 
     def augmentation(self) -> dict[str, Any]:
         """The arguments of ``Augmentation`` that are given."""
@@ -306,3 +285,44 @@ class Recipe:
     def save(self, path: str | Path) -> None:
         """Write every setting as YAML."""
         Path(path).write_text(self.to_yaml(), "utf-8")
+
+
+# What must hold for a setting that is not at its default, and otherwise the rule that it breaks.
+_NEEDS: dict[str, tuple[Callable[[Recipe], bool], str]] = {
+    "head_epochs": (lambda recipe: recipe.weights is not None, "0 without weights"),
+    "head_learning_rate": (lambda recipe: recipe.head_epochs > 0, "left out without head_epochs"),
+    "trainable_from": (lambda recipe: recipe.weights is not None, "left out without weights"),
+    "freeze_batch_norm": (lambda recipe: recipe.weights is not None, "false without weights"),
+    "recalibrate": (lambda recipe: not recipe.freeze_batch_norm, "false with freeze_batch_norm"),
+    "augment_crop_aspect": (
+        lambda recipe: recipe.augment_crop_area < 1,
+        "left out without augment_crop_area below 1",
+    ),
+    "augment_any_resize": (
+        lambda recipe: recipe.augment_crop_area < 1,
+        "false without augment_crop_area below 1",
+    ),
+    "augment_rand_strength": (
+        lambda recipe: recipe.augment_rand_operations > 0,
+        "left out without augment_rand_operations",
+    ),
+    "augment_mixup_alpha": (lambda recipe: recipe.batch_size > 1, "0 with a batch_size of 1"),
+    "augment_cutmix_alpha": (lambda recipe: recipe.batch_size > 1, "0 with a batch_size of 1"),
+    "momentum": (
+        lambda recipe: recipe.optimizer in ("sgd", "rmsprop"),
+        "left out with optimizer={recipe.optimizer}",
+    ),
+    "nesterov": (
+        lambda recipe: recipe.optimizer == "sgd",
+        "left out with optimizer={recipe.optimizer}",
+    ),
+    "epsilon": (lambda recipe: recipe.optimizer != "sgd", "left out with optimizer=sgd"),
+    "decay_rate": (
+        lambda recipe: recipe.schedule == "exponential",
+        "left out with schedule={recipe.schedule}",
+    ),
+    "decay_epochs": (
+        lambda recipe: recipe.schedule == "exponential",
+        "left out with schedule={recipe.schedule}",
+    ),
+}

@@ -1,7 +1,8 @@
 """Files for TensorBoard: curves, training images and the confusion matrix.
 
-Written by TensorFlow's own ``tf.summary.write``; ``tf.summary.scalar`` and its like, and Keras's
-callback, are the tensorboard package's and need it installed where the training runs.
+Written by ``tf.summary``, whose ``scalar`` and ``image`` are TensorBoard's own: so the files are
+what its reader wants, and the package tensorboard is required, as it is to look at them. Keras's
+callback would have neither the images nor the confusion matrix.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import summary_pb2
 
 from keras_inception.training.metrics import ConfusionAccuracy
 
@@ -73,23 +73,17 @@ class TensorBoard(keras.callbacks.Callback):
             writer.close()
 
     def _scalar(self, part: str, name: str, value: float, step: int) -> None:
-        self._write(part, name, np.float32(value), step, "scalars", summary_pb2.DATA_CLASS_SCALAR)
+        with self._writer(part).as_default():
+            tf.summary.scalar(name, value, step)
 
     def _pictures(self, part: str, name: str, images: np.ndarray, step: int) -> None:
-        height, width = images.shape[1:3]
-        encoded = [tf.io.encode_png(image).numpy() for image in images]
-        content = np.array([str(width).encode(), str(height).encode(), *encoded], object)
-        self._write(part, name, content, step, "images", summary_pb2.DATA_CLASS_BLOB_SEQUENCE)
+        with self._writer(part).as_default():
+            tf.summary.image(name, images, step, max_outputs=len(images))
 
-    def _write(self, part: str, name: str, value: Any, step: int, plugin: str, kind: int) -> None:
+    def _writer(self, part: str) -> Any:
         if part not in self._writers:
             self._writers[part] = tf.summary.create_file_writer(str(self.logs / part))
-        metadata = summary_pb2.SummaryMetadata(
-            plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name=plugin),
-            data_class=kind,
-        )
-        with self._writers[part].as_default():
-            tf.summary.write(name, value, step=step, metadata=metadata)
+        return self._writers[part]
 
 
 def draw_confusion(matrix: np.ndarray, labels: Sequence[str]) -> np.ndarray:

@@ -10,6 +10,13 @@ from keras_inception.runs.named_recipes import RECIPES, load_recipe
 from keras_inception.runs.recipe import Recipe
 
 
+@pytest.mark.parametrize("setting", dataclasses.fields(Recipe), ids=lambda each: each.name)
+def test_what_help_says_of_a_setting_stands_alone(setting: dataclasses.Field) -> None:
+    about = setting.metadata["doc"]
+    assert about.split()[0] not in {"of", "in", "on", "at", "to", "from", "between", "above"}
+    assert not {"these", "this", "it", "they"} & set(about.replace(",", "").split())
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_comes_back_from_its_file(name: str, tmp_path: Path) -> None:
     RECIPES[name].save(tmp_path / "recipe.yaml")
@@ -43,6 +50,7 @@ def test_values_may_come_as_text() -> None:
         ({"batch_norm_momentum": 1}, "must be at least 0 and below 1. Received: batch_norm_m"),
         ({"epsilon": 1.0}, "`epsilon` must be left out with optimizer=sgd. Received: epsilon=1.0"),
         ({"optimizer": "adam", "momentum": 0.9}, "`momentum` must be left out with optimizer=adam"),
+        ({"optimizer": "adam", "momentum": 0}, "`momentum` must be left out with optimizer=adam"),
         (
             {"optimizer": "rmsprop", "nesterov": True},
             "`nesterov` must be left out with optimizer=r",
@@ -66,6 +74,12 @@ def test_values_may_come_as_text() -> None:
         ({"optimizer": None}, "`optimizer` must be one of sgd, rmsprop, adam, adamw"),
         ({"crop": 0}, "`crop` must be above 0 and at most 1"),
         ({"learning_rate": "nan"}, "`learning_rate` must be above 0"),
+        ({"augment_crop_aspect": 1.5}, "left out without augment_crop_area below 1"),
+        ({"augment_any_resize": True}, "`augment_any_resize` must be false without augment_crop_a"),
+        ({"augment_rand_strength": 0.2}, "must be left out without augment_rand_operations"),
+        ({"image_size": 28, "augment_shift_pixels": 28}, "below image_size, which is 28"),
+        ({"batch_size": 1, "augment_mixup_alpha": 0.2}, "must be 0 with a batch_size of 1"),
+        ({"batch_size": 1, "augment_cutmix_alpha": 0.2}, "must be 0 with a batch_size of 1"),
         ({"width": True}, "`width` must be a number"),
     ],
 )

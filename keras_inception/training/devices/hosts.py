@@ -137,7 +137,7 @@ class Heartbeats:
             self._left.set()
             self._thread.join()
             with contextlib.suppress(OSError):  # others are still there
-                (self.folder / str(self.host)).unlink()
+                (self.folder / str(self.host)).unlink(missing_ok=True)
                 self.folder.rmdir()
 
     def gone(self) -> list[int]:

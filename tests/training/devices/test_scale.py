@@ -1,5 +1,6 @@
 """Several devices, several hosts, other backends, mixed precision: the same training."""
 
+import contextlib
 import csv
 import json
 import os
@@ -7,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import keras
@@ -23,13 +25,19 @@ from keras_inception.data.sources.source import open_source
 from keras_inception.inference.predict import predict
 from keras_inception.runs.named_recipes import RECIPES
 from keras_inception.runs.run import Run, open_run
+from keras_inception.training.devices import hosts as hosts_module
 from keras_inception.training.devices.distribution import (
     DeviceError,
     Devices,
     check_backend,
     find_devices,
 )
-from keras_inception.training.devices.hosts import HostError, given_hosts, telling_of_lost_hosts
+from keras_inception.training.devices.hosts import (
+    Heartbeats,
+    HostError,
+    given_hosts,
+    telling_of_lost_hosts,
+)
 from keras_inception.training.metrics import metrics_for
 from keras_inception.training.optimization.recalibrate import recalibrate
 from keras_inception.training.train import train
@@ -274,13 +282,51 @@ def test_the_command_refuses_in_a_line(
     assert not output.exists()
 
 
-def test_only_what_speaks_of_another_host_is_told_as_its_loss() -> None:
-    message = r"--resume. \(UNKNOWN: Gloo all-reduce failed\)"
-    with pytest.raises(HostError, match=message), telling_of_lost_hosts(2):
-        raise ValueError("UNKNOWN: Gloo all-reduce failed\nand more")
-    for hosts, said in ((2, "RESOURCE_EXHAUSTED: out of memory"), (1, "Gloo is a name")):
-        with pytest.raises(RuntimeError, match=said), telling_of_lost_hosts(hosts):
-            raise RuntimeError(said)
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts_module, "_BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(hosts_module, "_SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(hosts_module, "PATIENCE_SECONDS", 0.5)
+
+
+def test_a_host_that_has_stopped_is_named_whatever_the_error(
+    impatient: None, tmp_path: Path
+) -> None:
+    message = r"Host 2 has gone.*--resume. \(UNKNOWN: Gloo all-reduce failed\)"
+    (tmp_path / "hosts").mkdir()
+    (tmp_path / "hosts" / "2").write_text("77 12")  # as a killed one leaves it
+    with Heartbeats(tmp_path / "hosts", 0, 3) as own, Heartbeats(tmp_path / "hosts", 1, 3):
+        assert own.gone() == [2]
+        for error in (ValueError, RuntimeError):
+            with pytest.raises(HostError, match=message), telling_of_lost_hosts(own):
+                raise error("UNKNOWN: Gloo all-reduce failed\nand more")
+
+
+def test_an_error_of_ones_own_is_told_as_it_is(impatient: None, tmp_path: Path) -> None:
+    """Where the others live, where there are none, and where it is one of ours."""
+    folder = tmp_path / "hosts"
+    for error, others in (
+        (RuntimeError("RESOURCE_EXHAUSTED: out of memory"), [1]),
+        (RuntimeError("Gloo is a name"), None),
+        (DeviceError("a kind of ValueError"), []),
+    ):
+        hosts = 1 if others is None else 2
+        with contextlib.ExitStack() as living, Heartbeats(folder, 0, hosts) as own:
+            for other in others or []:
+                living.enter_context(Heartbeats(folder, other, hosts))
+            with pytest.raises(type(error), match=str(error)), telling_of_lost_hosts(own):
+                raise error
+    assert not list(tmp_path.iterdir()), "the last to leave clears away"
+
+
+def test_the_others_wait_for_the_first_as_long_as_it_lives(impatient: None, tmp_path: Path) -> None:
+    began = time.monotonic()
+    with Heartbeats(tmp_path / "hosts", 1, 2) as own:
+        with Heartbeats(tmp_path / "hosts", 0, 2):
+            own.wait_for_first(lambda: time.monotonic() - began > 1.5)  # thrice the patience
+        with pytest.raises(HostError, match=r"^Host 0 has given no sign of life .*--resume"):
+            own.wait_for_first(lambda: False)
+        assert time.monotonic() - began < 5
 
 
 @pytest.fixture
