@@ -1,82 +1,106 @@
-"""The gRPC messages and stubs of TF Serving's API, reached through this module only.
+"""The gRPC messages and stubs of TF Serving's API, without TensorFlow.
 
-They are those of `tensorflow-serving-api`, which loads TensorFlow. Another set of the same
-messages can take their place here without a change elsewhere.
+They are made from `messages.binpb`, descriptors that `serving/generate_messages.py` takes from
+`tensorflow-serving-api` (Apache License 2.0, the TensorFlow Authors), in a descriptor pool of their
+own: TensorFlow registers files of the same names, which may be another release's, and importing its
+own takes seconds. So a message of `tensorflow-serving-api` is of another class than the one of the
+same name here. The bytes are the same; `own` converts, and stubs and tensors take either.
 """
 
 from __future__ import annotations
 
-from tensorflow.core.example.example_pb2 import SequenceExample
-from tensorflow.core.framework import types_pb2
-from tensorflow.core.framework.tensor_pb2 import TensorProto
-from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
-from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-from tensorflow_serving.apis.classification_pb2 import (
-    ClassificationRequest,
-    ClassificationResponse,
-    ClassificationResult,
-)
-from tensorflow_serving.apis.get_model_metadata_pb2 import (
-    GetModelMetadataRequest,
-    GetModelMetadataResponse,
-    SignatureDefMap,
-)
-from tensorflow_serving.apis.get_model_status_pb2 import (
-    GetModelStatusRequest,
-    GetModelStatusResponse,
-    ModelVersionStatus,
-)
-from tensorflow_serving.apis.inference_pb2 import MultiInferenceRequest, MultiInferenceResponse
-from tensorflow_serving.apis.input_pb2 import Input
-from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest, ReloadConfigResponse
-from tensorflow_serving.apis.model_pb2 import ModelSpec
-from tensorflow_serving.apis.model_service_pb2_grpc import (
-    ModelServiceStub,
-    add_ModelServiceServicer_to_server,
-)
-from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
-from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
-from tensorflow_serving.apis.prediction_service_pb2_grpc import (
-    PredictionServiceStub,
-    add_PredictionServiceServicer_to_server,
-)
-from tensorflow_serving.apis.regression_pb2 import (
-    RegressionRequest,
-    RegressionResponse,
-    RegressionResult,
-)
-from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+import enum
+from importlib import resources
+from typing import Any, ClassVar
 
-__all__ = [
-    "ClassificationRequest",
-    "ClassificationResponse",
-    "ClassificationResult",
-    "GetModelMetadataRequest",
-    "GetModelMetadataResponse",
-    "GetModelStatusRequest",
-    "GetModelStatusResponse",
-    "Input",
-    "ModelServerConfig",
-    "ModelServiceStub",
-    "ModelSpec",
-    "ModelVersionStatus",
-    "MultiInferenceRequest",
-    "MultiInferenceResponse",
-    "PredictRequest",
-    "PredictResponse",
-    "PredictionLog",
-    "PredictionServiceStub",
-    "RegressionRequest",
-    "RegressionResponse",
-    "RegressionResult",
-    "ReloadConfigRequest",
-    "ReloadConfigResponse",
-    "SavedModel",
-    "SequenceExample",
-    "SignatureDef",
-    "SignatureDefMap",
-    "TensorProto",
-    "add_ModelServiceServicer_to_server",
-    "add_PredictionServiceServicer_to_server",
-    "types_pb2",
-]
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+
+def _read_pool() -> Any:
+    pool = descriptor_pool.DescriptorPool()
+    data = resources.files(__package__).joinpath("messages.binpb").read_bytes()
+    for file in descriptor_pb2.FileDescriptorSet.FromString(data).file:
+        pool.AddSerializedFile(file.SerializeToString())
+    return pool
+
+
+# Every file of the API, its services too.
+POOL = _read_pool()
+
+
+def _message(name: str) -> Any:
+    return message_factory.GetMessageClass(POOL.FindMessageTypeByName(name))
+
+
+def _enum(name: str) -> Any:
+    descriptor = POOL.FindEnumTypeByName(name)
+    make: Any = enum.IntEnum
+    return make(descriptor.name, {value.name: value.number for value in descriptor.values})
+
+
+def own(message: Any) -> Any:
+    """A message as one of the class that has its full name here, whatever class it is of."""
+    kind = _message(message.DESCRIPTOR.full_name)
+    return message if isinstance(message, kind) else kind.FromString(message.SerializeToString())
+
+
+class _Stub:
+    """The methods of a service, each a callable attribute, as gRPC's generated stubs have them."""
+
+    service: ClassVar[str]
+
+    def __init__(self, channel: Any) -> None:
+        """Call over a `grpc.Channel`."""
+        for method in POOL.FindServiceByName(self.service).methods:
+            call = channel.unary_unary(
+                f"/{self.service}/{method.name}",
+                # Not the class's own method, so that a message of tensorflow-serving-api does too.
+                request_serializer=lambda request: request.SerializeToString(),
+                response_deserializer=_message(method.output_type.full_name).FromString,
+            )
+            setattr(self, method.name, call)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"{self.service} has no method {name!r}")
+
+
+class PredictionServiceStub(_Stub):
+    """Predict, Classify, Regress, MultiInference and GetModelMetadata."""
+
+    service = "tensorflow.serving.PredictionService"
+
+
+class ModelServiceStub(_Stub):
+    """GetModelStatus and HandleReloadConfigRequest."""
+
+    service = "tensorflow.serving.ModelService"
+
+
+DataType = _enum("tensorflow.DataType")
+SequenceExample = _message("tensorflow.SequenceExample")
+SignatureDef = _message("tensorflow.SignatureDef")
+TensorProto = _message("tensorflow.TensorProto")
+
+_SERVING = "tensorflow.serving"
+ClassificationRequest = _message(f"{_SERVING}.ClassificationRequest")
+ClassificationResponse = _message(f"{_SERVING}.ClassificationResponse")
+ClassificationResult = _message(f"{_SERVING}.ClassificationResult")
+GetModelMetadataRequest = _message(f"{_SERVING}.GetModelMetadataRequest")
+GetModelMetadataResponse = _message(f"{_SERVING}.GetModelMetadataResponse")
+GetModelStatusRequest = _message(f"{_SERVING}.GetModelStatusRequest")
+GetModelStatusResponse = _message(f"{_SERVING}.GetModelStatusResponse")
+Input = _message(f"{_SERVING}.Input")
+ModelServerConfig = _message(f"{_SERVING}.ModelServerConfig")
+ModelSpec = _message(f"{_SERVING}.ModelSpec")
+ModelVersionStatus = _message(f"{_SERVING}.ModelVersionStatus")
+MultiInferenceRequest = _message(f"{_SERVING}.MultiInferenceRequest")
+MultiInferenceResponse = _message(f"{_SERVING}.MultiInferenceResponse")
+PredictRequest = _message(f"{_SERVING}.PredictRequest")
+PredictResponse = _message(f"{_SERVING}.PredictResponse")
+PredictionLog = _message(f"{_SERVING}.PredictionLog")
+RegressionRequest = _message(f"{_SERVING}.RegressionRequest")
+RegressionResponse = _message(f"{_SERVING}.RegressionResponse")
+RegressionResult = _message(f"{_SERVING}.RegressionResult")
+ReloadConfigRequest = _message(f"{_SERVING}.ReloadConfigRequest")
+ReloadConfigResponse = _message(f"{_SERVING}.ReloadConfigResponse")
+SignatureDefMap = _message(f"{_SERVING}.SignatureDefMap")

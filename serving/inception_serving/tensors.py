@@ -33,7 +33,7 @@ class _Type(NamedTuple):
 
 
 _STRING = np.dtype(object)
-_DT = messages.types_pb2
+_DT = messages.DataType
 
 # tensorflow/core/framework/tensor.proto; int_val holds every integer of up to 32 bits but uint32.
 _TYPES: dict[int, _Type] = {
@@ -62,7 +62,7 @@ def type_name(dtype: int) -> str:
     if dtype in _TYPES:
         return _TYPES[dtype].name
     try:
-        return str(_DT.DataType.Name(dtype)).removeprefix("DT_").lower()
+        return str(_DT(dtype).name).removeprefix("DT_").lower()
     except ValueError:
         return f"unknown dtype enum ({dtype})"
 

@@ -211,7 +211,17 @@ def test_reflection(base: Path) -> None:
                     file_containing_symbol="tensorflow.serving.PredictRequest"
                 ),
             ]
-            services, file = stub.ServerReflectionInfo(iter(requests), timeout=20)
+            requests += [
+                reflection_pb2.ServerReflectionRequest(file_containing_symbol=service)
+                for service in (
+                    "tensorflow.serving.PredictionService",
+                    "tensorflow.serving.ModelService",
+                    "grpc.health.v1.Health",
+                    "grpc.reflection.v1alpha.ServerReflection",
+                )
+            ]
+            answers = list(stub.ServerReflectionInfo(iter(requests), timeout=20))
+    services, file, *of_services = answers
 
     assert {service.name for service in services.list_services_response.service} == {
         "grpc.health.v1.Health",
@@ -220,6 +230,8 @@ def test_reflection(base: Path) -> None:
         "tensorflow.serving.PredictionService",
     }
     assert b"PredictRequest" in file.file_descriptor_response.file_descriptor_proto[0]
+    for answer in of_services:
+        assert answer.WhichOneof("message_response") == "file_descriptor_response"
 
 
 def test_reflection_and_health_are_off_unless_asked_for(base: Path) -> None:

@@ -28,7 +28,7 @@ VALUES = st.recursive(
 )
 KEYS = st.sampled_from(["instances", "inputs"])
 BODIES = st.dictionaries(KEYS, VALUES, min_size=1, max_size=1)
-DATA_TYPES = sorted(messages.types_pb2.DataType.values())[1:23]
+DATA_TYPES = sorted(map(int, messages.DataType))[1:23]
 
 
 def signature(*dtypes: int) -> Any:

@@ -235,15 +235,20 @@ class GrpcServer:
 
 def _serve_reflection(server: Any, *, health_service: bool) -> None:
     try:
-        from grpc_reflection.v1alpha import reflection
+        from grpc_reflection.v1alpha import reflection, reflection_pb2
     except ImportError as error:
         raise errors.ServerStartError(
             "Reflection needs the package grpcio-reflection, which is not installed."
         ) from error
     names = ["tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"]
+    files = [reflection_pb2.DESCRIPTOR]
     if health_service:
         names.append(health.SERVICE_NAME)
-    reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
+        files.append(health_pb2.DESCRIPTOR)
+    for file in files:
+        messages.POOL.AddSerializedFile(file.serialized_pb)
+    names.append(reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server, pool=messages.POOL)
 
 
 def _truncated(text: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf import config_pb2
+from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 
 from inception_serving import errors, messages
 from inception_serving.server.metrics import Metrics
@@ -80,7 +80,9 @@ class SavedModel:
             errors.StatusError: the folder holds no SavedModel that this TensorFlow can load.
         """
         meta_graph = _read_meta_graph(path, set(tags))
-        signatures: Mapping[str, Any] = dict(meta_graph.signature_def)
+        signatures: Mapping[str, Any] = {
+            name: messages.own(signature) for name, signature in meta_graph.signature_def.items()
+        }
         self.signatures = signatures
         self._metrics = metrics or Metrics()
         try:
@@ -223,7 +225,7 @@ def from_tensorflow(error: Any) -> errors.StatusError:
 
 def _read_meta_graph(path: Path, tags: set[str]) -> Any:
     binary, text = path / "saved_model.pb", path / "saved_model.pbtxt"
-    message = messages.SavedModel()
+    message = saved_model_pb2.SavedModel()
     try:
         if binary.exists():
             message.ParseFromString(binary.read_bytes())

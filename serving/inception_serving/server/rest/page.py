@@ -56,7 +56,7 @@ def _takes_images(signature: Any) -> bool:
     inputs = list(signature.inputs.values())
     return (
         len(inputs) == 1
-        and inputs[0].dtype == messages.types_pb2.DT_STRING
+        and inputs[0].dtype == messages.DataType.DT_STRING
         and len(inputs[0].tensor_shape.dim) == 1
         and {"classes", "scores"} <= set(signature.outputs)
         and "inputs" not in signature.inputs  # tf.Examples, for the Classify method
