@@ -101,8 +101,8 @@ def decode(encoded: Tensor) -> Tensor:
 def decoder_message(error: tf.errors.OpError) -> str:
     """The decoder's own words, without the names of TensorFlow's operations around them."""
     message = str(error.message).split("Detected at node")[0]
-    said = [line for line in message.split("\n") if line.strip() and "Graph execution" not in line]
-    line = said[-1].strip() if said else "it could not be decoded"
+    lines = [line for line in message.split("\n") if line.strip() and "Graph execution" not in line]
+    line = lines[-1].strip() if lines else "it could not be decoded"
     return line.rpartition("}} ")[2].split(" [Op:")[0].split(" [[")[0].strip()
 
 

@@ -15,7 +15,7 @@ from keras_inception.evaluation.calibration import Calibration, calibrate
 
 
 @dataclass(frozen=True)
-class _Scored:
+class _Measured:
     """Scores of images beside the truth.
 
     Args:
@@ -48,7 +48,7 @@ class _Scored:
 
 
 @dataclass(frozen=True)
-class Evaluation(_Scored):
+class Evaluation(_Measured):
     """Scores counted against the truth, one class an image: targets int64 [images].
 
     Scores are nan where a server did not answer with them.
@@ -172,7 +172,7 @@ class Evaluation(_Scored):
 
 
 @dataclass(frozen=True)
-class MultiLabelEvaluation(_Scored):
+class MultiLabelEvaluation(_Measured):
     """Scores counted against the truth where an image can be of several classes, or of none.
 
     Targets are bool [images, classes]; scores are of each class by itself, in [0, 1]. A class is
