@@ -9,15 +9,27 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from inception_export.publish import ExportError, export_run, export_saved_model
+    from inception_export.export import Export, ExportError, open_export
+    from inception_export.options import ExportOptions
+    from inception_export.publish import export_run, export_saved_model
 
 _HOMES = {
-    "ExportError": "inception_export.publish",
+    "Export": "inception_export.export",
+    "ExportError": "inception_export.export",
+    "open_export": "inception_export.export",
+    "ExportOptions": "inception_export.options",
     "export_run": "inception_export.publish",
     "export_saved_model": "inception_export.publish",
 }
 
-__all__ = ["ExportError", "export_run", "export_saved_model"]
+__all__ = [
+    "Export",
+    "ExportError",
+    "ExportOptions",
+    "export_run",
+    "export_saved_model",
+    "open_export",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,18 +6,19 @@ kernel and bias. The network computes the same with fewer operations.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_inception.models.graph import producers, readers
+
 
 def fold_batch_norm(model: keras.Model, dtype: str | None = None) -> keras.Model:
     """The same network with every batch norm that directly follows a convolution folded into it.
 
-    A batch norm after anything else, or after a convolution that something else reads as well,
-    stays.
+    A batch norm after anything else stays; so does one after a convolution that something else
+    reads as well, or that is used more than once, since a kernel is the same for all its uses.
 
     Args:
         model: a functional model of Keras layers.
@@ -53,22 +54,21 @@ def fold_batch_norm(model: keras.Model, dtype: str | None = None) -> keras.Model
 
 
 def _convolutions_and_norms(model: keras.Model) -> list[tuple[Any, Any]]:
-    """Each convolution that only a batch norm reads, with that batch norm."""
-    readers: Counter[int] = Counter(id(tensor) for tensor in keras.tree.flatten(model.output))
-    for layer in model.layers:
-        if not isinstance(layer, keras.layers.InputLayer):
-            readers.update(map(id, keras.tree.flatten(layer.input)))
+    """Each convolution used once that a batch norm alone reads, with that batch norm."""
+    calls, read_by = producers(model), readers(model)
     pairs = []
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            before = layer.input._keras_history.operation
-            if (
-                isinstance(before, keras.layers.Conv2D)
-                and readers[id(layer.input)] == 1
-                and before.activation is keras.activations.linear
-                and layer.axis in (-1, 3)
-            ):
-                pairs.append((before, layer))
+    for norm in model.layers:
+        if not isinstance(norm, keras.layers.BatchNormalization) or len(calls[norm.name]) != 1:
+            continue
+        before = model.get_layer(calls[norm.name][0][0])
+        if (
+            isinstance(before, keras.layers.Conv2D)
+            and len(calls[before.name]) == 1
+            and read_by[before.name] == [norm.name]
+            and before.activation is keras.activations.linear
+            and norm.axis in (-1, 3)
+        ):
+            pairs.append((before, norm))
     return pairs
 
 

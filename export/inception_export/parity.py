@@ -1,4 +1,4 @@
-"""Whether what was written answers as the Keras model does.
+"""The comparison of what was written with the Keras model.
 
 The written SavedModel is loaded in a process of its own, once as TensorFlow 2 loads it and once as
 TF Serving does, in a session; every signature is run on sample images.
@@ -55,9 +55,9 @@ def compare(
     """The largest differences between the written model and the Keras model, over both loaders.
 
     Returns:
-        ``probabilities``: of a probability, over ``serving_default``, ``classify`` and
-        ``predict_images``; ``logits`` and ``features``: in standard deviations of the Keras
-        model's; ``top1``: the share of images with the same best class.
+        ``probabilities``: of a probability, over ``serving_default``, ``all_classes``,
+        ``classify`` and ``predict_images``; ``logits`` and ``features``: in standard deviations
+        of the Keras model's; ``top1``: the share of images with the same best class.
 
     Raises:
         ParityError: the written model can't be loaded or run.
@@ -73,7 +73,7 @@ def compare(
     index = {label.encode(): column for column, label in enumerate(labels)}
     worst = {"probabilities": 0.0, "logits": 0.0, "features": 0.0, "top1": 1.0}
     for answers in run_in_a_process(saved_model, images):
-        for signature in ("serving_default", "classify"):
+        for signature in ("serving_default", "all_classes", "classify"):
             classes = answers[f"{signature}_classes"]
             columns = np.vectorize(index.__getitem__)(classes)
             expected = np.take_along_axis(probabilities, columns, axis=1)
@@ -157,7 +157,7 @@ def _requests(images: Sequence[bytes]) -> list[tuple[str, str, Any]]:
     """(signature, input, value): one request each, but one an image for decoded ones."""
     requests: list[tuple[str, str, Any]] = [
         (signature, "image_bytes", list(images))
-        for signature in ("serving_default", "logits", "features")
+        for signature in ("serving_default", "all_classes", "logits", "features")
     ]
     requests.append(("classify", "inputs", _examples(images)))
     requests += [

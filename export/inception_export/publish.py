@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
@@ -14,26 +13,42 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import filelock
 import keras
 import tensorflow as tf
 
+from inception_export.export import FORMAT, MANIFEST, ExportError
+from inception_export.options import ExportOptions
 from inception_export.parity import TOLERANCES, compare, sample_images
 from inception_export.saved_model import write_saved_model
-from inception_export.serving_graph import PRECISIONS, activation_name, make_serving_graph, split
+from inception_export.serving_graph import activation_name, make_serving_graph, split
 from inception_export.versions import next_version
 from inception_export.warmup import write_warmup_requests
 from keras_inception.data.preprocessing import Preprocessing
+from keras_inception.renamed import renamed
 from keras_inception.runs.run import open_run, versions
 
-MANIFEST = Path("assets.extra", "keras_inception.json")
+__all__ = ["ExportError", "ExportOptions", "export_run", "export_saved_model"]
 
 
-class ExportError(ValueError):
-    """The network is not exported, and nothing was left behind; the message says why."""
+@renamed(say="log")
+def export_run(
+    run_path: str | Path,
+    base: str | Path,
+    name: str,
+    *,
+    options: ExportOptions | None = None,
+    log: Callable[[str], None] = print,
+    **changes: Any,
+) -> Path:
+    """Export a finished run, with its labels and preprocessing.
 
+    Args:
+        run_path: the run's folder.
+        base, name, options, log, changes: as :func:`export_saved_model` has them.
 
-def export_run(run_path: str | Path, base: str | Path, name: str, **options: Any) -> Path:
-    """Export a finished run; the options are those of :func:`export_saved_model`.
+    Returns:
+        The version's folder.
 
     Raises:
         RunError: there is no run, or it has not finished.
@@ -46,15 +61,18 @@ def export_run(run_path: str | Path, base: str | Path, name: str, **options: Any
         name,
         labels=run.labels,
         preprocessing=run.preprocessing,
+        options=options,
         record={
             "recipe": dataclasses.asdict(run.recipe),
             "metrics": run.record.get("validation", {}),
             "weights": {"file": str(run.model_path.resolve()), "sha256": _sha256(run.model_path)},
         },
-        **options,
+        log=log,
+        **changes,
     )
 
 
+@renamed(say="log")
 def export_saved_model(
     model: keras.Model,
     base: str | Path,
@@ -62,13 +80,10 @@ def export_saved_model(
     *,
     labels: Sequence[str],
     preprocessing: Preprocessing,
-    version: int | None = None,
-    top: int = 5,
-    precision: str = "float32",
-    max_batch_size: int = 8,
-    samples: Sequence[bytes] = (),
+    options: ExportOptions | None = None,
     record: dict[str, Any] | None = None,
     log: Callable[[str], None] = print,
+    **changes: Any,
 ) -> Path:
     """Write ``base/name/version``, a SavedModel with preprocessing and labels inside.
 
@@ -83,14 +98,11 @@ def export_saved_model(
         name: the model's name in requests, and its folder's.
         labels: the class names, in the order of the outputs.
         preprocessing: the input protocol.
-        version: a whole number, at least 1; by default one more than the largest there.
-        top: how many classes ``serving_default`` answers; all of them if there are fewer.
-        precision: ``"float32"``, ``"bfloat16"`` or ``"float16"``, of weights and arithmetic;
-            inputs and outputs are float32 all the same.
-        max_batch_size: the largest batch that will be served; a server warms up with it.
-        samples: encoded images to compare on; four made-up ones by default.
+        options: version, precision and the like, see :class:`ExportOptions`; its defaults if not
+            given.
         record: what else the manifest says of the model.
         log: takes each line about the export.
+        changes: of ``options``, by their names: ``top=3, precision="bfloat16"``.
 
     Returns:
         The version's folder.
@@ -99,13 +111,14 @@ def export_saved_model(
         ExportError: an argument breaks its rule, the version exists, another export of the model
             is under way, the folder can't be written, or the written model answers otherwise than
             ``model``.
+        TypeError: there is no option of a name in ``changes``.
     """
+    options = dataclasses.replace(options or ExportOptions(), **changes)
     labels = tuple(labels)
-    _check(model, name, labels, preprocessing, version, top, precision, max_batch_size)
-    images = list(samples) or sample_images()
+    _check(model, name, labels, preprocessing)
     home = Path(base) / name
     made = _make_folders(home)
-    target = home / str(version or next_version(home))
+    target = home / str(options.version or next_version(home))
     try:
         with _lock(home):
             if target.exists():
@@ -117,10 +130,7 @@ def export_saved_model(
             hidden = home / f".tmp-{target.name}"
             try:
                 hidden.mkdir()
-                manifest = _write(
-                    hidden, name, model, preprocessing, labels, top, precision, max_batch_size,
-                    images, log,
-                )  # fmt: skip
+                manifest = _write(hidden, name, model, labels, preprocessing, options, log)
                 manifest |= record or {}
                 (hidden / MANIFEST).write_text(
                     json.dumps(manifest, indent=1, ensure_ascii=False), "utf-8"
@@ -150,21 +160,19 @@ def _write(
     folder: Path,
     name: str,
     model: keras.Model,
-    preprocessing: Preprocessing,
     labels: tuple[str, ...],
-    top: int,
-    precision: str,
-    max_batch_size: int,
-    images: Sequence[bytes],
+    preprocessing: Preprocessing,
+    options: ExportOptions,
     log: Callable[[str], None],
 ) -> dict[str, Any]:
     """Write everything but the manifest, compare, and return what the manifest says of it."""
-    network = make_serving_graph(model, precision)
+    images = list(options.samples) or sample_images()
+    network = make_serving_graph(model, options.precision)
     before, after = network.operations
     log(f"Graph of the network: {before} operations, {after} with batch norm folded")
-    top = min(top, len(labels))
+    top = min(options.top, len(labels))
     write_saved_model(folder, network, preprocessing, labels, top)
-    write_warmup_requests(folder, name, images, sorted({1, max_batch_size}))
+    write_warmup_requests(folder, name, images, sorted({1, options.max_batch_size}))
     differences = compare(folder, model, preprocessing, labels, images)
     log(
         "Largest differences from the Keras model:"
@@ -172,24 +180,25 @@ def _write(
         f" logits {differences['logits']:.1e} and features {differences['features']:.1e}"
         f" of their standard deviation; same best class {differences['top1']:.0%}"
     )
-    tolerance = TOLERANCES[precision]
+    tolerance = TOLERANCES[options.precision]
     if not differences["probabilities"] <= tolerance:
         raise ExportError(
             "The written model's probabilities differ from the Keras model's by up to"
-            f" {differences['probabilities']:.3g}, more than {tolerance:g} ({precision});"
+            f" {differences['probabilities']:.3g}, more than {tolerance:g} ({options.precision});"
             " nothing was published."
         )
     return {
+        "format": FORMAT,
         "model": model.name,
         "classes": len(labels),
         # A softmax makes scores that add up to 1; a sigmoid scores each class by itself.
         "activation": activation_name(model),
         "top": top,
-        "precision": precision,
+        "precision": options.precision,
         "parameters": model.count_params(),
         "operations": {"before_folding": before, "after_folding": after},
         "preprocessing": dataclasses.asdict(preprocessing),
-        "max_batch_size": max_batch_size,
+        "max_batch_size": options.max_batch_size,
         "parity": {"images": len(images), "tolerance": tolerance, **differences},
         "fingerprint": _fingerprint(folder),
         "versions": versions(),
@@ -211,14 +220,7 @@ def _fingerprint(folder: Path) -> dict[str, str]:
 
 
 def _check(
-    model: keras.Model,
-    name: str,
-    labels: tuple[str, ...],
-    preprocessing: Preprocessing,
-    version: int | None,
-    top: int,
-    precision: str,
-    max_batch_size: int,
+    model: keras.Model, name: str, labels: tuple[str, ...], preprocessing: Preprocessing
 ) -> None:
     if keras.config.backend() != "tensorflow":
         raise ExportError(
@@ -229,16 +231,6 @@ def _check(
         raise ExportError(
             "A model's name is made of letters, digits, '_', '-' and '.', and starts with a letter,"
             f" a digit or '_'. Received: name={name!r}"
-        )
-    for setting, value in (("version", version), ("top", top), ("max_batch_size", max_batch_size)):
-        if value is not None and value < 1:
-            raise ExportError(
-                f"`{setting}` is a whole number of at least 1. Received: {setting}={value}"
-            )
-    if precision not in PRECISIONS:
-        raise ExportError(
-            f"`precision` must be one of {', '.join(map(repr, PRECISIONS))}."
-            f" Received: precision={precision!r}"
         )
     try:
         split(model)
@@ -266,14 +258,13 @@ _LOCK = ".export.lock"
 @contextlib.contextmanager
 def _lock(home: Path) -> Iterator[None]:
     """Let one export at a time write a model; clean up what a killed one left."""
-    with (home / _LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ExportError(f"Another export is writing {home}; try again after it.") from None
-        for left in home.glob(".tmp-*"):
-            shutil.rmtree(left)
-        yield
+    try:
+        with filelock.FileLock(home / _LOCK, timeout=0):
+            for left in home.glob(".tmp-*"):
+                shutil.rmtree(left)
+            yield
+    except filelock.Timeout:
+        raise ExportError(f"Another export is writing {home}; try again after it.") from None
 
 
 def _make_folders(home: Path) -> list[Path]:

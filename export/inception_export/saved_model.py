@@ -1,4 +1,4 @@
-"""Write a SavedModel, and mark its classify signature as one."""
+"""The SavedModel as it is written, its classify signature marked as one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from inception_export.serving_graph import ServingGraph
 from inception_export.signatures import Servable
+from keras_inception.data.class_names import write_class_names
 from keras_inception.data.preprocessing import Preprocessing
 
 
@@ -23,7 +24,7 @@ def write_saved_model(
     """Write a network with its preprocessing and labels into ``folder``."""
     with tempfile.TemporaryDirectory() as scratch:
         labels_file = Path(scratch) / "labels.txt"
-        labels_file.write_text("".join(f"{label}\n" for label in labels), "utf-8")
+        write_class_names(labels_file, labels)
         servable = Servable(network, preprocessing, labels, top, str(labels_file))
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(servable, str(folder), signatures=servable.endpoints, options=options)

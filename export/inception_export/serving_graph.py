@@ -14,10 +14,10 @@ import keras
 import tensorflow as tf
 
 from inception_export.folding import fold_batch_norm
+from inception_export.options import Precision
+from keras_inception.models.graph import outputs, producers
 
 Tensor = Any  # TensorFlow publishes no types
-
-PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 class ServingGraphError(ValueError):
@@ -47,6 +47,10 @@ def split(model: keras.Model) -> tuple[keras.Model, Any, Callable[[Tensor], Tens
         model: functional, from images to one output, [batch, classes]: a dense layer with its
             activation, in it or after it. No activation at all is taken for softmax.
 
+    Returns:
+        The body, from images to features, float32 [batch, features]; the dense layer; and a
+        function from logits to probabilities, [batch, classes] both.
+
     Raises:
         ServingGraphError: the model is none of this.
     """
@@ -55,22 +59,31 @@ def split(model: keras.Model) -> tuple[keras.Model, Any, Callable[[Tensor], Tens
             "A model with auxiliary heads is not exported: take its predictions alone,"
             ' keras.Model(model.input, model.output["predictions"]).'
         )
-    dense = _producer(model.output)
-    activation = keras.activations.linear
-    if isinstance(dense, keras.layers.Activation):
-        activation, dense = dense.activation, _producer(dense.input)
-    elif isinstance(dense, keras.layers.Softmax):
-        activation, dense = keras.activations.softmax, _producer(dense.input)
+    calls = producers(model)
+    last = dense = model.get_layer(outputs(model)[0])
+    if isinstance(last, keras.layers.Activation | keras.layers.Softmax):
+        dense = model.get_layer(calls[last.name][0][0])
     if not isinstance(dense, keras.layers.Dense) or len(dense.input.shape) != 2:
         raise ServingGraphError(
             "The model must end in a dense layer on [batch, features], and its activation."
             f" It ends in: {dense.name} ({type(dense).__name__})"
         )
-    if activation is keras.activations.linear:
-        activation = dense.activation
-    if activation is keras.activations.linear:
-        activation = keras.activations.softmax
-    return keras.Model(model.input, dense.input), dense, activation
+    # `dense.input` is the input of the layer's first call, wherever that was.
+    try:
+        body = keras.Model(model.input, dense.input)
+        called_here = calls[dense.name] == [outputs(body)]
+    except ValueError:  # it is not connected to the model's input
+        called_here = False
+    if not called_here:
+        raise ServingGraphError(
+            f"The dense layer {dense.name}, in which the model ends, must be used there alone, but"
+            " it was called on something else before. Give the model layers of its own:"
+            " keras.models.clone_model(model), then set_weights(model.get_weights())."
+        )
+    softmax, linear = keras.activations.softmax, keras.activations.linear
+    named = softmax if isinstance(last, keras.layers.Softmax) else last.activation
+    found = (each for each in (named, dense.activation) if each is not linear)
+    return body, dense, next(found, softmax)
 
 
 def activation_name(model: keras.Model) -> str:
@@ -83,7 +96,7 @@ def activation_name(model: keras.Model) -> str:
     return str(getattr(activation, "__name__", activation))
 
 
-def make_serving_graph(model: keras.Model, precision: str = "float32") -> ServingGraph:
+def make_serving_graph(model: keras.Model, precision: Precision = "float32") -> ServingGraph:
     """Make a model ready for export.
 
     Args:
@@ -114,10 +127,6 @@ def make_serving_graph(model: keras.Model, precision: str = "float32") -> Servin
     )
     variables = [*(variable.value for variable in folded.variables), kernel, bias]
     return ServingGraph(answer, variables, operations)
-
-
-def _producer(tensor: Any) -> Any:
-    return tensor._keras_history.operation
 
 
 def _operations(function: Any) -> int:

@@ -1,4 +1,4 @@
-"""What an export answers: its signatures, as the README's table has them.
+"""The signatures of an export: what it answers, as the README's table has it.
 
 Each is a few words around the same two functions: the preprocessing that training's evaluation
 used, and the network, which the graph holds once.
@@ -12,8 +12,6 @@ import tensorflow as tf
 
 from inception_export.serving_graph import ServingGraph, Tensor
 from keras_inception.data.preprocessing import Preprocessing, preprocess, preprocess_encoded
-
-SIGNATURES = ("serving_default", "predict_images", "logits", "features", "classify")
 
 # The first bytes of the formats read: JPEG, PNG, GIF, BMP, WebP.
 _FORMATS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"RIFF")
@@ -50,14 +48,18 @@ class Servable(tf.Module):
                 images = preprocess_encoded(tf.identity(image_bytes), preprocessing)
             return network.answer(images)
 
-        def best(probabilities: Tensor) -> dict[str, Tensor]:
-            scores, indices = tf.math.top_k(probabilities, top)
+        def best(probabilities: Tensor, count: int) -> dict[str, Tensor]:
+            scores, indices = tf.math.top_k(probabilities, count)
             with tf.device("/device:CPU:0"):
                 return {"classes": tf.gather(tf.constant(labels), indices), "scores": scores}
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
         def serving_default(image_bytes: Tensor) -> dict[str, Tensor]:
-            return best(encoded(image_bytes, "image_bytes")["probabilities"])
+            return best(encoded(image_bytes, "image_bytes")["probabilities"], top)
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+        def all_classes(image_bytes: Tensor) -> dict[str, Tensor]:
+            return best(encoded(image_bytes, "image_bytes")["probabilities"], len(labels))
 
         @tf.function(
             input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")]
@@ -79,10 +81,16 @@ class Servable(tf.Module):
         def classify(inputs: Tensor) -> dict[str, Tensor]:
             example = {"image/encoded": tf.io.FixedLenFeature([], tf.string)}
             image_bytes = tf.io.parse_example(inputs, example)["image/encoded"]
-            return best(encoded(image_bytes, "image/encoded")["probabilities"])
+            return best(encoded(image_bytes, "image/encoded")["probabilities"], top)
 
-        functions: tuple[Any, ...] = (serving_default, predict_images, logits, features, classify)
-        self.endpoints = dict(zip(SIGNATURES, functions, strict=True))
+        self.endpoints: dict[str, Any] = {
+            "serving_default": serving_default,
+            "all_classes": all_classes,
+            "predict_images": predict_images,
+            "logits": logits,
+            "features": features,
+            "classify": classify,
+        }
 
 
 def _check(image_bytes: Tensor, name: str) -> Tensor:

@@ -26,7 +26,9 @@ def add(commands: Any) -> None:
         "Prints accuracy, loss, calibration and a line for each class; the numbers are the same"
         " whichever of the three is measured. Images that can't be decoded are left out and named.",
     )
-    evaluate.add_argument("using", metavar=USING)
+    evaluate.add_argument(
+        "using", metavar=USING, help="a run's folder, an export's, or a model on a server"
+    )
     evaluate.add_argument(
         "data",
         nargs="?",
@@ -39,35 +41,54 @@ def add(commands: Any) -> None:
         type=int,
         choices=[1, 2, 10, 144],
         default=1,
-        help="cut from each image of a run's data, their scores averaged (%(default)s)",
+        help="crops of each image, whose scores are averaged; more than 1 of a run only"
+        " (%(default)s)",
     )
-    evaluate.add_argument("--json", metavar="FILE", help="write all numbers there")
+    evaluate.add_argument("--json", metavar="FILE", help="the file to write all numbers to")
     evaluate.add_argument(
-        "--figure", metavar="PNG", help="draw the reliability diagram: accuracy by confidence"
+        "--figure",
+        metavar="PNG",
+        help="the file to draw the reliability diagram to: accuracy by confidence",
     )
     evaluate.add_argument(
         "--batch-size", type=positive, default=32, help="images a call (%(default)s)"
     )
-    evaluate.add_argument(
+    served = evaluate.add_argument_group(
+        "for a server's model that has no signature `all_classes`, exported before there was any"
+    )
+    served.add_argument(
         "--labels",
         metavar="FILE",
-        help="of a server's model: the class names in order, one a line, such as its labels.txt;"
-        " by default they are learned from its answers",
+        help="the model's class names in the order of its outputs, one a line, such as the"
+        " labels.txt of its export",
+    )
+    served.add_argument(
+        "--activation",
+        choices=["softmax", "sigmoid"],
+        help="softmax: the model chooses one class, and its scores add up to 1; sigmoid: it scores"
+        " each class by itself",
+    )
+    served.add_argument(
+        "--export",
+        metavar="DIR",
+        help="the export that the server serves, which tells labels and activation",
     )
 
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate, print, and name the images that were left out."""
     load_tensorflow_quietly()
+    from keras_inception.data.class_names import read_class_names
     from keras_inception.evaluation.measures import Evaluation
     from keras_inception.inference.evaluate import evaluate
-    from keras_inception.runs.run import read_labels
 
     result = evaluate(
         options.using,
         options.data,
         crops=options.crops,
-        labels=read_labels(options.labels) if options.labels else None,
+        labels=read_class_names(options.labels) if options.labels else None,
+        activation=options.activation,
+        export=options.export,
         batch_size=options.batch_size,
         progress=progress,
     )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import typing
 from pathlib import Path
 from typing import Any
 
+from inception_export.options import ExportOptions
 from inception_serving.startup import load_tensorflow_quietly
 from keras_inception.commands.arguments import add_command, positive
 
@@ -19,48 +22,48 @@ def add(commands: Any) -> None:
         "write a network as a SavedModel that TF Serving loads",
         "Makes BASE/NAME/VERSION, checked against the Keras model before it appears.",
     )
-    export.add_argument("using", metavar="RUN|MODEL.keras", nargs="?")
+    export.add_argument(
+        "using",
+        metavar="RUN|MODEL.keras",
+        nargs="?",
+        help="a run's folder, or a Keras model's file",
+    )
     export.add_argument("base", metavar="BASE", nargs="?", help="the folder of all models")
     export.add_argument("--name", help="the model's name in requests")
-    export.add_argument(
-        "--version", type=positive, help="a whole number; the next free one if not given"
-    )
-    export.add_argument(
-        "--top", type=positive, default=5, help="classes in an answer, at most (%(default)s)"
-    )
-    export.add_argument(
-        "--precision",
-        choices=["float32", "bfloat16", "float16"],
-        default="float32",
-        help="of weights and arithmetic; answers are float32 all the same",
-    )
-    export.add_argument(
-        "--max-batch-size",
-        type=positive,
-        default=8,
-        help="the largest batch that will be served, to warm up with (%(default)s)",
-    )
-    export.add_argument(
-        "--samples",
-        nargs="+",
-        default=[],
-        metavar="IMAGE_OR_FOLDER",
-        help="compare on these images instead of made-up ones",
-    )
+    _add_options(export)
     export.add_argument(
         "--configs",
         metavar="FOLDER",
         help="also write TF Serving's configuration files for the model there",
     )
     export.add_argument("--show", metavar="DIR", help="print what an export says of itself")
-    of_keras = export.add_argument_group("for a MODEL.keras, which says neither of these")
-    of_keras.add_argument("--labels", metavar="FILE", help="the class names, one a line")
+    of_keras = export.add_argument_group("for a MODEL.keras, which tells neither of these")
+    of_keras.add_argument(
+        "--labels", metavar="FILE", help="the class names, one a line, in the order of the outputs"
+    )
     of_keras.add_argument(
         "--crop",
         type=float,
         default=0.875,
-        help="fraction of the shorter side kept (%(default)s); pixels are scaled to [-1, 1]",
+        help="the fraction of the shorter side that the centre crop keeps (%(default)s); pixels are"
+        " scaled to [-1, 1]",
     )
+
+
+def _add_options(command: argparse.ArgumentParser) -> None:
+    """A flag for every field of ``ExportOptions``."""
+    hints = typing.get_type_hints(ExportOptions)
+    for option in dataclasses.fields(ExportOptions):
+        flag, about = "--" + option.name.replace("_", "-"), option.metadata["doc"]
+        if option.name == "samples":
+            command.add_argument(flag, nargs="+", default=[], metavar="IMAGE_OR_FOLDER", help=about)
+            continue
+        default = "" if option.default is None else " (%(default)s)"
+        if typing.get_origin(hints[option.name]) is typing.Literal:
+            kind: dict[str, Any] = {"choices": typing.get_args(hints[option.name])}
+        else:
+            kind = {"type": positive, "metavar": "N"}
+        command.add_argument(flag, default=option.default, help=about + default, **kind)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -83,29 +86,26 @@ def run(options: argparse.Namespace) -> int:
     from inception_export.publish import export_run, export_saved_model
     from keras_inception.inference.predict import list_images
 
-    choices = {
-        "version": options.version,
-        "top": options.top,
-        "precision": options.precision,
-        "max_batch_size": options.max_batch_size,
-        "samples": [
-            Path(path).read_bytes() for path in (options.samples and list_images(options.samples))
-        ],
+    chosen = {
+        field.name: getattr(options, field.name) for field in dataclasses.fields(ExportOptions)
     }
+    if options.samples:
+        chosen["samples"] = [Path(path).read_bytes() for path in list_images(options.samples)]
     if Path(options.using).is_file():
         model, labels, preprocessing = _read_model(options)
-        record = {"source": str(Path(options.using).resolve())}
         target = export_saved_model(
             model,
             options.base,
             options.name,
             labels=labels,
             preprocessing=preprocessing,
-            record=record,
-            **choices,
+            options=ExportOptions(**chosen),
+            record={"source": str(Path(options.using).resolve())},
         )
     else:
-        target = export_run(options.using, options.base, options.name, **choices)
+        target = export_run(
+            options.using, options.base, options.name, options=ExportOptions(**chosen)
+        )
     if options.configs:
         from inception_export.serving_configs import write_serving_configs
 
@@ -114,11 +114,11 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _read_model(options: argparse.Namespace) -> tuple[Any, list[str], Any]:
+def _read_model(options: argparse.Namespace) -> tuple[Any, tuple[str, ...], Any]:
     import keras
 
+    from keras_inception.data.class_names import read_class_names
     from keras_inception.data.preprocessing import Preprocessing
-    from keras_inception.runs.run import read_labels
 
     if not options.labels:
         raise ValueError(
@@ -131,28 +131,26 @@ def _read_model(options: argparse.Namespace) -> tuple[Any, list[str], Any]:
             "The network's input must have one fixed size, height equal to width. Received: input"
             f" {model.input_shape[1:]}"
         )
-    return model, read_labels(options.labels), Preprocessing(size=size, crop=options.crop)
+    # A model of several outputs is refused by the export, which says why.
+    classes = model.output_shape[-1] if len(model.outputs) == 1 else None
+    labels = read_class_names(options.labels, classes)
+    return model, labels, Preprocessing(size=size, crop=options.crop)
 
 
-def _show(saved_model: Path) -> None:
+def _show(path: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from inception_export.versions import read_manifest
-    from keras_inception.inference.predictors import find_saved_model
+    from inception_export.export import MANIFEST, find_export
 
-    found = find_saved_model(saved_model)
-    manifest = read_manifest(found) if found else {}
-    if found is None or not manifest:
-        raise ValueError(
-            f"{saved_model} is no export of ours: it has no assets.extra/keras_inception.json."
-        )
-    table = Table(title=str(found), show_header=False)
-    labels = (found / "assets" / "labels.txt").read_text("utf-8").split("\n")[:-1]
-    shown = ", ".join(labels[:8])
+    export = find_export(path)
+    if export is None or not export.manifest:
+        raise ValueError(f"{path} is no export of ours: it has no {MANIFEST}.")
+    table = Table(title=str(export.path), show_header=False)
+    labels = export.labels or ()
     more = f" and {len(labels) - 8} more" if len(labels) > 8 else ""
-    table.add_row("labels", shown + more)
-    for name, value in manifest.items():
+    table.add_row("labels", ", ".join(labels[:8]) + more)
+    for name, value in export.manifest.items():
         if isinstance(value, dict):
             for inner, each in value.items():
                 table.add_row(f"{name}: {inner}", _text(each))

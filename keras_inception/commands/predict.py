@@ -23,8 +23,19 @@ def add(commands: Any) -> None:
     predict = add_command(
         commands, "predict", run, "classify images by a run, an export or a server"
     )
-    predict.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER")
-    predict.add_argument("--with", dest="using", required=True, metavar=USING)
+    predict.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE_OR_FOLDER",
+        help="image files, and folders for all files below them",
+    )
+    predict.add_argument(
+        "--with",
+        dest="using",
+        required=True,
+        metavar=USING,
+        help="what predicts: a run's folder, an export's, or a model on a server",
+    )
     predict.add_argument(
         "--top", type=positive, default=3, help="classes for each image, at most (%(default)s)"
     )
@@ -39,8 +50,15 @@ def add(commands: Any) -> None:
     predict.add_argument(
         "--batch-size", type=positive, default=16, help="images a call (%(default)s)"
     )
-    predict.add_argument("--format", choices=["table", "json", "csv"], default="table")
-    predict.add_argument("--figure", metavar="PNG", help="draw the images with their best classes")
+    predict.add_argument(
+        "--format",
+        choices=["table", "json", "csv"],
+        default="table",
+        help="how the predictions are printed (%(default)s)",
+    )
+    predict.add_argument(
+        "--figure", metavar="PNG", help="the file to draw the images with their best classes to"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
     versions.add_argument("home", metavar="BASE/NAME", help="the model's folder")
     change = versions.add_mutually_exclusive_group()
     change.add_argument(
-        "--keep", type=positive, metavar="N", help="remove all but the newest N versions"
+        "--keep", type=positive, metavar="N", help="remove all versions but the newest N"
     )
     change.add_argument(
         "--rollback",
@@ -39,12 +39,12 @@ def run(options: argparse.Namespace) -> int:
     from inception_export.versions import prune, withdraw
 
     if options.keep:
-        for version in prune(options.home, options.keep, _in_use(options)):
-            print(f"Removed version {version.number}")
+        for export in prune(options.home, options.keep, _in_use(options)):
+            print(f"Removed version {export.version}")
     elif options.rollback:
         newest, before = withdraw(options.home)
-        hidden = newest.path.with_name(f".withdrawn-{newest.number}")
-        print(f"Withdrew version {newest.number}; the newest is now {before.number}.")
+        hidden = newest.path.with_name(f".withdrawn-{newest.version}")
+        print(f"Withdrew version {newest.version}; the newest is now {before.version}.")
         print(f"To undo: mv {hidden} {newest.path}")
     _print_versions(options.home)
     return 0
@@ -71,13 +71,13 @@ def _print_versions(home: str) -> None:
     table = Table()
     for heading in ("version", "MB", "network", "classes", "precision", "metrics", "difference"):
         table.add_column(heading)
-    for version in list_versions(home):
-        manifest = version.manifest
+    for export in list_versions(home):
+        manifest = export.manifest
         metrics = manifest.get("metrics", {})
         parity = manifest.get("parity", {})
         table.add_row(
-            str(version.number),
-            f"{version.size / 1e6:.1f}",
+            str(export.version),
+            f"{export.size / 1e6:.1f}",
             manifest.get("model", "not ours"),
             str(manifest.get("classes", "")),
             manifest.get("precision", ""),

@@ -1,4 +1,4 @@
-"""Predictions by a run, an exported SavedModel or a server, all asked alike.
+"""Predictions for image files by a run, an exported SavedModel or a server, all asked alike.
 
 A person needs no server to try a model, and needs to change nothing but the address to use one.
 """
@@ -6,18 +6,13 @@ A person needs no server to try a model, and needs to change nothing but the add
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
-from keras_inception.inference.predictors import (
-    Predict,
-    PredictionError,
-    decoder_reason,
-    open_predictor,
-)
+from keras_inception.data.types import Advance
+from keras_inception.inference.predictor import PredictionError, Predictor, decoder_reason
+from keras_inception.inference.predictors import open_predictor
 
 
 @dataclass(frozen=True)
@@ -47,7 +42,7 @@ def predict(
     top: int = 5,
     threshold: float = 0.0,
     batch_size: int = 16,
-    advance: Callable[[int], None] = lambda images: None,
+    advance: Advance = lambda images: None,
 ) -> list[Prediction]:
     """Predict image files.
 
@@ -72,7 +67,7 @@ def predict(
         predictions: list[Prediction] = []
         for start in range(0, len(paths), batch_size):
             batch = paths[start : start + batch_size]
-            predictions += _predict_batch(predictor.best, batch, top, threshold)
+            predictions += _predict_batch(predictor, batch, top, threshold)
             advance(len(batch))
     return predictions
 
@@ -112,6 +107,7 @@ def draw_predictions(predictions: Sequence[Prediction], output: str | Path) -> N
     Where an image's folder bears the name of one of the classes seen, that is taken for the truth:
     right is green, wrong is red.
     """
+    from matplotlib.figure import Figure
     from PIL import Image
 
     shown = [each for each in predictions if each.labels]
@@ -137,12 +133,12 @@ def draw_predictions(predictions: Sequence[Prediction], output: str | Path) -> N
 
 
 def _predict_batch(
-    answer: Predict, batch: Sequence[str], top: int, threshold: float
+    predictor: Predictor, batch: Sequence[str], top: int, threshold: float
 ) -> list[Prediction]:
     encoded = [Path(path).read_bytes() for path in batch]
     start = time.perf_counter()
     try:
-        ranked = answer(encoded)
+        ranked = predictor.best(encoded)
     except Exception as error:
         reason = decoder_reason(error)
         if reason is None:
@@ -150,7 +146,9 @@ def _predict_batch(
         if len(batch) == 1:
             return [Prediction(batch[0], (), (), 0.0, reason)]
         # One bad image fails its batch: find it, and predict the others.
-        return [each for path in batch for each in _predict_batch(answer, [path], top, threshold)]
+        return [
+            each for path in batch for each in _predict_batch(predictor, [path], top, threshold)
+        ]
     milliseconds = (time.perf_counter() - start) * 1000 / len(batch)
     predictions = []
     for path, each in zip(batch, ranked, strict=True):

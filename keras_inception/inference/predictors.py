@@ -1,208 +1,83 @@
-"""What predicts: a run, an exported SavedModel or a model on a server, opened and asked alike."""
+"""Predictors opened by what a user names: a run, an export, or a model on a server."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
-import numpy as np
-
-Predict = Callable[[Sequence[bytes]], "Sequence[Ranked]"]
+from inception_export.export import find_export, open_export
+from keras_inception.inference.predictor import PredictionError, Predictor
+from keras_inception.inference.signature_predictor import Facts, open_saved_model, open_served
+from keras_inception.runs.run import is_run, open_run
 
 _SERVER = re.compile(r"(?P<address>[^/\\]+:\d+)/(?P<model>[^/]+)(/(?P<version>\d+))?")
 
-
-class PredictionError(ValueError):
-    """There is nothing that could predict, or an image can't be predicted."""
-
-
-class Ranked(Protocol):
-    """The best classes for one image, the best first."""
-
-    @property
-    def labels(self) -> tuple[str, ...]: ...
-
-    @property
-    def scores(self) -> tuple[float, ...]: ...
-
-
-@dataclass(frozen=True)
-class Best:
-    """Classes and their probabilities, the best first."""
-
-    labels: tuple[str, ...]
-    scores: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Predictor:
-    """A run, an export or a server, opened.
-
-    Args:
-        best: from encoded images to their best classes.
-        logits: from encoded images to float32 [batch, classes]; ``None`` where it answers none.
-        labels: the class names in the order of the logits; ``None`` where it does not tell them.
-        preprocessing: how it resizes and crops; ``None`` where it does not tell.
-        about: what else it says of itself.
-    """
-
-    best: Predict
-    logits: Callable[[Sequence[bytes]], np.ndarray] | None = None
-    labels: tuple[str, ...] | None = None
-    preprocessing: dict[str, Any] | None = None
-    about: dict[str, Any] = field(default_factory=dict)
+ACTIVATIONS = ("softmax", "sigmoid")
 
 
 @contextlib.contextmanager
-def open_predictor(using: str | Path, *, in_flight: int = 4) -> Iterator[Predictor]:
+def open_predictor(
+    using: str | Path,
+    *,
+    labels: Sequence[str] | None = None,
+    activation: str | None = None,
+    export: str | Path | None = None,
+    in_flight: int = 4,
+) -> Iterator[Predictor]:
     """What predicts, for ``predict`` and ``evaluate``.
 
     Args:
-        in_flight: requests under way at a time, of a server.
+        using: a run's folder, an export's (``BASE/NAME/VERSION`` or ``BASE/NAME``), or
+            ``HOST:PORT/NAME`` or ``HOST:PORT/NAME/VERSION`` of a server.
+        labels: the class names in the order of the model's outputs, where it does not tell them.
+        activation: ``"softmax"`` or ``"sigmoid"``, where it does not tell.
+        export: an export that tells both, of the same network.
+        in_flight: requests under way at a time, of an export or a server.
 
     Raises:
         PredictionError: ``using`` is neither a run, nor a SavedModel, nor HOST:PORT/NAME.
+        ExportError: ``export`` is no export.
+        inception_serving.ServingError: the server is not there, or has no such model.
     """
-    path = Path(using)
+    given = _given(labels, activation, export)
     server = _SERVER.fullmatch(str(using))
-    if (path / "run.json").is_file():
-        yield _run(path)
-    elif (saved_model := find_saved_model(path)) is not None:
-        yield _saved_model(saved_model)
-    elif server and not path.exists():
+    if is_run(using):
+        # Here, since it loads Keras, which the others don't need.
+        from keras_inception.inference.run_predictor import RunPredictor
+
+        yield RunPredictor(open_run(using))
+    elif (found := find_export(using)) is not None:
+        yield open_saved_model(found, given, in_flight)
+    elif server and not Path(using).exists():
         from inception_serving import Client
 
         version = int(server["version"]) if server["version"] else None
         with Client(
             server["address"], model=server["model"], version=version, in_flight=in_flight
         ) as client:
-            yield _server(client)
+            yield open_served(client, given, in_flight)
     else:
         raise PredictionError(
             f"{using} is neither a run, nor a SavedModel, nor a server's HOST:PORT/NAME."
         )
 
 
-def find_saved_model(path: Path) -> Path | None:
-    """The SavedModel at ``path``, or the largest version in it; ``None`` if there is none."""
-    if (path / "saved_model.pb").is_file():
-        return path
-    if not path.is_dir():
-        return None
-    versions = [child for child in path.iterdir() if child.name.isdecimal()]
-    return max(
-        (each for each in versions if (each / "saved_model.pb").is_file()),
-        key=lambda version: int(version.name),
-        default=None,
-    )
-
-
-def _run(path: Path) -> Predictor:
-    import keras
-    import tensorflow as tf
-
-    from keras_inception.data.preprocessing import preprocess_encoded
-    from keras_inception.runs.run import open_run
-
-    run = open_run(path)
-    model, preprocessing, labels = run.load_model(), run.preprocessing, run.labels
-    one_graph = keras.config.backend() == "tensorflow"
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-    def prepared(encoded: Any) -> Any:
-        inputs = preprocess_encoded(encoded, preprocessing)
-        return model(inputs, training=False) if one_graph else inputs
-
-    def best(encoded: Sequence[bytes]) -> list[Best]:
-        rows = prepared(tf.constant(encoded)).numpy()
-        if not one_graph:
-            rows = model.predict_on_batch(rows)
-        order = (-rows).argsort(axis=1, kind="stable")
-        return [
-            Best(tuple(labels[index] for index in indices), tuple(row[indices].tolist()))
-            for row, indices in zip(rows, order, strict=True)
-        ]
-
-    return Predictor(best, labels=labels)
-
-
-def _saved_model(path: Path) -> Predictor:
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(str(path))
-    signature = loaded.signatures.get("serving_default")
-    if signature is None or not {"classes", "scores"} <= signature.structured_outputs.keys():
+def _given(
+    labels: Sequence[str] | None, activation: str | None, export: str | Path | None
+) -> Facts:
+    if activation not in (None, *ACTIVATIONS):
         raise PredictionError(
-            f"{path} has no signature `serving_default` with the outputs `classes` and `scores`,"
-            " so it is no export of ours."
+            f"`activation` must be one of {', '.join(map(repr, ACTIVATIONS))}."
+            f" Received: activation={activation!r}"
         )
-
-    # Signatures are reached through `loaded`, since their variables live as long as it does.
-    def best(encoded: Sequence[bytes]) -> list[Best]:
-        outputs = loaded.signatures["serving_default"](image_bytes=tf.constant(encoded))
-        return [
-            Best(tuple(label.decode() for label in row), tuple(scores.tolist()))
-            for row, scores in zip(
-                outputs["classes"].numpy(), outputs["scores"].numpy(), strict=True
-            )
-        ]
-
-    def logits(encoded: Sequence[bytes]) -> np.ndarray:
-        outputs = loaded.signatures["logits"](image_bytes=tf.constant(encoded))
-        return outputs["logits"].numpy()
-
-    labels, manifest = path / "assets" / "labels.txt", path / "assets.extra/keras_inception.json"
-    said = json.loads(manifest.read_text("utf-8")) if manifest.is_file() else {}
-    names = labels.read_text("utf-8").split("\n")[:-1] if labels.is_file() else None
-    return Predictor(
-        best,
-        logits if "logits" in loaded.signatures else None,
-        None if names is None else tuple(names),
-        said.get("preprocessing"),
-        {
-            "kind": "SavedModel",
-            "version": path.name,
-            "precision": said.get("precision"),
-            "versions": said.get("versions"),
-        },
-    )
-
-
-def _server(client: Any) -> Predictor:
-    known = client.metadata()
-    signature = known.signatures.get("logits")
-
-    def logits(encoded: Sequence[bytes]) -> np.ndarray:
-        batch = np.empty(len(encoded), object)
-        batch[:] = encoded
-        (name,) = signature.inputs
-        outputs = client.predict_tensors({name: batch}, signature="logits", outputs=["logits"])
-        return outputs["logits"]
-
-    usable = signature is not None and len(signature.inputs) == 1 and "logits" in signature.outputs
-    return Predictor(
-        client.predict,
-        logits if usable else None,
-        about={"kind": "server", "model": known.name, "version": known.version},
-    )
-
-
-def decoder_reason(error: Exception) -> str | None:
-    """What the decoder said against an image; ``None`` if the error is another."""
-    from inception_serving import errors
-
-    if isinstance(error, errors.ImageError | errors.InvalidArgumentError):
-        return " ".join(str(error).split())
-    if type(error).__module__.startswith("tensorflow"):
-        import tensorflow as tf
-
-        from keras_inception.data.preprocessing import decoder_message
-
-        if isinstance(error, tf.errors.InvalidArgumentError):
-            return decoder_message(error)
-    return None
+    given = Facts(None if labels is None else tuple(labels), activation)
+    if export is None:
+        return given
+    told = Facts.of(open_export(export))
+    if told.labels is None or told.activation is None:
+        raise PredictionError(
+            f"{export} is no export of ours: it does not tell its class names and activation."
+        )
+    return given | told

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from inception_export.folding import fold_batch_norm
+from inception_export.serving_graph import ServingGraphError, split
 from keras_inception import (
     InceptionResNetV2,
     InceptionV1,
@@ -89,3 +90,84 @@ def test_a_batch_norm_that_does_not_alone_follow_a_convolution_stays() -> None:
     }
     assert stayed == {"after_shared", "after_active", "after_join"}
     assert largest_difference(model, folded) < 1e-5
+
+
+def test_a_convolution_used_twice_is_not_folded_for_one_of_its_uses() -> None:
+    """`layer.input` tells of the first call alone."""
+    image, other = keras.Input((8, 8, 3)), keras.Input((8, 8, 3))
+    twice = keras.layers.Conv2D(4, 3, name="twice")
+    once = keras.layers.Conv2D(4, 3, name="once")
+    first = keras.layers.BatchNormalization(name="after_first")(twice(image))
+    second = keras.layers.BatchNormalization(name="after_second")(twice(other))
+    both = keras.layers.BatchNormalization(name="both")
+    plain = keras.layers.BatchNormalization(name="plain")(once(image))
+    x = keras.layers.Concatenate()([both(first), both(second), plain])
+    model = with_random_statistics(keras.Model([image, other], x))
+    folded = fold_batch_norm(model)
+    stayed = {
+        layer.name for layer in folded.layers if isinstance(layer, keras.layers.BatchNormalization)
+    }
+    assert stayed == {"after_first", "after_second", "both"}
+    images = np.random.default_rng(1).uniform(-1, 1, (2, 4, 8, 8, 3))
+    expected = model.predict(list(images), verbose=0)
+    np.testing.assert_allclose(folded.predict(list(images), verbose=0), expected, atol=1e-4)
+
+
+def test_a_batch_norm_that_reads_two_convolutions_stays() -> None:
+    image = keras.Input((8, 8, 3))
+    norm = keras.layers.BatchNormalization(name="norm")
+    x = keras.layers.Add()(
+        [norm(keras.layers.Conv2D(4, 3)(image)), norm(keras.layers.Conv2D(4, 3)(image))]
+    )
+    model = with_random_statistics(keras.Model(image, x))
+    folded = fold_batch_norm(model)
+    assert "norm" in [layer.name for layer in folded.layers]
+    assert largest_difference(model, folded) < 1e-5
+
+
+def classifier(*ends: keras.layers.Layer) -> keras.Model:
+    image = x = keras.Input((8, 8, 3))
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    for layer in ends:
+        x = layer(x)
+    return keras.Model(image, x)
+
+
+@pytest.mark.parametrize(
+    ("ends", "activation"),
+    [
+        ([keras.layers.Dense(3)], "softmax"),
+        ([keras.layers.Dense(3, "softmax")], "softmax"),
+        ([keras.layers.Dense(3, "sigmoid")], "sigmoid"),
+        ([keras.layers.Dense(3), keras.layers.Softmax()], "softmax"),
+        ([keras.layers.Dense(3), keras.layers.Activation("sigmoid")], "sigmoid"),
+        ([keras.layers.Dense(3, "sigmoid"), keras.layers.Activation("linear")], "sigmoid"),
+    ],
+)
+def test_a_classifier_is_taken_apart_by_its_graph(ends: list, activation: str) -> None:
+    body, dense, found = split(classifier(*ends))
+    assert [layer.name for layer in body.layers][-1] == "pool"
+    assert dense is ends[0]
+    assert found.__name__ == activation
+
+
+@pytest.mark.parametrize("same_image", [True, False])
+def test_a_dense_layer_called_elsewhere_first_is_refused_and_a_clone_is_not(
+    same_image: bool,
+) -> None:
+    dense = keras.layers.Dense(3, name="dense")
+    first = classifier(keras.layers.Dense(4, "relu", name="hidden"), dense)
+    other = keras.layers.Dense(4, "tanh", name="other")
+    if same_image:
+        model = keras.Model(first.input, dense(other(first.get_layer("pool").output)))
+    else:
+        model = classifier(other, dense)
+    with pytest.raises(ServingGraphError, match="dense, in which the model ends, must be used"):
+        split(model)
+    body, _, _ = split(keras.models.clone_model(model))
+    assert body.layers[-1].name == "other"
+
+
+def test_a_model_that_ends_in_no_dense_layer_is_refused() -> None:
+    with pytest.raises(ServingGraphError, match=r"must end in a dense layer.*hidden \(ReLU\)"):
+        split(classifier(keras.layers.Dense(3), keras.layers.ReLU(name="hidden")))

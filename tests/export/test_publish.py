@@ -32,6 +32,7 @@ def test_the_signatures_are_named_as_documented(models: Path) -> None:
     signatures = tf.saved_model.load(str(models / "photos" / "1")).signatures
     assert set(signatures) == {
         "serving_default",
+        "all_classes",
         "predict_images",
         "logits",
         "features",
@@ -44,6 +45,11 @@ def test_the_signatures_are_named_as_documented(models: Path) -> None:
         "classes": tf.string,
         "scores": tf.float32,
     }
+    every = signatures["all_classes"]
+    assert every.structured_input_signature[1]["image_bytes"].dtype == tf.string
+    assert {
+        name: (spec.dtype, spec.shape.as_list()) for name, spec in every.structured_outputs.items()
+    } == {"classes": (tf.string, [None, 2]), "scores": (tf.float32, [None, 2])}
     spec = images.structured_input_signature[1]["images"]
     assert (spec.dtype, spec.shape.as_list()) == (tf.uint8, [None, None, None, 3])
     assert images.structured_outputs["probabilities"].shape.as_list() == [None, 2]
@@ -136,6 +142,7 @@ def test_what_goes_with_it(models: Path, run: Run) -> None:
     folder = models / "photos" / "1"
     assert (folder / "assets" / "labels.txt").read_text() == "dawn\ndusk\n"
     manifest = json.loads((folder / "assets.extra" / "keras_inception.json").read_text())
+    assert manifest["format"] == 1
     assert manifest["recipe"]["model"] == "InceptionV1"
     assert manifest["metrics"]["accuracy"] == 1.0
     assert manifest["preprocessing"]["size"] == 32

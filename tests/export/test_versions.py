@@ -28,7 +28,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def numbers(home: Path) -> list[int]:
-    return [version.number for version in list_versions(home)]
+    return [export.version for export in list_versions(home)]
 
 
 def test_versions_are_numbers_the_newest_first(home: Path) -> None:
@@ -39,7 +39,7 @@ def test_versions_are_numbers_the_newest_first(home: Path) -> None:
 
 
 def test_prune_keeps_the_newest_and_those_in_use(home: Path) -> None:
-    assert [each.number for each in prune(home, 2, frozenset({1}))] == [2]
+    assert [each.version for each in prune(home, 2, frozenset({1}))] == [2]
     assert numbers(home) == [10, 3, 1]
     with pytest.raises(VersionError, match="keep=0"):
         prune(home, 0)
@@ -47,7 +47,7 @@ def test_prune_keeps_the_newest_and_those_in_use(home: Path) -> None:
 
 def test_withdraw_falls_back_and_can_be_undone(home: Path) -> None:
     newest, before = withdraw(home)
-    assert (newest.number, before.number) == (10, 3)
+    assert (newest.version, before.version) == (10, 3)
     assert numbers(home) == [3, 2, 1]
     assert next_version(home) == 11
     (home / ".withdrawn-10").rename(home / "10")

@@ -14,17 +14,16 @@ from PIL import Image
 from inception_export.publish import export_run
 from inception_serving.server import ModelServer
 from inception_serving.server.config.batching_parameters import BatchingParameters
-from keras_inception.data.examples import DataError, Examples, Files, Pixels
+from keras_inception.data.examples import DataError, Examples
+from keras_inception.data.images import Files, Pixels
 from keras_inception.data.preprocessing import Preprocessing, preprocess_encoded, resize, scale
 from keras_inception.data.sources.source import read_folder
 from keras_inception.evaluation.calibration import calibrate
 from keras_inception.evaluation.crops import crop_weights, cut
 from keras_inception.evaluation.evaluate_model import evaluate_model
 from keras_inception.evaluation.measures import Evaluation, MultiLabelEvaluation
-from keras_inception.inference import evaluate as evaluate_module
-from keras_inception.inference.columns import Columns, NoNames, sigmoid, softmax
 from keras_inception.inference.evaluate import evaluate
-from keras_inception.inference.predictors import Best, PredictionError
+from keras_inception.inference.predictor import PredictionError
 from keras_inception.runs.run import Run
 from tests.training.made_up import HOW, colour_model, make_run, write_photos
 
@@ -186,60 +185,40 @@ def test_labels_are_matched_by_name(coloured: Run, pictures: Path, address: str)
         evaluate(coloured.path, stranger)
 
 
-def test_what_a_server_does_not_tell_is_said(pictures: Path, address: str) -> None:
-    """One class's images, with three classes answered for each: most columns have no name."""
+def test_a_server_names_every_class_whatever_the_data_hold(pictures: Path, address: str) -> None:
+    """One class's images, of a model whose default answer names three classes of twelve."""
     examples = read_folder(pictures)
     one = examples.take(np.flatnonzero(examples.targets == 4)[:2])
+    result = evaluate(f"{address}/three", one)
+    assert result.labels == LABELS
+    assert result.loss is not None and result.top5_accuracy is not None
+    assert result.not_known == [] and np.isfinite(result.scores).all()
     strange = Examples((*LABELS[:4], "beige"), one.images, one.targets)
-    result = evaluate(f"{address}/three", strange)
-    assert result.accuracy == 0 and result.loss is None and result.top5_accuracy is None
-    assert len(result.not_known) == 2 and result.as_dict()["loss"] is None
-    told = evaluate(f"{address}/three", one, labels=LABELS)
-    assert told.loss is not None and told.top5_accuracy is not None
-    two = Examples(LABELS[:2], one.images, np.zeros(2, np.int64))
+    with pytest.raises(DataError, match="does not know: beige"):
+        evaluate(f"{address}/three", strange)
+
+
+def all_of_the_first(examples: Examples, labels: tuple[str, ...]) -> Examples:
+    return Examples(labels, examples.images, np.zeros(len(examples), np.int64))
+
+
+def test_labels_given_for_a_server_set_the_order_and_must_be_its_own(
+    pictures: Path, exports: Path, address: str
+) -> None:
+    examples = read_folder(pictures).take(np.arange(5))
+    plain = evaluate(f"{address}/three", examples)
+    turned = evaluate(f"{address}/three", examples, labels=LABELS[::-1])
+    assert turned.labels == LABELS[::-1]
+    np.testing.assert_allclose(turned.scores[:, ::-1], plain.scores, atol=1e-6)
     with pytest.raises(PredictionError, match=r"12 classes. Received: 2 labels"):
-        evaluate(f"{address}/three", two, labels=LABELS[:2])
-
-
-def test_without_logits_the_best_classes_must_do(coloured: Run, pictures: Path) -> None:
-    from keras_inception.inference import evaluate
-    from keras_inception.inference.predictors import Predictor, open_predictor
-
-    with open_predictor(coloured.path) as predictor:
-        known = evaluate(coloured.path, pictures)
-
-        def three(encoded: list[bytes]) -> list[Best]:
-            return [Best(each.labels[:3], each.scores[:3]) for each in predictor.best(encoded)]
-
-        result = evaluate_module._evaluate_served(
-            Predictor(three), None, read_folder(pictures), 16, 2, lambda images: None, {}
-        )
-    # Another program computes the scores here: two classes nearly alike may change places.
-    assert result.accuracy == pytest.approx(known.accuracy, abs=1 / 120)
-    assert result.calibration.ece == pytest.approx(known.calibration.ece, abs=1 / 120)
-    assert result.loss is None and result.top5_accuracy is None
-
-
-def test_names_of_columns_are_learned_only_where_they_are_beyond_doubt() -> None:
-    logits = np.array([[0.0, 3.0, 1.0, 2.0], [5.0, 1.0, 1.00001, 0.0]])
-    names = np.array(["a", "b", "c", "d"])
-    for activation in (softmax, sigmoid):
-        columns = Columns(None)
-        scores = activation(logits)
-        order = np.argsort(-logits, axis=1)[:, :2]
-        answers = [
-            Best(tuple(names[row]), tuple(score[row].tolist()))
-            for row, score in zip(order, scores, strict=True)
-        ]
-        assert columns.wants_names(logits)
-        columns.learn(logits, answers)
-        assert columns.activation is activation
-        assert columns._names == {1: "b", 3: "d", 0: "a"}
-        assert columns.wants_names(logits) and not columns.wants_names(logits[:1])
-    with pytest.raises(NoNames):
-        columns.learn(logits[:1], [Best(("a", "d"), answers[0].scores)])
-    with pytest.raises(NoNames):
-        columns.learn(logits[:1], [Best(("b", "d"), (0.3, 0.2))])
+        evaluate(f"{address}/three", all_of_the_first(examples, LABELS[:2]), labels=LABELS[:2])
+    others = (*LABELS[:11], "beige")
+    with pytest.raises(PredictionError, match="answers the class 'colour l', which is not among"):
+        evaluate(f"{address}/three", all_of_the_first(examples, others), labels=others)
+    # The export tells the preprocessing, too.
+    known = evaluate(f"{address}/three", examples, export=exports / "three")
+    assert known.record["protocol"]["preprocessing"]["size"] == 16
+    np.testing.assert_allclose(known.scores, plain.scores, atol=1e-6)
 
 
 def test_arrays_are_evaluated_like_files(coloured: Run, exports: Path, tmp_path: Path) -> None:

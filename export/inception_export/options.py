@@ -1,0 +1,69 @@
+"""Options of an export, as data: the Python API and the command line read them here.
+
+This module loads neither Keras nor TensorFlow, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from inception_export.export import ExportError
+
+Precision = Literal["float32", "bfloat16", "float16"]
+PRECISIONS: tuple[Precision, ...] = typing.get_args(Precision)
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What may be chosen when a network is exported.
+
+    Every option's meaning stands beside it and is what ``--help`` prints. ``samples`` are the
+    bytes of image files.
+
+    Raises:
+        ExportError: an option breaks its rule.
+    """
+
+    version: int | None = field(
+        default=None,
+        metadata={
+            "doc": "the version, a whole number of at least 1; by default one more than the largest"
+        },
+    )
+    top: int = field(
+        default=5,
+        metadata={"doc": "how many classes an answer names, at most, the best first"},
+    )
+    precision: Precision = field(
+        default="float32",
+        metadata={
+            "doc": "the precision of weights and arithmetic; answers are float32 all the same"
+        },
+    )
+    max_batch_size: int = field(
+        default=8,
+        metadata={"doc": "the largest batch that will be served; a server warms up with it"},
+    )
+    samples: Sequence[bytes] = field(
+        default=(),
+        metadata={
+            "doc": "images to compare the export with the Keras model on; by default four made-up"
+            " ones"
+        },
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("version", "top", "max_batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ExportError(
+                    f"`{name}` is a whole number of at least 1. Received: {name}={value}"
+                )
+        if self.precision not in PRECISIONS:
+            raise ExportError(
+                f"`precision` must be one of {', '.join(map(repr, PRECISIONS))}."
+                f" Received: precision={self.precision!r}"
+            )

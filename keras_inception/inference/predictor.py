@@ -1,0 +1,123 @@
+"""A predictor: what a run, an export and a server offer, so that all are asked alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from keras_inception.data.examples import Examples
+    from keras_inception.data.preprocessing import Preprocessing
+    from keras_inception.data.types import Advance
+    from keras_inception.evaluation.evaluate_model import Scored
+
+
+class PredictionError(ValueError):
+    """There is nothing that could predict, or an image can't be predicted."""
+
+
+class Ranked(Protocol):
+    """The best classes for one image, the best first."""
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    @property
+    def scores(self) -> tuple[float, ...]: ...
+
+
+@dataclass(frozen=True)
+class Best:
+    """Classes and their scores, the best first."""
+
+    labels: tuple[str, ...]
+    scores: tuple[float, ...]
+
+
+class Predictor(Protocol):
+    """A run, an export or a server, opened."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The class names, in the order of the columns of :meth:`scores`.
+
+        Raises:
+            PredictionError: the model does not tell them, and nobody else did.
+        """
+        ...
+
+    @property
+    def activation(self) -> str:
+        """``"softmax"`` where a model chooses one class; ``"sigmoid"`` where it scores each.
+
+        Another name where the network ends in another function.
+
+        Raises:
+            PredictionError: the model does not tell it, and nobody else did.
+        """
+        ...
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How it resizes and crops; ``None`` where it does not tell."""
+        ...
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What else it says of itself, for the record of an evaluation."""
+        ...
+
+    @property
+    def own_images(self) -> Examples:
+        """The images that it was validated on.
+
+        Raises:
+            DataError: it has none.
+        """
+        ...
+
+    def best(self, encoded: Sequence[bytes]) -> Sequence[Ranked]:
+        """The best classes of encoded images, of all classes or of those that it answers."""
+        ...
+
+    def scores(self, encoded: Sequence[bytes]) -> np.ndarray:
+        """Every class's score for encoded images, float32 [batch, classes].
+
+        It is nan where the model does not tell it, which an export of ours always does.
+        """
+        ...
+
+    def score_examples(
+        self, examples: Examples, *, crops: int, batch_size: int, advance: Advance
+    ) -> Scored:
+        """Every class's score for all examples that can be decoded.
+
+        Args:
+            crops: cut from each image, their scores averaged.
+            batch_size: images a request, or network inputs at a time.
+            advance: takes how many more images are done.
+
+        Raises:
+            DataError: none can be decoded.
+            ValueError: it can't take so many crops.
+        """
+        ...
+
+
+def decoder_reason(error: Exception) -> str | None:
+    """What the decoder said against an image; ``None`` if the error is another."""
+    from inception_serving import errors
+
+    if isinstance(error, errors.ImageError | errors.InvalidArgumentError):
+        return " ".join(str(error).split())
+    if type(error).__module__.startswith("tensorflow"):
+        import tensorflow as tf
+
+        from keras_inception.data.preprocessing import decoder_message
+
+        if isinstance(error, tf.errors.InvalidArgumentError):
+            return decoder_message(error)
+    return None

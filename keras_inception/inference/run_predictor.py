@@ -1,0 +1,82 @@
+"""A run as a predictor: its Keras model, on any backend."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_inception.data.examples import DataError, Examples
+from keras_inception.data.preprocessing import Preprocessing, preprocess_encoded
+from keras_inception.data.types import Advance
+from keras_inception.evaluation.evaluate_model import Scored, ends_in_sigmoid, score_examples
+from keras_inception.inference.predictor import Best
+from keras_inception.runs.run import Run
+
+
+class RunPredictor:
+    """Answers by a run's model, loaded when it is first needed; see ``Predictor``."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.labels: tuple[str, ...] = run.labels
+        self.preprocessing: Preprocessing = run.preprocessing
+        self.about: dict[str, Any] = {"kind": "run"}
+
+    @property
+    def activation(self) -> str:
+        return "sigmoid" if ends_in_sigmoid(self._model) else "softmax"
+
+    @property
+    def own_images(self) -> Examples:
+        examples = self.run.validation
+        if not len(examples):
+            raise DataError(
+                f"The run {self.run.path} set no images apart: name a folder or another source of"
+                " images to evaluate it on."
+            )
+        return examples
+
+    def best(self, encoded: Sequence[bytes]) -> list[Best]:
+        rows = self.scores(encoded)
+        order = (-rows).argsort(axis=1, kind="stable")
+        return [
+            Best(tuple(self.labels[index] for index in indices), tuple(row[indices].tolist()))
+            for row, indices in zip(rows, order, strict=True)
+        ]
+
+    def scores(self, encoded: Sequence[bytes]) -> np.ndarray:
+        return self._answer(encoded)
+
+    def score_examples(
+        self, examples: Examples, *, crops: int, batch_size: int, advance: Advance
+    ) -> Scored:
+        return score_examples(
+            self._model, self.preprocessing, examples,
+            crops=crops, batch_size=batch_size, advance=advance,
+        )  # fmt: skip
+
+    @functools.cached_property
+    def _model(self) -> keras.Model:
+        return self.run.load_model()
+
+    @functools.cached_property
+    def _answer(self) -> Callable[[Sequence[bytes]], np.ndarray]:
+        """From encoded images to scores: one graph of TensorFlow's where the backend is that."""
+        model, preprocessing = self._model, self.preprocessing
+        one_graph = keras.config.backend() == "tensorflow"
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+        def prepared(encoded: Any) -> Any:
+            inputs = preprocess_encoded(encoded, preprocessing)
+            return model(inputs, training=False) if one_graph else inputs
+
+        def answer(encoded: Sequence[bytes]) -> np.ndarray:
+            rows = prepared(tf.constant(encoded)).numpy()
+            return np.asarray(rows if one_graph else model.predict_on_batch(rows), np.float32)
+
+        return answer
