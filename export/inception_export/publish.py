@@ -1,4 +1,4 @@
-"""Export a trained network as a version that TF Serving picks up: whole, checked, or not at all."""
+"""The export of a network: a version that TF Serving picks up, whole and checked or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The evaluation of a run, an export or a server: the same numbers whichever it is."""
+"""Evaluation of a run, an export or a server: the same numbers whichever it is."""
 
 from __future__ import annotations
 
