@@ -68,7 +68,7 @@ def evaluate_model(
     )
     multi_label = ends_in_sigmoid(model)
     return score_against_truth(
-        examples, labels, *scored, multi_label=multi_label, record=record or {}
+        examples, labels, scored, multi_label=multi_label, record=record or {}
     )
 
 
@@ -90,29 +90,27 @@ def score_examples(
     check_crops(crops, preprocessing)
     weights = crop_weights(crops)
     rows = max(1, min(batch_size, len(examples) * len(weights)))
-    numbers: list[np.ndarray] = []
+    indices: list[np.ndarray] = []
     scores: list[np.ndarray] = []
-    for which, inputs in crop_batches(examples, preprocessing, crops, batch_size):
+    for batch, inputs in crop_batches(examples, preprocessing, crops, batch_size):
         answered = _predict(
             model, inputs.numpy().reshape(-1, preprocessing.size, preprocessing.size, 3), rows
         )
-        views = answered.reshape(len(which), len(weights), -1)
+        views = answered.reshape(len(batch), len(weights), -1)
         scores.append(np.einsum("bvc,v->bc", views, weights))
-        numbers.append(which.numpy())
-        advance(len(which))
-    left_out = find_unreadable(examples, numbers)
+        indices.append(batch.numpy())
+        advance(len(batch))
+    left_out = find_unreadable(examples, indices)
     advance(len(left_out))
-    if not numbers:
+    if not indices:
         raise no_images(left_out)
-    return Scored(np.concatenate(numbers), np.concatenate(scores), left_out)
+    return Scored(np.concatenate(indices), np.concatenate(scores), left_out)
 
 
 def score_against_truth(
     examples: Examples,
     labels: Sequence[str],
-    indices: np.ndarray,
-    scores: np.ndarray,
-    left_out: Sequence[BadImage],
+    scored: Scored,
     *,
     multi_label: bool,
     record: dict[str, Any],
@@ -121,10 +119,8 @@ def score_against_truth(
 
     Args:
         examples: the images with their true classes.
-        labels: the model's class names, of the columns of ``scores``.
-        indices: int64 [images], of the examples that the rows of ``scores`` are for.
-        scores: float32 [images, classes]; nan where one is not known.
-        left_out: the examples without a row.
+        labels: the model's class names, of the columns of the scores.
+        scored: the model's scores of these examples.
         multi_label: whether each class is scored by itself.
         record: what was measured and how, kept with the result.
 
@@ -149,6 +145,7 @@ def score_against_truth(
             f"There are images of classes that the model does not know: {', '.join(unknown[:10])}."
             f" It knows: {', '.join(labels[:10])}{', ...' if len(labels) > 10 else ''}."
         )
+    indices, scores, left_out = scored
     columns = np.array([column.get(label, -1) for label in examples.labels], np.int64)
     if multi_label:
         targets = np.zeros(scores.shape, bool)
