@@ -44,7 +44,8 @@ class Entry:
         minimum: the smallest side in pixels that leaves a grid after every layer.
         aux_minimum: the same with auxiliary heads; ``None`` if it has none.
         dropout: published rate before the classifier.
-        telling: a layer that no other network of the family has, as early as there is one.
+        telling: a layer that no other network of the family has, as early as there is one, or
+            several that no other has all of.
         parameters: of all kinds, moving statistics included, as built by default, 1000 classes.
         gmacs: 10^9 multiplications with an addition, for one image of the published size.
         variants: the choices by name, the default first.
@@ -61,7 +62,7 @@ class Entry:
     minimum: int
     aux_minimum: int | None
     dropout: float
-    telling: str
+    telling: tuple[str, ...]
     parameters: int
     gmacs: float
     variants: Mapping[str, Variant]
@@ -146,7 +147,7 @@ def _timm(*names: str, preprocessing: str = "default") -> dict[str, Published]:
 _ENTRIES = (
     Entry(
         "InceptionV1", size=224, minimum=1, aux_minimum=65, dropout=0.4,
-        telling="inception_3a_branch_3_a_max_pool", parameters=7_013_112, gmacs=1.583,
+        telling=("inception_3a_branch_3_a_max_pool",), parameters=7_013_112, gmacs=1.583,
         variants={
             "paper": Variant("inception_3a_branch_2_b_5x5"),
             "slim": Variant(),
@@ -165,7 +166,7 @@ _ENTRIES = (
     ),
     Entry(
         "InceptionV2", size=224, minimum=1, aux_minimum=65, dropout=0.2,
-        telling="inception_3a_branch_3_a_avg_pool", parameters=11_204_936, gmacs=2.019,
+        telling=("inception_3a_branch_3_a_avg_pool",), parameters=11_204_936, gmacs=2.019,
         variants={"paper": Variant("stem_a_*_bn"), "slim": Variant()},
         top1=73.9, top5=91.8, source=_README,
         weights={
@@ -178,7 +179,7 @@ _ENTRIES = (
     ),
     Entry(
         "InceptionV3", size=299, minimum=75, aux_minimum=107, dropout=0.2,
-        telling="mixed_5c_branch_1_b_5x5", parameters=23_851_784, gmacs=5.713,
+        telling=("mixed_5c_branch_1_b_5x5",), parameters=23_851_784, gmacs=5.713,
         variants={
             "slim": Variant(),
             "torchvision": Variant("*_avg_pool_pad", {"average_counts_padding": True}),
@@ -203,7 +204,7 @@ _ENTRIES = (
     ),
     Entry(
         "InceptionV4", size=299, minimum=75, aux_minimum=107, dropout=0.2,
-        telling="stem_d", parameters=42_711_400, gmacs=12.254,
+        telling=("stem_d",), parameters=42_711_400, gmacs=12.254,
         variants={"released": Variant()},
         top1=80.2, top5=95.2, source=_README,
         weights={
@@ -215,12 +216,12 @@ _ENTRIES = (
     ),
     Entry(
         "InceptionResNetV1", size=299, minimum=75, aux_minimum=None, dropout=0.2,
-        telling="stem_g_3x3", parameters=24_371_384, gmacs=6.309,
+        telling=("stem_g_3x3", "block35_1_b_linear"), parameters=24_371_384, gmacs=6.309,
         variants={"released": Variant()},
     ),
     Entry(
         "InceptionResNetV2", size=299, minimum=75, aux_minimum=107, dropout=0.2,
-        telling="block35_10_b_linear", parameters=55_873_736, gmacs=13.156,
+        telling=("block35_10_b_linear",), parameters=55_873_736, gmacs=13.156,
         variants={"released": Variant()},
         top1=80.4, top5=95.3, source=_README,
         weights={
@@ -266,7 +267,7 @@ def recognize(layers: Collection[str]) -> tuple[str, str] | None:
         ``None`` if it is no network of the family.
     """
     for entry in CATALOGUE.values():
-        if entry.telling in layers:
+        if all(name in layers for name in entry.telling):
             return entry.name, entry.variant_of(layers)
     return None
 

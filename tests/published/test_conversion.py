@@ -77,15 +77,15 @@ def test_two_weights_exchanged_in_a_converted_file_are_seen(
 def test_two_names_exchanged_in_a_table_are_seen(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = slim.table
+    parse_table = slim.parse_table
 
     def exchanged(text: str) -> dict[str, str]:
-        rows = table(text)
+        rows = parse_table(text)
         one, other = "inception_3b_branch_0_a_1x1", "inception_3b_branch_1_a_1x1"
         rows[one], rows[other] = rows[other], rows[one]
         return rows
 
-    monkeypatch.setattr(slim, "table", exchanged)
+    monkeypatch.setattr(slim, "parse_table", exchanged)
     with pytest.raises(ValueError, match="The table of slim's names for inception_v1 is wrong"):
         verify_weights(checkpoint, "InceptionV1")
 
