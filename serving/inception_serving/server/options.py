@@ -46,7 +46,7 @@ def _none_if_empty(value: Any) -> Any:
     return value or None
 
 
-# The readers of files load TensorFlow, for its messages.
+# The readers of files are loaded where a file is named: their messages take longer than --help may.
 
 
 def _read_batching(path: str) -> BatchingParameters:
