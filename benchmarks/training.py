@@ -49,18 +49,16 @@ images = random.normal(0, 1, (32, 139, 139, 3)).astype(np.float32)
 targets = np.eye(10, dtype=np.float32)[random.integers(0, 10, 32)]
 if who == "ours":
     from keras_inception.runs.recipe import Recipe
-    from keras_inception.training.optimization.fast_path import fuse_batch_norm
     from keras_inception.training.metrics import metrics_for
     from keras_inception.training.network import build, compile_network
     from keras_inception.training.optimization.schedule import Schedule
-    from keras_inception.training.train import surroundings
+    from keras_inception.training.train import keras_settings
     settings = {"learning_rate": 1e-3, "warmup_epochs": 0, "nesterov": False}
     settings |= {"weight_decay": 0.0, "label_smoothing": 0.0}
     recipe = Recipe(model="InceptionV3", image_size=139, epochs=1, **settings)
-    around = surroundings(recipe)
+    around = keras_settings(recipe)
     around.__enter__()
     model = build(recipe, 10, 0.99)
-    fuse_batch_norm(model)
     compile_network(model, recipe, Schedule(recipe, steps, 1), metrics_for(10, False, True))
 else:
     model = keras.applications.InceptionV3(weights=None, input_shape=(139, 139, 3), classes=10)

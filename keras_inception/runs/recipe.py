@@ -191,7 +191,7 @@ class Recipe:
     )
     weight_decay: float = _setting(
         1e-4,
-        "weight decay, on kernels only: in the gradient, as an L2 loss; with adamw apart from it",
+        "weight decay of the kernels: in the gradient, as of an L2 loss, except with adamw",
         AT_LEAST_0,
     )
     clip_norm: float | None = _setting(

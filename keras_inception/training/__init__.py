@@ -1,1 +1,1 @@
-"""Training: the recipe, the run, ``model.fit`` and its evaluation."""
+"""Training: from images and a recipe to a finished run, on one device or many hosts."""

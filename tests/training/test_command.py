@@ -38,6 +38,27 @@ def test_an_unknown_setting_is_refused_with_the_nearest(command: str, capsys) ->
     assert "--lerning-rate 0.1. Did you mean '--learning-rate'?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["predict", "x", "--with", "RUN", "--treshold", "1"], "--treshold 1. Did you mean '--th"),
+        (["data", "check", "PHOTOS", "--tracback"], "--tracback. Did you mean '--traceback'?"),
+        (["train", "PHOTOS", "--no-aix"], "--no-aix. Did you mean '--no-aux'?"),
+        (["train", "PHOTOS", "zzz"], "unrecognized arguments: zzz."),
+    ],
+)
+def test_every_command_refuses_what_it_does_not_know(
+    arguments: list[str], hint: str, capsys
+) -> None:
+    """With its own usage; `data` has commands of its own."""
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert hint in said
+    assert said.startswith("usage: keras-inception " + arguments[0])
+
+
 def test_a_contradiction_is_refused_by_name(capsys) -> None:
     assert main(["train", "PHOTOS", "--output", "RUN", "--epsilon", "1"]) == 1
     assert "`epsilon` must be left out with optimizer=sgd" in capsys.readouterr().err

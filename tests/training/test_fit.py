@@ -80,6 +80,18 @@ def test_a_line_an_epoch_tells_measures_rate_and_time_left(tmp_path: Path) -> No
     assert "left" not in last
 
 
+@pytest.mark.parametrize(("log", "bars"), [(print, True), (lambda line: None, False)])
+def test_bars_are_for_people_who_have_not_asked_for_silence(
+    log: Any, bars: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """On a terminal, and where the log is `print`; nobody asked for lines or bars elsewhere."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    go(tmp_path / "run", RECIPE.with_changes({"epochs": 1}), log=log)
+    told = capsys.readouterr().out
+    assert (" - val_loss: " in told) is bars
+    assert bool(told) is bars
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(3.4, "3 s"), (89, "89 s"), (600, "10 min"), (12_000, "3.3 h")]
 )
@@ -274,6 +286,19 @@ def test_averages_are_tf_slims() -> None:
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
     for one, other in zip(model.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
+def test_a_run_without_the_fast_path_ends_with_the_same_numbers(
+    optimizer: str, tmp_path: Path
+) -> None:
+    recipe = RECIPE.with_changes({"optimizer": optimizer, "learning_rate": 0.01, "ema": 0.9})
+    runs = [go(tmp_path / str(fast), recipe, fast=fast) for fast in (True, False)]
+    for rows in zip(*(history(run.path) for run in runs), strict=True):
+        for name in rows[0]:
+            assert rows[0][name] == pytest.approx(rows[1][name], rel=1e-3), name
+    for weights in zip(*(run.load_model().get_weights() for run in runs), strict=True):
+        np.testing.assert_allclose(*weights, rtol=1e-3, atol=1e-4)
 
 
 def test_several_classes_an_image(tmp_path: Path) -> None:

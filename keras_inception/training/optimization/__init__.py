@@ -1,1 +1,1 @@
-"""How the weights change: optimizers, schedules, averages, fine-tuning, batch norm's statistics."""
+"""Change of the weights: optimizers, schedules, averages, fine-tuning, batch norm's statistics."""

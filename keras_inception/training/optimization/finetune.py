@@ -1,4 +1,4 @@
-"""What makes training from weights work: what is trained when, and batch norm's momentum.
+"""Training from weights: what is trained when, and batch norm's momentum.
 
 Batch norm is what goes wrong (good in training, random in validation): while training it sees each
 batch's own statistics, afterwards moving ones, which on a small set never come to the new images.

@@ -20,11 +20,12 @@ from inception_export.publish import export_run
 from keras_inception.cli import _parser, main
 from keras_inception.data.augmentation.settings import Augmentation
 from keras_inception.data.pipeline import evaluation_batches, training_batches
+from keras_inception.data.preparation.prepare import prepare
 from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.data.sources.source import open_source
 from keras_inception.inference.predict import predict
 from keras_inception.runs.named_recipes import RECIPES
-from keras_inception.runs.run import Run, open_run
+from keras_inception.runs.run import Run, create_run, open_run
 from keras_inception.training.devices import hosts as hosts_module
 from keras_inception.training.devices.distribution import (
     DeviceError,
@@ -283,6 +284,11 @@ def test_the_command_refuses_in_a_line(
 
 
 @pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keras_inception.training.train.build", one_convolution)
+
+
+@pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hosts_module, "_BEAT_SECONDS", 0.02)
     monkeypatch.setattr(hosts_module, "_SILENCE_SECONDS", 0.5)
@@ -329,9 +335,31 @@ def test_the_others_wait_for_the_first_as_long_as_it_lives(impatient: None, tmp_
         assert time.monotonic() - began < 5
 
 
-@pytest.fixture
-def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("keras_inception.training.train.build", one_convolution)
+def test_a_training_ends_where_the_first_host_does_not_keep_the_result(
+    fast: None, impatient: None, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the second of two hosts; what they do together is left out."""
+    run = create_run(tmp_path / "run", TINY, prepare(photos, log=quiet), HOW)
+    second = Devices(count=1, host=1, hosts=2)
+    monkeypatch.setattr("keras_inception.training.train.find_devices", lambda *_: second)
+    monkeypatch.setattr("keras_inception.training.train.fit", lambda *_: None)
+    monkeypatch.setattr(Devices, "agree", lambda *_: None)
+    with pytest.raises(HostError, match="Host 0 has given no sign of life"):
+        train(photos, run.path, resume=True, log=quiet)
+    assert not (run.path / "hosts").exists() and not run.finished
+
+
+def test_a_host_that_is_gone_before_they_agree_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from jax.experimental import multihost_utils
+
+    def fail(value: np.ndarray) -> None:
+        raise ValueError("UNKNOWN: Gloo AllGather failed: Connection closed by peer\nmore")
+
+    monkeypatch.setattr(multihost_utils, "process_allgather", fail)
+    with pytest.raises(HostError, match=r"Another host has gone; .*--resume\. \(UNKNOWN: Gloo"):
+        Devices(count=2, host=0, hosts=2).agree(b"images")
 
 
 def test_float16_scales_its_loss_and_goes_on_where_it_was(
