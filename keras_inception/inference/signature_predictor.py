@@ -146,10 +146,11 @@ class SignaturePredictor:
         """The names and scores of all classes, for images of noise."""
         if not self._all_classes:
             raise PredictionError(
-                f"{self.name} does not say what all its scores are: it has no signature"
-                " `all_classes`, which exports have since this version. Export it again; or say it:"
-                " --labels FILE --activation softmax|sigmoid, or --export DIR, the export that is"
-                " served (in Python `labels` and `activation`, or `export`)."
+                f"{self.name} does not name all its classes with their scores: it has no signature"
+                " `all_classes`, since it was exported before there was one. Export it again; or"
+                " say what its scores are: --labels FILE --activation softmax|sigmoid, or --export"
+                " DIR, the export that is served (in Python `labels` and `activation`, or"
+                " `export`)."
             )
         return self._call("all_classes", _noise())
 
