@@ -14,6 +14,7 @@ import pytest
 
 from inception_serving import ModelServer
 from inception_serving.server.flags import build_parser, options_from_flags
+from inception_serving.server.options import ServerOptions
 from inception_serving.server.unsupported_flags import without_idle_flags
 from tests.production.manifests import DOCKER, compose
 from tests.serving.caller import Caller, free_port, png
@@ -22,7 +23,7 @@ from tests.serving.saved_models import save_colours
 
 @pytest.fixture(scope="session")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
-    """The compose file's server: `photos` has answered and refused, and its version 2 did not load."""
+    """The compose file's server: `photos` has answered and refused; its version 2 did not load."""
     models = tmp_path_factory.mktemp("models")
     save_colours(models / "photos" / "1")
     with ModelServer(options=container_options(models, models)) as server:
@@ -30,11 +31,11 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
         broken = models / "photos" / "2"
         broken.mkdir()
         (broken / "saved_model.pb").write_bytes(b"no model")
-        wait_for(server, 'load_attempt_count{model_path="%s",status="fail"}' % broken)
+        wait_for(server, f'load_attempt_count{{model_path="{broken}",status="fail"}}')
         yield server
 
 
-def container_options(models: Path, configs: Path) -> object:
+def container_options(models: Path, configs: Path) -> ServerOptions:
     """The options that compose.yaml's command stands for, with paths and ports of this machine."""
     for file in (DOCKER / "configs").iterdir():
         text = file.read_text("utf-8").replace('"/models/', f'"{models}/')
@@ -48,14 +49,16 @@ def container_options(models: Path, configs: Path) -> object:
 
 
 def use(server: ModelServer) -> None:
-    """Predictions over gRPC and REST, and one that makes no sense."""
+    """Predictions over gRPC and REST, and two that fail, each by a status of its own."""
     image = png(250, 0, 0)
     caller = Caller(server.address)
     with caller.channel:
         for _ in range(3):
             caller.predict({"image_bytes": [image]}, name="photos")
-        with pytest.raises(grpc.RpcError):
+        with pytest.raises(grpc.RpcError):  # INVALID_ARGUMENT
             caller.predict({"image_bytes": [b"no image"]}, name="photos")
+        with pytest.raises(grpc.RpcError):  # FAILED_PRECONDITION
+            caller.predict({"image_bytes": [image]}, name="photos", signature="none")
     body = {"instances": [{"b64": base64.b64encode(image).decode()}]}
     urllib.request.urlopen(
         f"{server.rest_address}/v1/models/photos:predict", json.dumps(body).encode(), timeout=20

@@ -1,4 +1,4 @@
-"""The files below `serving/` as the tests read them: compose with its variables, Kubernetes by kind."""
+"""The files below `serving/` as tests read them: compose with its variables, resources by kind."""
 
 from __future__ import annotations
 

@@ -129,9 +129,7 @@ def test_the_health_check_fails_where_nothing_listens(live: ModelServer) -> None
 
 
 def test_grafana_finds_its_dashboards() -> None:
-    mounted = dict(
-        volume.split(":")[:2] for volume in compose()["services"]["grafana"]["volumes"]
-    )
+    mounted = dict(volume.split(":")[:2] for volume in compose()["services"]["grafana"]["volumes"])
     provisioning = SERVING / "monitoring/grafana/provisioning/dashboards/inception.yaml"
     (provider,) = yaml.safe_load(provisioning.read_text("utf-8"))["providers"]
     assert mounted["../monitoring/grafana/dashboards"] == provider["options"]["path"]

@@ -129,7 +129,7 @@ def test_the_server_takes_its_flags_and_files(name: str, tmp_path: Path) -> None
         files[path].write_text(text, "utf-8")
     (model,) = read_models(files[known.model_config_file])
     assert (model.name, model.base_path) == ("photos", Path("/models/photos"))
-    assert model.labels == {"stable": 1}
+    assert model.labels == ({} if name == "model-image" else {"stable": 1})
     annotations = of_kind(name, "Deployment")[0]["spec"]["template"]["metadata"]["annotations"]
     assert metrics_path(files[known.monitoring_config_file]) == annotations["prometheus.io/path"]
     batching = read_batching(files[known.batching_parameters_file])

@@ -7,7 +7,8 @@
 # from its saved_model.pb on, so upload that last:
 #   rclone copy --exclude saved_model.pb models/photos/2 store:BUCKET/models/photos/2
 #   rclone copy models/photos/2 store:BUCKET/models/photos/2
-# KEEP (3) says how many versions of a model are fetched. None is removed: a label may name it.
+# KEEP (3) says how many versions of a model are fetched; models.config must name no older one. None
+# is removed.
 set -eu
 folder=$1
 every=${2:-}
