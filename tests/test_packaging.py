@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+SERVING = ROOT / "serving" / "inception_serving"
 
 
 def test_every_package_is_listed() -> None:
@@ -40,5 +41,9 @@ def test_the_wheel_holds_what_it_should(tmp_path: Path) -> None:
     for package in tops:
         assert f"{package}/py.typed" in names
     assert any(name.endswith("/licenses/LICENSE") for name in names)
-    modules = {path.relative_to(ROOT) for path in (ROOT / "keras_inception").rglob("*.py")}
-    assert {str(path) for path in modules} <= set(names)
+    for top in (ROOT / "keras_inception", ROOT / "export" / "inception_export", SERVING):
+        files = (
+            path for path in top.rglob("*") if path.is_file() and "__pycache__" not in str(path)
+        )
+        # The code, and what it reads: templates, a page, descriptors of messages.
+        assert {str(path.relative_to(top.parent)) for path in files} <= set(names)
