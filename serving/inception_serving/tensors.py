@@ -22,8 +22,13 @@ Tensor = NDArray[Any]
 # gRPC carries no message over 2 GiB, so no honest request means a larger tensor. The limit keeps
 # a few bytes that say "a million times a million, all the same" from taking the memory.
 MAX_TENSOR_BYTES = 2**31
+MAX_DIMENSIONS = 254  # TensorFlow's own (core/framework/tensor_shape.h, MaxDimensions)
+# Each string is an object here and 24 bytes in TensorFlow, however short it is.
+MAX_STRINGS = 2**20
+STRING_BYTES = 24  # tsl/platform/ctstring.h
 
-_CHUNK = 1 << 16  # integers that are Python objects at a time
+_CHUNK = 1 << 16  # numbers that are Python objects at a time, for which nobody else may run
+_MAX_VARINT_BYTES = 10  # 64 bits
 
 
 class _Type(NamedTuple):
@@ -157,14 +162,9 @@ def from_proto(proto: Any) -> Tensor:
             `tensor_content` of the wrong length.
     """
     dtype = numpy_dtype(proto.dtype)
-    if proto.tensor_shape.unknown_rank:
-        raise ValueError("A tensor needs a shape: received one of unknown rank.")
+    unpacked_size(proto)
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
-    if any(size < 0 for size in shape):
-        raise ValueError(f"A tensor needs a known shape: received {list(shape)}.")
     count = math.prod(shape)
-    if count * max(dtype.itemsize, 1) > MAX_TENSOR_BYTES:
-        raise ValueError(f"Tensors end at 2 GiB: received the shape {list(shape)} of {dtype}.")
     if proto.tensor_content:
         flat = _from_content(proto.tensor_content, dtype, count)
     else:
@@ -173,9 +173,44 @@ def from_proto(proto: Any) -> Tensor:
 
 
 def unpacked_size(proto: Any) -> int:
-    """The bytes that a TensorProto's values take as an array, by its shape."""
-    itemsize = _TYPES[proto.dtype].numpy.itemsize if proto.dtype in _TYPES else 0
-    return itemsize * math.prod(max(0, dim.size) for dim in proto.tensor_shape.dim)
+    """The bytes of a TensorProto's values in TensorFlow's memory.
+
+    Each element counts, those too that only repeat the last value of the message: TensorFlow has
+    a copy of it for each of them, of a string as well.
+
+    Raises:
+        ValueError: the dtype or the shape is none that a tensor can have, or it is too large.
+    """
+    dtype = numpy_dtype(proto.dtype)
+    count = _count(proto.tensor_shape)
+    size = count * dtype.itemsize
+    if dtype == _STRING:
+        if count > MAX_STRINGS:
+            raise ValueError(f"A tensor holds {MAX_STRINGS} strings at most: received {count}.")
+        given = len(proto.string_val)
+        last = len(proto.string_val[-1]) if given else 0
+        size = count * STRING_BYTES + proto.ByteSize() + max(0, count - given) * last
+    if size > MAX_TENSOR_BYTES:
+        raise ValueError(f"Tensors end at 2 GiB: received one of {size} bytes.")
+    return size
+
+
+def _count(shape: Any) -> int:
+    """The elements of a TensorShapeProto, whose numbers are whatever a client wrote."""
+    if shape.unknown_rank:
+        raise ValueError("A tensor needs a shape: received one of unknown rank.")
+    if len(shape.dim) > MAX_DIMENSIONS:
+        raise ValueError(
+            f"A tensor has {MAX_DIMENSIONS} dimensions at most: received {len(shape.dim)}."
+        )
+    count = 1
+    for dim in shape.dim:
+        if dim.size < 0:
+            raise ValueError(f"A tensor needs a known shape: received [{dim.size}].")
+        count *= dim.size
+        if count >= 2**63:  # as TensorFlow, for which a 0 further on does not help
+            raise ValueError("A tensor has fewer than 2**63 elements.")
+    return count
 
 
 def _little_endian(tensor: Tensor) -> Tensor:
@@ -220,16 +255,7 @@ def _strings_from_content(content: bytes, count: int) -> Tensor:
     # All lengths as varints, then all bytes (tensorflow/core/platform/tensor_coding.cc).
     lengths, position = [], 0
     for _ in range(count):
-        length, shift = 0, 0
-        while True:
-            if position == len(content):
-                raise ValueError("tensor_content ends within the lengths of its strings.")
-            byte = content[position]
-            position += 1
-            length |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                break
+        length, position = _read_varint(content, position)
         lengths.append(length)
     if position + sum(lengths) != len(content):
         raise ValueError("tensor_content is not as long as the strings it announces.")
@@ -240,6 +266,20 @@ def _strings_from_content(content: bytes, count: int) -> Tensor:
     return flat
 
 
+def _read_varint(content: bytes, position: int) -> tuple[int, int]:
+    """A length, and where the next one begins."""
+    value = 0
+    for shift in range(0, 7 * _MAX_VARINT_BYTES, 7):
+        if position == len(content):
+            raise ValueError("tensor_content ends within the lengths of its strings.")
+        byte = content[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+    raise ValueError(f"A length has {_MAX_VARINT_BYTES} bytes at most.")
+
+
 def _from_typed(proto: Any, entry: _Type, count: int) -> Tensor:
     values = getattr(proto, entry.field)
     if entry.numpy == _STRING:
@@ -247,18 +287,26 @@ def _from_typed(proto: Any, entry: _Type, count: int) -> Tensor:
         flat[:] = list(values)
         fill: Any = b""
     elif entry.field == "half_val":
-        flat = np.array(values).astype(np.uint16).view(entry.numpy)
+        flat = _numbers(values, np.dtype(np.int32)).astype(np.uint16).view(entry.numpy)
         fill = 0
     elif entry.numpy.kind == "c":
-        flat = np.array(values, dtype=entry.numpy.type(0).real.dtype)
+        flat = _numbers(values, np.dtype(entry.numpy.type(0).real.dtype))
         flat = flat[: len(flat) // 2 * 2].view(entry.numpy)
         fill = 0
     else:
         # int_val is wider than int8 or uint8; TensorFlow casts, so this does.
-        flat = np.array(values).astype(entry.numpy, copy=False)
+        wide = np.dtype(np.int32) if entry.field == "int_val" else entry.numpy
+        flat = _numbers(values, wide).astype(entry.numpy, copy=False)
         fill = 0
     flat = flat[:count]
     if len(flat) < count:
         last = flat[-1] if len(flat) else fill
         flat = np.concatenate([flat, np.full(count - len(flat), last, dtype=entry.numpy)])
+    return flat
+
+
+def _numbers(values: Any, dtype: np.dtype[Any]) -> Tensor:
+    flat = np.empty(len(values), dtype)
+    for start in range(0, len(flat), _CHUNK):
+        flat[start : start + _CHUNK] = values[start : start + _CHUNK]
     return flat

@@ -124,7 +124,19 @@ def test_strings_in_tensor_content() -> None:
         ("tensor_shape { dim { size: 1 } }", "invalid are not supported"),
         ("dtype: DT_RESOURCE", "resource are not supported"),
         ("dtype: DT_FLOAT tensor_shape { dim { size: 1000000000000 } }", "end at 2 GiB"),
-        ("dtype: DT_STRING tensor_shape { dim { size: 1000000000000 } }", "end at 2 GiB"),
+        ("dtype: DT_STRING tensor_shape { dim { size: 1000000000000 } }", "1048576 strings"),
+        (
+            'dtype: DT_STRING tensor_shape { dim { size: 1048576 } } string_val: "%s"'
+            % ("a" * 3000),
+            "end at 2 GiB",
+        ),
+        ("dtype: DT_FLOAT tensor_shape {" + "dim { size: 1 }" * 300 + "}", "254 dimensions"),
+        (f"dtype: DT_FLOAT tensor_shape {{ {f'dim {{ size: {2**40} }}' * 2} }}", "2**63"),
+        (
+            'dtype: DT_STRING tensor_shape { dim { size: 1 } } tensor_content: "%s\\001"'
+            % ("\\377" * 20),
+            "10 bytes",
+        ),
         (
             'dtype: DT_STRING tensor_shape { dim { size: 2 } } tensor_content: "\\001"',
             "within the lengths",

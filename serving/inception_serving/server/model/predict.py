@@ -70,10 +70,10 @@ def read_protos(
     """
     feeds = {}
     for name, proto in inputs.items():
-        more = tensors.unpacked_size(proto) - proto.ByteSize()
-        if claim is not None and 0 < more <= tensors.MAX_TENSOR_BYTES:  # beyond, it is no tensor
-            claim(more)
         try:
+            more = tensors.unpacked_size(proto) - proto.ByteSize()
+            if claim is not None and more > 0:
+                claim(more)
             feeds[name] = tensors.from_proto(proto)
         except ValueError as error:
             raise errors.InvalidArgumentError(f"tensor parsing error: {name}") from error
