@@ -247,7 +247,7 @@ class TestSlowAndSilent:
                         received += data
                     answers.append(received.partition(b"\r\n")[0])
 
-        assert answers == [b"", b"", *[b"HTTP/1.1 504 Gateway Timeout"] * 2]
+        assert answers == [b"", b"", *[b"HTTP/1.1 504 Gateway Time-out"] * 2]
 
     def test_calls_that_never_send_their_message(self, server: ModelServer, caller: Caller) -> None:
         """More of them than there are threads for work."""

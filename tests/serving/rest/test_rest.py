@@ -352,7 +352,6 @@ def test_bad_bodies(http: httpx.Client, body: str, text: str) -> None:
             404,
             "Servable not found for request: Latest(nope)",
         ),
-        ("GET", "/nope", 404, "Not Found: /nope is not below /v1/"),
     ],
 )
 def test_bad_paths(http: httpx.Client, method: str, path: str, status: int, text: str) -> None:
@@ -433,7 +432,7 @@ def test_a_request_that_takes_too_long(base: Path) -> None:
         )
 
     assert response.status_code == 504
-    assert response.json() == {"error": "The request did not finish within 0.2 s"}
+    assert response.json() == {"error": "Timed out waiting for notification"}
 
 
 def test_a_request_under_way_when_the_server_stops(base: Path) -> None:

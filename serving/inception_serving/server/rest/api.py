@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
@@ -19,6 +18,7 @@ from inception_serving.server.core import Call, Core
 from inception_serving.server.model.predict import DEFAULT_SIGNATURE
 from inception_serving.server.model.saved_model import Model
 from inception_serving.server.rest import example_json, json_values, tensor_json
+from inception_serving.server.rest.http import Response
 from inception_serving.tensors import Tensor
 
 _log = logging.getLogger(__name__)
@@ -31,16 +31,6 @@ _PREDICT = re.compile(
 _STATUS = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+))?{_VERSION}(?P<metadata>/metadata)?", re.I)
 
 _MAX_INT64 = 2**63 - 1
-
-
-@dataclass(frozen=True)
-class Response:
-    """An answer."""
-
-    status: int
-    content: bytes
-    media_type: str = "application/json"
-    headers: dict[str, str] = field(default_factory=dict)
 
 
 class RestApi:
@@ -146,9 +136,6 @@ def error_response(error: errors.StatusError) -> Response:
     return json_response(errors.HTTP_STATUSES[type(error)], {"error": str(error)})
 
 
-def json_response(
-    status: int, document: dict[str, Any], headers: dict[str, str] | None = None
-) -> Response:
+def json_response(status: int, document: dict[str, Any]) -> Response:
     """A document, laid out for a reader as TF Serving does."""
-    content = json.dumps(document, ensure_ascii=False, indent=4).encode()
-    return Response(status, content, headers=headers or {})
+    return Response(status, json.dumps(document, ensure_ascii=False, indent=4).encode())

@@ -1,25 +1,24 @@
-"""The REST transport: HTTP, and what keeps slow and silent clients from holding it up."""
+"""The REST transport: connections in a thread of its own, and threads that work on requests."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import re
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+import zlib
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
-import h11
-import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from inception_serving import errors
 from inception_serving.server.budget import ByteBudget, Reservation
 from inception_serving.server.core import Call, Core
 from inception_serving.server.metrics import Metrics
-from inception_serving.server.rest import page
-from inception_serving.server.rest.api import Response, RestApi, error_response, json_response
+from inception_serving.server.rest import http, page
+from inception_serving.server.rest.api import RestApi, error_response
+from inception_serving.server.rest.http import Connection, Response
+from inception_serving.server.rest.http_request import Request
 
 _CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -30,15 +29,12 @@ _CORS = {
 _MAX_CONNECTIONS = 1024
 # A client may be slow, but in this time something must come, or go.
 _IDLE_S = 30
-_CHUNK = 1 << 18
-
-_Message = MutableMapping[str, Any]
-_Receive = Callable[[], Awaitable[_Message]]
-_Send = Callable[[_Message], Awaitable[None]]
+# util/net_http/compression/gzip_zlib.h
+_MOST_INFLATED = 100 << 20
 
 
 class RestServer:
-    """An HTTP server over a core, in a thread of its own."""
+    """An HTTP server over a core."""
 
     def __init__(
         self,
@@ -72,22 +68,9 @@ class RestServer:
         self._metrics_path = metrics_path
         self._show_page = show_page
         self._grpc_address = ""
-        config = uvicorn.Config(
-            self._serve,
-            interface="asgi3",
-            proxy_headers=False,
-            loop="asyncio",
-            http=_ImpatientProtocol,
-            log_config=None,
-            log_level="critical",  # or a flood of bad requests is a flood of lines
-            access_log=False,
-            lifespan="off",
-            ws="none",
-            server_header=False,
-            limit_concurrency=_MAX_CONNECTIONS,
-            timeout_keep_alive=_IDLE_S,
-        )
-        self._server = uvicorn.Server(config)
+        self._connections: set[Connection] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Future[float] | None = None
         self._thread: threading.Thread | None = None
 
     def start(self, listener: socket.socket, *, grpc_address: str) -> None:
@@ -97,134 +80,125 @@ class RestServer:
             grpc_address: gRPC's, which the page shows.
         """
         self._grpc_address = grpc_address
+        started = threading.Event()
         self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [listener]}, name="rest", daemon=True
+            target=lambda: asyncio.run(self._run(listener, started)), name="rest", daemon=True
         )
         self._thread.start()
-        while not self._server.started and self._thread.is_alive():
-            self._thread.join(0.005)
+        while not started.wait(0.05) and self._thread.is_alive():
+            pass
 
     def stop(self, grace_s: float) -> None:
         """Refuse new requests, and give those in flight `grace_s` seconds to finish."""
         if self._thread is not None:
-            self._server.config.timeout_graceful_shutdown = max(1, round(grace_s))
-            self._server.should_exit = True
+            if self._loop is not None and self._stopping is not None and self._thread.is_alive():
+                self._loop.call_soon_threadsafe(self._stopping.set_result, grace_s)
             self._thread.join()
+            self._thread = None
         self._pool.shutdown(wait=True)
 
-    async def _serve(self, scope: _Message, receive: _Receive, send: _Send) -> None:
-        """The ASGI application."""
-        response = await self._respond(scope, receive)
-        headers = {
-            "content-type": response.media_type,
-            "content-length": str(len(response.content)),
-            **response.headers,
-            **(_CORS if self._cors else {}),
-        }
-        encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
-        start = {"type": "http.response.start", "status": response.status, "headers": encoded}
-        await send(start)
-        for place in range(0, max(1, len(response.content)), _CHUNK):
-            end = place + _CHUNK
-            body = {
-                "type": "http.response.body",
-                "body": response.content[place:end],
-                "more_body": end < len(response.content),
-            }
-            async with asyncio.timeout(_IDLE_S):  # a client that does not read is cut off
-                await send(body)
+    async def _run(self, listener: socket.socket, started: threading.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = self._loop.create_future()
+        server = await self._loop.create_server(self._connect, sock=listener, backlog=2048)
+        started.set()
+        grace_s = await self._stopping
+        server.close()
+        for connection in list(self._connections):
+            connection.shut_down()
+        end = self._loop.time() + grace_s
+        while self._connections and self._loop.time() < end:
+            await asyncio.sleep(0.02)
+        for connection in list(self._connections):
+            connection.abort()
 
-    async def _respond(self, scope: _Message, receive: _Receive) -> Response:
-        path = scope["raw_path"].decode("latin-1")
-        method = scope["method"]
+    def _connect(self) -> asyncio.Protocol:
+        if len(self._connections) >= _MAX_CONNECTIONS:
+            return http.Refusal()
+        return Connection(self._respond, _refuse, self._budget, self._connections, idle_s=_IDLE_S)
+
+    async def _respond(self, request: Request) -> Response:
+        response = self._respond_at_once(request)
+        if response is not None:
+            request.held.release()
+            return response
+        work = self._pool.submit(self._work, request, time.monotonic() + self._timeout_s)
+        # Whoever waits may give up; what has begun still holds its bytes until it ends.
+        work.add_done_callback(lambda _: request.held.release())
+        try:
+            response = await asyncio.wait_for(asyncio.wrap_future(work), self._timeout_s)
+        except TimeoutError:
+            text = "Timed out waiting for notification"
+            response = error_response(errors.DeadlineExceededError(text))
+        return self._with_cors(response)
+
+    def _respond_at_once(self, request: Request) -> Response | None:
+        """The answer to what is none of the API's requests, and needs no work."""
+        path = request.path.partition("?")[0].partition("#")[0]
+        if path == self._metrics_path:
+            return self._show_metrics(request.path)
+        if self._show_page and request.method in ("GET", "HEAD"):
+            if request.path == "/":
+                return Response(200, page.html(), "text/html; charset=utf-8", page.SECURITY)
+            if request.path == "/models.json":
+                return Response(200, page.models_json(self._core, self._grpc_address))
+        if not request.path.lower().startswith("/v1/"):
+            return http.page(404)
+        if request.method == "OPTIONS":
+            # What a browser asks before it lets a page of another origin call.
+            is_asked = re.search("https?://", request.headers.get("origin", ""))
+            return self._with_cors(Response(200 if is_asked else 400, b"", None))
+        return None
+
+    def _show_metrics(self, path: str) -> Response:
         if path == self._metrics_path:
             return Response(200, self._metrics.text().encode(), "text/plain")
-        if self._show_page and method in ("GET", "HEAD") and path == "/":
-            return Response(200, page.html(), "text/html; charset=utf-8", page.SECURITY)
-        if self._show_page and method in ("GET", "HEAD") and path == "/models.json":
-            return Response(200, page.models_json(self._core, self._grpc_address))
-        if not path.lower().startswith("/v1/"):
-            return json_response(404, {"error": f"Not Found: {path} is not below /v1/"})
-        if method == "OPTIONS" and self._cors:
-            return _preflight(dict(scope["headers"]))
-        held = self._budget.reserve()
-        try:
-            body = await _read(receive, held)
-        except errors.StatusError as error:
-            held.release()
-            # What is still to come is not read, so the connection cannot go on.
-            too_large = isinstance(error, errors.ResourceExhaustedError)
-            status = 413 if too_large else errors.HTTP_STATUSES[type(error)]
-            return json_response(status, {"error": str(error)}, {"connection": "close"})
-        except BaseException:
-            held.release()
-            raise
-        call = Call("REST", time.monotonic() + self._timeout_s)
-        work = self._pool.submit(self._api.answer, method, path, body, call)
-        # Whoever waits may give up; what has begun still holds its bytes until it ends.
-        work.add_done_callback(lambda _: held.release())
-        try:
-            return await asyncio.wait_for(asyncio.wrap_future(work), self._timeout_s)
-        except TimeoutError:
-            text = f"The request did not finish within {self._timeout_s:g} s"
-            return error_response(errors.DeadlineExceededError(text))
+        text = f"Unexpected path: {path}. Should be {self._metrics_path}"
+        return Response(400, text.encode("latin-1"), "text/plain")
+
+    def _with_cors(self, response: Response) -> Response:
+        return dataclasses.replace(response, headers=_CORS) if self._cors else response
+
+    def _work(self, request: Request, deadline: float) -> Response:
+        body = request.body
+        if "gzip" in request.headers.get("content-encoding", ""):
+            try:
+                body = _inflate(body, request.held)
+            except errors.StatusError as error:
+                return error_response(error)
+        return self._api.answer(request.method, request.path, body, Call("REST", deadline))
 
 
-class _ImpatientProtocol(H11Protocol):
-    """Uvicorn's, but a connection that takes too long over a request's header is closed.
-
-    Uvicorn's own limit, for idle connections, ends with the first byte of a request.
-    """
-
-    _header_timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._time_header()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._time_header()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-
-    def _time_header(self) -> None:
-        within_header = self.conn.their_state is h11.IDLE
-        if within_header and self._header_timer is None:
-            self._header_timer = self.loop.call_later(_IDLE_S, self.timeout_keep_alive_handler)
-        elif not within_header and self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
+def _refuse(error: errors.StatusError) -> Response:
+    """The answer to a request that may not be held."""
+    response = error_response(error)
+    is_too_large = isinstance(error, errors.ResourceExhaustedError)
+    return dataclasses.replace(
+        response,
+        status=413 if is_too_large else response.status,
+        headers={"Connection": "close"},
+    )
 
 
-async def _read(receive: _Receive, held: Reservation) -> bytes:
-    """A request's body.
+def _inflate(body: bytes, held: Reservation) -> bytes:
+    """A body that was sent as gzip; nothing where it is not gzip, or inflates to more than 100 MB.
 
     Raises:
-        errors.StatusError: it is larger than what may be held, or takes too long.
+        errors.StatusError: the server may not hold so much.
     """
-    chunks = []
-    while True:
-        try:
-            async with asyncio.timeout(_IDLE_S):
-                message = await receive()
-        except TimeoutError:
-            raise errors.DeadlineExceededError(
-                f"Nothing more of the request came within {_IDLE_S} s"
-            ) from None
-        if message["type"] == "http.disconnect":
-            raise errors.CancelledError("The client has gone")
-        held.grow(len(message["body"]))
-        chunks.append(message["body"])
-        if not message["more_body"]:
-            return b"".join(chunks)
-
-
-def _preflight(headers: dict[bytes, bytes]) -> Response:
-    if b"origin" not in headers:
-        text = "Origin header is missing from a CORS/preflight request."
-        return error_response(errors.FailedPreconditionError(text))
-    return Response(200, b"")
+    inflater = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    parts, size = [], 0
+    try:
+        while not inflater.eof:
+            part = inflater.decompress(body, 1 << 20)
+            if not part and not inflater.unconsumed_tail and not inflater.eof:
+                return b""  # cut short
+            size += len(part)
+            if size > _MOST_INFLATED:
+                return b""
+            held.grow(len(part))
+            parts.append(part)
+            body = inflater.unconsumed_tail
+    except zlib.error:
+        return b""
+    return b"" if inflater.unused_data else b"".join(parts)
