@@ -26,7 +26,9 @@ from tests.test_readme import serving
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "production.md").read_text("utf-8")
-COMMANDS = [shlex.split(line) for line in re.findall(r"^    (\w[\w-]* .*)$", PAGE, re.MULTILINE)]
+COMMANDS = [
+    shlex.split(line) for line in re.findall(r"^    (\.?\w[\w/.-]* .*)$", PAGE, re.MULTILINE)
+]
 OURS = [command[1:] for command in COMMANDS if command[0] == "keras-inception"]
 
 
