@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,11 +62,11 @@ def command(export: Path, images: Path, output: Path, *more: str) -> list[str]:
     return [str(PYTHON), score, *given, *more]
 
 
-def rows(folder: Path, pattern: str) -> list[dict[str, object]]:
+def rows(folder: Path, pattern: str) -> list[dict[str, Any]]:
     paths = sorted(map(str, folder.glob(pattern)))
     assert paths
     done = subprocess.run([PYTHON, "-c", READ, *paths], check=True, capture_output=True)
-    found: list[dict[str, object]] = json.loads(done.stdout)
+    found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
 
 
@@ -73,12 +74,12 @@ def check(folder: Path, export: Path, images: Path) -> None:
     """Each image once, with the export's own answer; each that is none with its reason."""
     failed = rows(folder, "scores-failed-*.parquet")
     formats = "JPEG, JPEG XL, PNG, GIF, BMP, WebP"
-    assert {Path(str(row["path"])).name: row["error"] for row in failed} == {
+    assert {Path(row["path"]).name: row["error"] for row in failed} == {
         "empty.png": "Input is empty.",
         "text.png": f"Unknown image file format. One of {formats} required.",
     }
     assert len(failed) == 2
-    scored = {str(row["path"]): row for row in rows(folder, "scores-0*.parquet")}
+    scored = {row["path"]: row for row in rows(folder, "scores-0*.parquet")}
     paths = sorted(str(path) for path in images.rglob("*.png") if path.stem.isdigit())
     assert sorted(scored) == paths
     assert len(rows(folder, "scores-0*.parquet")) == IMAGES

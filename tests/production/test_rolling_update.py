@@ -57,7 +57,7 @@ class Proxy:
         self._listener.close()
 
 
-class Answer(grpc.GenericRpcHandler):  # type: ignore[misc]
+class Answer(grpc.GenericRpcHandler):
     """Every method: after `CALL_S`, the server's name."""
 
     def __init__(self, name: bytes) -> None:
