@@ -242,6 +242,13 @@ def test_kserves_service_keeps_to_its_schema() -> None:
         validator.validate(service)
 
 
+def test_kserves_service_scales_as_its_mode_can() -> None:
+    """KServe refuses `cpu` where Knative scales (inference_service_validation.go)."""
+    service = yaml.safe_load((KSERVE / "inferenceservice.yaml").read_text("utf-8"))
+    assert service["metadata"]["annotations"] == {"serving.kserve.io/deploymentMode": "Knative"}
+    assert service["spec"]["predictor"]["scaleMetric"] in ("concurrency", "rps")
+
+
 def test_kserves_server_takes_its_flags() -> None:
     service = yaml.safe_load((KSERVE / "inferenceservice.yaml").read_text("utf-8"))
     model = service["spec"]["predictor"]["model"]
