@@ -6,6 +6,7 @@ used, and the network, which the graph holds once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -26,6 +27,9 @@ class Servable(tf.Module):
         labels: the class names, in the order of the network's outputs.
         top: classes answered by ``serving_default`` and ``classify``, at most all.
         labels_file: of the same names, to go with the SavedModel.
+
+    Attributes:
+        endpoints: a function for each signature, by its name.
     """
 
     def __init__(
@@ -42,24 +46,28 @@ class Servable(tf.Module):
         self.weights = network.variables
         self.labels_file = tf.saved_model.Asset(labels_file)
 
-        def encoded(image_bytes: Tensor, name: str) -> dict[str, Tensor]:
+        # One function, so that the graph holds it once for all signatures.
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+        def decoded_and_answered(image_bytes: Tensor) -> dict[str, Tensor]:
             # Decoding and resizing run on the CPU only; a GPU then gets one dense batch.
-            with tf.device("/device:CPU:0"), tf.control_dependencies([_check(image_bytes, name)]):
-                images = preprocess_encoded(tf.identity(image_bytes), preprocessing)
+            with tf.device("/device:CPU:0"):
+                images = preprocess_encoded(image_bytes, preprocessing)
             return network.answer(images)
 
-        def best(probabilities: Tensor, count: int) -> dict[str, Tensor]:
-            scores, indices = tf.math.top_k(probabilities, count)
-            with tf.device("/device:CPU:0"):
-                return {"classes": tf.gather(tf.constant(labels), indices), "scores": scores}
+        def encoded(image_bytes: Tensor, name: str) -> dict[str, Tensor]:
+            with tf.device("/device:CPU:0"), tf.control_dependencies([_check(image_bytes, name)]):
+                checked = tf.identity(image_bytes)
+            return decoded_and_answered(checked)
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
-        def serving_default(image_bytes: Tensor) -> dict[str, Tensor]:
-            return best(encoded(image_bytes, "image_bytes")["probabilities"], top)
+        def of_image_bytes(choose: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> Any:
+            @tf.function(
+                input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")],
+                autograph=False,
+            )
+            def signature(image_bytes: Tensor) -> dict[str, Tensor]:
+                return choose(encoded(image_bytes, "image_bytes"))
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
-        def all_classes(image_bytes: Tensor) -> dict[str, Tensor]:
-            return best(encoded(image_bytes, "image_bytes")["probabilities"], len(labels))
+            return signature
 
         @tf.function(
             input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")]
@@ -69,28 +77,27 @@ class Servable(tf.Module):
                 images = preprocess(images, preprocessing)
             return {"probabilities": network.answer(images)["probabilities"]}
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
-        def logits(image_bytes: Tensor) -> dict[str, Tensor]:
-            return {"logits": encoded(image_bytes, "image_bytes")["logits"]}
-
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
-        def features(image_bytes: Tensor) -> dict[str, Tensor]:
-            return {"features": encoded(image_bytes, "image_bytes")["features"]}
-
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
         def classify(inputs: Tensor) -> dict[str, Tensor]:
             example = {"image/encoded": tf.io.FixedLenFeature([], tf.string)}
             image_bytes = tf.io.parse_example(inputs, example)["image/encoded"]
-            return best(encoded(image_bytes, "image/encoded")["probabilities"], top)
+            return _best(encoded(image_bytes, "image/encoded"), labels, top)
 
-        self.endpoints: dict[str, Any] = {
-            "serving_default": serving_default,
-            "all_classes": all_classes,
+        self.endpoints = {
+            "serving_default": of_image_bytes(lambda answer: _best(answer, labels, top)),
+            "all_classes": of_image_bytes(lambda answer: _best(answer, labels, len(labels))),
             "predict_images": predict_images,
-            "logits": logits,
-            "features": features,
+            "logits": of_image_bytes(lambda answer: {"logits": answer["logits"]}),
+            "features": of_image_bytes(lambda answer: {"features": answer["features"]}),
             "classify": classify,
         }
+
+
+def _best(answer: dict[str, Tensor], labels: tuple[str, ...], count: int) -> dict[str, Tensor]:
+    """The best classes by name, the best first."""
+    scores, indices = tf.math.top_k(answer["probabilities"], count)
+    with tf.device("/device:CPU:0"):
+        return {"classes": tf.gather(tf.constant(labels), indices), "scores": scores}
 
 
 def _check(image_bytes: Tensor, name: str) -> Tensor:
