@@ -3,8 +3,8 @@
 #
 #   SOURCE=store:BUCKET/models sh fetch-models.sh FOLDER [SECONDS]
 #
-# SOURCE holds NAME/VERSION/..., FOLDER will. With SECONDS it looks again and again. A version counts
-# from its saved_model.pb on, so upload that last:
+# SOURCE holds NAME/VERSION/..., FOLDER will. With SECONDS it looks again and again. A version
+# counts from its saved_model.pb on, so upload that last:
 #   rclone copy --exclude saved_model.pb models/photos/2 store:BUCKET/models/photos/2
 #   rclone copy models/photos/2 store:BUCKET/models/photos/2
 # KEEP (3) says how many versions of a model are fetched; models.config must name no older one. None
