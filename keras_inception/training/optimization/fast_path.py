@@ -116,7 +116,7 @@ def _fuse_update(optimizer: Any) -> None:
             var=variable.handle,
             accum=optimizer.momentums[optimizer._get_variable_index(variable)].value.handle,
             lr=tf.cast(learning_rate, variable.dtype),
-            grad=optimizer.decayed(gradient, variable),
+            grad=gradient,
             momentum=optimizer.momentum,
             use_nesterov=optimizer.nesterov,
         )
@@ -131,7 +131,7 @@ def _fuse_update(optimizer: Any) -> None:
             rho=optimizer.rho,
             momentum=optimizer.momentum,
             epsilon=optimizer.epsilon,
-            grad=optimizer.decayed(gradient, variable),
+            grad=gradient,
         )
 
     fused = {SGD: momentum, RMSprop: rmsprop}.get(type(optimizer))

@@ -256,7 +256,7 @@ def rmsprop_velocities_and_momentums_stand_in_the_order_of_the_weights() -> None
 
 @relied_on
 def optimizer_get_variable_index_takes_either_kind_of_variable() -> None:
-    """fast_path._fuse_update, optimizers._KernelDecay"""
+    """fast_path._fuse_update"""
     sgd, weights = built("sgd")
     assert [sgd._get_variable_index(each) for each in weights] == list(range(len(weights)))
     assert sgd._get_variable_index(weights[1].value) == 1
@@ -264,7 +264,7 @@ def optimizer_get_variable_index_takes_either_kind_of_variable() -> None:
 
 @relied_on
 def optimizer_apply_calls_update_step_of_the_instance_with_tensorflow_variables() -> None:
-    """fast_path._fuse_update, optimizers._KernelDecay"""
+    """fast_path._fuse_update, optimizers._WholeBatch"""
     sgd, weights = built("sgd")
     seen = []
     object.__setattr__(sgd, "update_step", lambda *arguments: seen.append(arguments))

@@ -1,5 +1,10 @@
 """Each optimizer against its formula, written out in numpy, over several steps."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +12,7 @@ import pytest
 from keras_inception.runs.recipe import Recipe
 from keras_inception.training.optimization.optimizers import make_optimizer
 
+ROOT = Path(__file__).parents[3]
 STEPS = 6
 
 
@@ -136,3 +142,91 @@ def test_all_gradients_are_shortened_together() -> None:
     np.testing.assert_allclose(
         moves[1], 2 * moves[0] / np.linalg.norm(moves[0]), rtol=1e-3, atol=1e-6
     )
+
+
+def test_weight_decay_is_within_what_is_clipped() -> None:
+    """As an L2 loss's gradient: the whole step is as long as clip_norm, and not longer."""
+    model, other = network(), network()
+    recipe = Recipe(momentum=0, nesterov=False, weight_decay=0.5, clip_norm=2.0)
+    optimizer = make_optimizer(recipe, model, 1.0)
+    start = [each.numpy() for each in model.trainable_variables]
+    given = gradients(model)[0]
+    optimizer.apply(
+        [keras.ops.convert_to_tensor(each) for each in given], model.trainable_variables
+    )
+    step = [a - b.numpy() for a, b in zip(start, model.trainable_variables, strict=True)]
+    assert np.sqrt(sum(np.sum(each**2) for each in step)) == pytest.approx(2.0, rel=1e-4)
+    of_the_loss = [
+        gradient + (0.5 * weight.numpy() if weight.name == "kernel" else 0)
+        for gradient, weight in zip(given, other.trainable_variables, strict=True)
+    ]
+    length = np.sqrt(sum(np.sum(each**2) for each in of_the_loss))
+    for moved, gradient in zip(step, of_the_loss, strict=True):
+        np.testing.assert_allclose(moved, 2.0 * gradient / length, rtol=1e-3, atol=1e-6)
+
+
+REPLICAS = """
+import sys
+import keras
+import numpy as np
+import tensorflow as tf
+from keras_inception.runs.recipe import Recipe
+from keras_inception.training.optimization.optimizers import make_optimizer
+
+count, precision, overflow, optimizer = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+strategy = tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(count)])
+keras.config.set_dtype_policy(precision)
+with strategy.scope():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    made = make_optimizer(
+        Recipe(optimizer=optimizer, clip_norm=0.5, weight_decay=0.3, precision=precision), model, 1.0
+    )
+    model.compile(made, "mse")
+random = np.random.default_rng(0)
+size = 3 if precision == "float32" else 0.1  # so that the scaled gradients fit
+images, targets = random.normal(0, size, (8, 4)), random.normal(0, size, (8, 3))
+if overflow:
+    images[8 * overflow // count - 1] = 6e4
+before = model.get_weights()
+model.fit(images.astype("float32"), targets.astype("float32"), batch_size=8, verbose=0, shuffle=False)
+step = np.concatenate([(a - b).ravel() for a, b in zip(before, model.get_weights())])
+scale = float(keras.ops.convert_to_numpy(getattr(model.optimizer, "dynamic_scale", 0)))
+print(np.linalg.norm(step), np.isfinite(step).all(), scale, *step[:3])
+"""
+
+
+def on_replicas(
+    count: int, precision: str = "float32", overflow: int = 0, optimizer: str = "sgd"
+) -> list[str]:
+    """The first step on so many devices, its length first, in a process that has them."""
+    command = [sys.executable, "-c", REPLICAS, str(count), precision, str(overflow), optimizer]
+    paths = [str(ROOT), str(ROOT / "export"), str(ROOT / "serving")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return output.stdout.split()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_what_is_clipped_is_the_gradient_of_all_replicas(optimizer: str) -> None:
+    """Keras clips each replica's own, so that on two devices the step was 1.51 times as long."""
+    one, two = on_replicas(1, optimizer=optimizer), on_replicas(2, optimizer=optimizer)
+    if optimizer == "sgd":  # Nesterov's first step is 1.9 gradients
+        assert float(one[0]) == pytest.approx(0.95, rel=1e-3)
+    assert float(two[0]) == pytest.approx(float(one[0]), rel=1e-4)
+    assert [float(each) for each in two[3:]] == pytest.approx(
+        [float(each) for each in one[3:]], rel=1e-3
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("replica", [1, 2])
+def test_an_overflow_on_any_replica_leaves_the_step_out(replica: int) -> None:
+    length, finite, scale, *_ = on_replicas(2, "mixed_float16", replica)
+    assert (float(length), finite) == (0.0, "True")
+    assert float(scale) < 2.0**15
+    length, finite, *_ = on_replicas(2, "mixed_float16")
+    assert float(length) > 0 and finite == "True"
