@@ -2,13 +2,14 @@
 # make test    the tests (those marked slow apart) and the checks
 # make check   format, lint, types, imports
 # make parity  the networks against other people's, in an environment of its own (.venv-parity)
+# make engines and make beam set up what the slow tests of other engines and of batch scoring need
 # Each sets up .venv first, once; nothing here needs root.
 
 PYTHON ?= $(firstword $(foreach each,python3.11 python3.12 python3.13 python3,$(shell command -v $(each))))
 BIN := .venv/bin
 NEEDED_KB := 4000000
 
-.PHONY: setup demo test test-slow parity parity-setup check format clean
+.PHONY: setup demo test test-slow parity parity-setup engines beam check format clean
 
 setup: .venv/.installed
 
@@ -48,6 +49,13 @@ engines: .venv-engines/.installed
 .venv-engines/.installed: tests/engines/requirements.txt
 	@test -x .venv-engines/bin/python || $(PYTHON) -m venv .venv-engines
 	@.venv-engines/bin/pip install --disable-pip-version-check -q -r $<
+	@touch $@
+
+beam: .venv-beam/.installed
+
+.venv-beam/.installed: serving/beam/requirements.txt
+	@test -x .venv-beam/bin/python || $(PYTHON) -m venv .venv-beam
+	@.venv-beam/bin/pip install --disable-pip-version-check -q -r $<
 	@touch $@
 
 check: setup
