@@ -1,27 +1,47 @@
-"""A bound on the bytes of requests that the server holds at a time."""
+"""Bounds on what the server holds at a time: the bytes of requests, and the memory of runs."""
 
 from __future__ import annotations
 
 import os
 import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from inception_serving import errors
 
-_LARGEST = 2**31 - 1  # gRPC carries no message over 2 GiB
+# The defaults keep what requests add to the loaded models below 1.5 GiB.
+_BYTES, _WORK_BYTES = 1 << 28, 1 << 30
 
 
 def default_limit() -> int:
-    """An eighth of the memory, since a request is held as bytes, as arrays and as tensors."""
+    """The bytes of all requests in flight: 256 MiB, on a small machine a sixteenth of the memory.
+
+    A request is held as bytes, parsed and as arrays, so the memory that it takes is some times
+    as much.
+    """
+    return min(_memory() // 16, _BYTES)
+
+
+def default_work_limit() -> int:
+    """The memory of all runs: 1 GiB, on a small machine a quarter of the memory."""
+    return min(_memory() // 4, _WORK_BYTES)
+
+
+def _memory() -> int:
     try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):  # not a POSIX system
-        return _LARGEST
-    return min(memory // 8, _LARGEST)
+        return _WORK_BYTES * 16
 
 
 class ByteBudget:
-    """The bytes of all requests in flight, over gRPC and REST together."""
+    """The bytes of all requests in flight, over gRPC and REST together.
+
+    A request may have half of what the others leave, so that they never leave nothing: however
+    many large requests there are, a small one finds its place.
+    """
 
     def __init__(self, limit: int) -> None:
         """At most `limit` bytes."""
@@ -29,12 +49,17 @@ class ByteBudget:
         self._held = 0
         self._lock = threading.Lock()
 
+    @property
+    def largest(self) -> int:
+        """The bytes of the largest request, where there is no other."""
+        return self.limit // 2
+
     def reserve(self, size: int = 0) -> Reservation:
         """Take `size` bytes until the `with` block ends; a reservation can grow meanwhile.
 
         Raises:
-            errors.ResourceExhaustedError: the request is larger than the budget.
-            errors.UnavailableError: it is not, but others hold too much of it.
+            errors.ResourceExhaustedError: the request is larger than any may be.
+            errors.UnavailableError: it is not, but others hold too much.
         """
         reservation = Reservation(self)
         reservation.grow(size)
@@ -43,13 +68,15 @@ class ByteBudget:
     def take(self, size: int, already: int) -> None:
         """Take more for a request that holds `already`; see `reserve`."""
         with self._lock:
-            if size + already > self.limit:
+            wanted = size + already
+            if wanted > self.largest:
                 raise errors.ResourceExhaustedError(
-                    f"The request is larger than the {self.limit} bytes that this server takes."
+                    f"The request is larger than the {self.largest} bytes that this server takes."
                 )
-            if self._held + size > self.limit:
+            others = self._held - already
+            if wanted > (self.limit - others) // 2:
                 raise errors.UnavailableError(
-                    f"The requests in flight hold {self._held} bytes, of at most {self.limit}: "
+                    f"The other requests in flight hold {others} bytes, of at most {self.limit}: "
                     "try again later."
                 )
             self._held += size
@@ -87,3 +114,118 @@ class Reservation:
         traceback: TracebackType | None,
     ) -> None:
         self.release()
+
+
+class Turns:
+    """How many requests are worked on at a time; more wait."""
+
+    def __init__(self, count: int) -> None:
+        self._semaphore = threading.BoundedSemaphore(count)
+
+    @contextmanager
+    def take(self, deadline: float | None, *, refuse: bool = False) -> Iterator[None]:
+        """Wait for a turn, and have it until the block ends.
+
+        Args:
+            deadline: a time of `time.monotonic()`.
+            refuse: do not wait.
+
+        Raises:
+            errors.DeadlineExceededError: it has passed before there was one.
+            errors.ResourceExhaustedError: there is none, and nobody waits.
+        """
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if refuse and not self._semaphore.acquire(blocking=False):
+            raise errors.ResourceExhaustedError("Server Threadpool Exhausted")
+        if not refuse and not self._semaphore.acquire(timeout=left):
+            raise errors.DeadlineExceededError("Deadline exceeded before the work began")
+        try:
+            yield
+        finally:
+            self._semaphore.release()
+
+    @contextmanager
+    def lend(self) -> Iterator[None]:
+        """Let others have the turn while this thread waits for something, within `take`."""
+        self._semaphore.release()
+        try:
+            yield
+        finally:
+            self._semaphore.acquire()
+
+
+class Workspace:
+    """The memory that runs take at a time, by what is known of them before they begin.
+
+    Small runs share a quarter of it. Large ones have the rest, but one less at a time than there
+    are processors, and others wait: a decoder that works on a huge image for a second would
+    otherwise have every thread that runs small ones.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """At most `limit` bytes."""
+        self._most_small = limit // 4
+        self._most_large = limit - self._most_small
+        self._large_at_a_time = max(1, (os.cpu_count() or 1) - 1)
+        self._small = 0
+        self._large = 0
+        self._large_count = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def take(self, size: int, *, deadline: float | None, turns: Turns | None) -> Iterator[None]:
+        """Wait until there is room for a run, and have it until the block ends.
+
+        Args:
+            deadline: a time of `time.monotonic()` after which nobody wants the answer.
+            turns: of which this thread has one, that others may have while it waits.
+
+        Raises:
+            errors.ResourceExhaustedError: the run is larger than any may be.
+            errors.DeadlineExceededError: the deadline passed first.
+        """
+        if size > self._most_large:
+            raise errors.ResourceExhaustedError(
+                f"The request takes about {size} bytes of memory to run, of at most "
+                f"{self._most_large} (--max_bytes_in_work)."
+            )
+        is_large = size > self._most_small // 4
+        enter = self._enter_large if is_large else self._enter_small
+        if not enter(size):
+            if turns is None:
+                self._wait(enter, size, deadline)
+            else:
+                with turns.lend():
+                    self._wait(enter, size, deadline)
+        try:
+            yield
+        finally:
+            with self._changed:
+                if is_large:
+                    self._large -= size
+                    self._large_count -= 1
+                else:
+                    self._small -= size
+                self._changed.notify_all()
+
+    def _wait(self, enter: Callable[[int], bool], size: int, deadline: float | None) -> None:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        with self._changed:
+            if not self._changed.wait_for(lambda: enter(size), left):
+                raise errors.DeadlineExceededError("Deadline exceeded before the work began")
+
+    def _enter_small(self, size: int) -> bool:
+        with self._changed:
+            fits = self._small + size <= self._most_small
+            self._small += size if fits else 0
+            return fits
+
+    def _enter_large(self, size: int) -> bool:
+        with self._changed:
+            fits = (
+                self._large_count < self._large_at_a_time and self._large + size <= self._most_large
+            )
+            if fits:
+                self._large += size
+                self._large_count += 1
+            return fits

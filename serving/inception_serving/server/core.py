@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from inception_serving import errors, messages
+from inception_serving.server.budget import Turns, Workspace, default_work_limit
 from inception_serving.server.config.files import model_list
 from inception_serving.server.config.model_config import ModelConfig
 from inception_serving.server.metrics import Metrics
 from inception_serving.server.model.examples import classify, count_examples, infer_all, regress
-from inception_serving.server.model.image_size import check_pixels
+from inception_serving.server.model.footprint import run_bytes
 from inception_serving.server.model.predict import DEFAULT_SIGNATURE, predict
 from inception_serving.server.model.saved_model import Model
 from inception_serving.server.versions.table import VersionInfo, VersionTable
@@ -28,11 +29,13 @@ class Call:
         entrypoint: "GRPC" or "REST", for the metrics.
         deadline: a time of `time.monotonic()` after which nobody wants the answer.
         claim: takes more bytes for the request from what the server may hold, or raises.
+        turns: of which the request has one, where it must have one.
     """
 
     entrypoint: str
     deadline: float | None = None
     claim: Callable[[int], None] | None = None
+    turns: Turns | None = None
 
 
 @dataclass(frozen=True)
@@ -58,18 +61,21 @@ class Core:
         *,
         check_method: bool = False,
         max_image_pixels: int = 0,
+        workspace: Workspace | None = None,
     ) -> None:
         """See `ModelServer`.
 
         Args:
             versions: those that answer.
             reload: serves other models instead; see `Servables.reload`.
+            workspace: the memory of runs; the default one if None.
         """
         self._versions = versions
         self._reload = reload
         self._metrics = metrics
         self._check_method = check_method
         self._max_image_pixels = max_image_pixels
+        self._workspace = workspace or Workspace(default_work_limit())
 
     def predict(
         self,
@@ -208,10 +214,15 @@ class Core:
         started = time.monotonic()
         try:
             with self._find(spec) as (number, model):
-                yield (
-                    number,
-                    _GuardedModel(model, self._metrics, (name, api), self._max_image_pixels, call),
+                guarded = _GuardedModel(
+                    model,
+                    self._metrics,
+                    (name, api),
+                    self._max_image_pixels,
+                    self._workspace,
+                    call,
                 )
+                yield number, guarded
         except errors.StatusError as error:
             self._metrics.request_count.add(name, errors.code_name(error))
             raise
@@ -230,13 +241,19 @@ class Core:
 
 @dataclass(frozen=True)
 class _GuardedModel:
-    """A model for one request: images checked before it runs, its time taken, its deadline kept."""
+    """A model for one request: images checked, memory found, the deadline kept, the time taken."""
 
     model: Model
     metrics: Metrics
     labels: tuple[str, str]
     max_image_pixels: int
+    workspace: Workspace
     call: Call
+
+    @property
+    def row_bytes(self) -> int:
+        """See `Model`."""
+        return self.model.row_bytes
 
     @property
     def signatures(self) -> Mapping[str, Any]:
@@ -256,12 +273,18 @@ class _GuardedModel:
         deadline: float | None = None,
     ) -> dict[str, Tensor]:
         """See `Model`; the earlier of the call's deadline and the one given counts."""
-        if self.max_image_pixels:
-            check_pixels(inputs, self.max_image_pixels)
+        taken = run_bytes(
+            inputs,
+            self.signatures[signature_name],
+            self.row_bytes,
+            max_image_pixels=self.max_image_pixels,
+        )
         ends = [end for end in (deadline, self.call.deadline) if end is not None]
-        started = time.monotonic()
-        results = self.model.run(signature_name, inputs, outputs, deadline=min(ends, default=None))
-        took = _microseconds_since(started)
+        end = min(ends, default=None)
+        with self.workspace.take(taken, deadline=end, turns=self.call.turns):
+            started = time.monotonic()
+            results = self.model.run(signature_name, inputs, outputs, deadline=end)
+            took = _microseconds_since(started)
         self.metrics.runtime_latency.observe(*self.labels, "TF1", value=took)
         return results
 

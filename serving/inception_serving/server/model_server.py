@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from inception_serving import errors
 from inception_serving.server.batching.scheduler import BatchScheduler
-from inception_serving.server.budget import ByteBudget, default_limit
+from inception_serving.server.budget import (
+    ByteBudget,
+    Workspace,
+    default_limit,
+    default_work_limit,
+)
 from inception_serving.server.config.batching_parameters import BatchingParameters
 from inception_serving.server.config.files import ConfigFile
 from inception_serving.server.core import Core
@@ -17,6 +24,7 @@ from inception_serving.server.grpc.service import MAX_CALLS, GrpcServer
 from inception_serving.server.listening import bind, cannot_listen, host_port, reachable
 from inception_serving.server.metrics import Metrics
 from inception_serving.server.options import ServerOptions
+from inception_serving.server.rest.origin import Origins
 from inception_serving.server.rest.server import RestServer
 from inception_serving.server.versions.folder import ModelFolder
 from inception_serving.server.versions.loading import Loader
@@ -86,6 +94,7 @@ class ModelServer:
             self.metrics,
             check_method=self.options.check_method,
             max_image_pixels=self.options.max_image_pixels,
+            workspace=Workspace(self.options.max_bytes_in_work or default_work_limit()),
         )
         budget = ByteBudget(self.options.max_bytes_in_flight or default_limit())
         self._grpc = self._make_grpc(core, budget)
@@ -133,6 +142,8 @@ class ModelServer:
             typed=not options.tensor_content,
             tls=options.tls,
             channel_arguments=options.channel_arguments,
+            reload_config=options.reload_config,
+            refuse_when_busy=options.refuse_when_busy,
         )
 
     def _make_rest(self, core: Core, budget: ByteBudget) -> RestServer:
@@ -146,6 +157,7 @@ class ModelServer:
             metrics=self.metrics,
             metrics_path=options.metrics_path,
             show_page=options.page,
+            origins=Origins(options.host, options.allowed_hosts, cors=options.cors),
         )
 
     def _default_threads(self) -> int:
@@ -204,15 +216,21 @@ class ModelServer:
             self._config_file.follow(self._servables.reload, self.options.model_config_poll_s)
 
     def stop(self) -> None:
-        """Refuse new requests, let those in flight finish, unload everything."""
+        """Refuse new requests, let those in flight finish, unload everything.
+
+        Work that has not ended after `grace_s` is left to itself.
+        """
         if self._config_file is not None:
             self._config_file.stop()
-        self._grpc.stop(self.options.grace_s)
-        if self._rest is not None:
-            self._rest.stop(self.options.grace_s)
-        self._servables.stop()
+        grace_s = self.options.grace_s
+        end = time.monotonic() + grace_s
+        with ThreadPoolExecutor(1) as beside:  # both refuse what is new from now on
+            if self._rest is not None:
+                beside.submit(self._rest.stop, grace_s)
+            self._grpc.stop(grace_s)
+        self._servables.stop(max(0.0, end - time.monotonic()))
         if self._scheduler is not None:
-            self._scheduler.stop()
+            self._scheduler.stop(max(0.0, end - time.monotonic()))
 
     def __enter__(self) -> ModelServer:
         self.start()

@@ -180,6 +180,13 @@ class ServerOptions:
         ),
     )
 
+    reload_config: bool = option(
+        True,
+        "let callers have other models served, with HandleReloadConfigRequest",
+        SWITCH,
+        flag=Flag("enable_reload_config", SWITCH, True, tf_serving=NO_SUCH_FLAG),
+    )
+
     # Answers
     check_method: bool = option(
         False,
@@ -264,6 +271,13 @@ class ServerOptions:
         none=_OWN_CHOICE,
         flag=Flag("grpc_max_threads", POSITIVE_WHOLE, None, tf_serving=_A_PROCESSOR),
     )
+    refuse_when_busy: bool = option(
+        False,
+        "refuse a gRPC request that finds none of `grpc_threads` free, as TF Serving does, rather"
+        " than let it wait",
+        SWITCH,
+        flag=Flag("refuse_when_busy", SWITCH, False, tf_serving=NO_SUCH_FLAG),
+    )
     health_service: bool = option(
         False,
         "also serve grpc.health.v1.Health",
@@ -311,6 +325,21 @@ class ServerOptions:
         SWITCH,
         flag=Flag("rest_api_enable_cors_support", SWITCH, False),
     )
+    allowed_hosts: Sequence[str] = option(
+        (),
+        "names, beside localhost, that REST answers to where it listens on this machine only, such"
+        " as a tunnel's",
+        NAMES,
+        flag=Flag(
+            "allowed_hosts",
+            NAMES,
+            "",
+            lambda names: tuple(name for name in names if name),
+            doc="names, with commas, beside localhost, that REST answers to where it listens on"
+            " this machine only",
+            tf_serving=NO_SUCH_FLAG,
+        ),
+    )
     page: bool = option(
         True,
         "show people a page at / of the REST port",
@@ -334,16 +363,34 @@ class ServerOptions:
     # Limits
     max_bytes_in_flight: int | None = option(
         None,
-        "what all requests in flight may hold, and so the largest request",
+        "what all requests in flight may hold; a request may have half of what the others leave",
         WHOLE,
-        none="an eighth of the memory, at most 2 GiB",
+        none="a sixteenth of the memory, at most 256 MiB",
         unit="bytes",
         flag=Flag(
             "max_bytes_in_flight",
             WHOLE,
             0,
             _none_if_empty,
-            doc="bytes that all requests in flight may hold; 0 is an eighth of the memory",
+            doc="bytes that all requests in flight may hold, of which one may have half; 0 is a"
+            " sixteenth of the memory, at most 256 MiB",
+            tf_serving=NO_SUCH_FLAG,
+        ),
+    )
+    max_bytes_in_work: int | None = option(
+        None,
+        "memory that all runs of models may take at a time, as their inputs let it be known; one"
+        " may have three quarters",
+        WHOLE,
+        none="a quarter of the memory, at most 1 GiB",
+        unit="bytes",
+        flag=Flag(
+            "max_bytes_in_work",
+            WHOLE,
+            0,
+            _none_if_empty,
+            doc="bytes of memory that all runs of models may take, of which one may have three"
+            " quarters; 0 is a quarter of the memory, at most 1 GiB",
             tf_serving=NO_SUCH_FLAG,
         ),
     )
@@ -388,4 +435,4 @@ def describe() -> dict[str, Option]:
 
 
 # What `serve` and `keras-inception serve` begin with: a server for people, where they look for it.
-SERVE_DEFAULTS = ServerOptions(port=8500, rest_port=8501)
+SERVE_DEFAULTS = ServerOptions(port=8500, rest_port=8501, reload_config=False)

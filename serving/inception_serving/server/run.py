@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from inception_serving.server.options import SERVE_DEFAULTS, ServerOptions
@@ -48,13 +49,18 @@ def run(server: ModelServer) -> None:
     """Start a server, print its addresses, and stop it on SIGTERM or SIGINT."""
     stopping = threading.Event()
     serving = False
+    ending = _ending(server.options.grace_s + _END_S)
 
     def on_signal(number: int, frame: object) -> None:
+        if not stopping.is_set():
+            ending.start()
         stopping.set()
         if not serving:  # in the middle of a load there is nothing to drain
             raise KeyboardInterrupt
 
     before = {number: signal.signal(number, on_signal) for number in _SIGNALS}
+    if hasattr(signal, "SIGHUP"):  # a terminal that is closed is no reason to stop
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         server.start()
         serving = True
@@ -71,10 +77,36 @@ def run(server: ModelServer) -> None:
         if not stopping.is_set():
             raise
     finally:
+        if not _is_at_work():
+            ending.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
+def _ending(seconds: float) -> threading.Timer:
+    """Ends the process after so long, whatever its threads are at: Python waits for them."""
+
+    def end() -> None:
+        logging.getLogger(_LOGGER).warning("Work has not ended in time: it is dropped.")
+        os._exit(0)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    return timer
+
+
+def _is_at_work() -> bool:
+    """Whether a thread of the server has something that it does not come to an end with."""
+    end = time.monotonic() + 1
+    while any(thread.name.startswith(_WORKERS) for thread in threading.enumerate()):
+        if time.monotonic() > end:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+_WORKERS = ("grpc_", "rest_", "loader_", "batch_")
+_END_S = 3.0  # after the grace, for unloading
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _LOGGER = "inception_serving"
 

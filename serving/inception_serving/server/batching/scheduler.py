@@ -44,13 +44,14 @@ class BatchScheduler:
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> None:
-        """Run what is queued at once, and end the threads."""
+    def stop(self, grace_s: float) -> None:
+        """Run what is queued at once, and end the threads, which may take `grace_s` seconds."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
+        end = time.monotonic() + grace_s
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, end - time.monotonic()))
 
     def put(
         self, queue: Queue, inputs: Mapping[str, Tensor], size: int
@@ -109,6 +110,11 @@ class BatchedModel:
     def signatures(self) -> Mapping[str, Any]:
         """See `Model`."""
         return self._model.signatures
+
+    @property
+    def row_bytes(self) -> int:
+        """See `Model`."""
+        return self._model.row_bytes
 
     def can_run(self, signature_name: str) -> bool:
         """See `Model`."""

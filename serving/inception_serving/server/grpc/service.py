@@ -5,26 +5,30 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2
 
 from inception_serving import errors, messages, tensors
-from inception_serving.server.budget import ByteBudget, Reservation
+from inception_serving.server.budget import ByteBudget, Reservation, Turns
 from inception_serving.server.config.tls import Tls
 from inception_serving.server.core import Call, Core, required_spec
+from inception_serving.server.grpc.arrivals import Arrivals
+from inception_serving.server.grpc.health import Health
 from inception_serving.server.model.predict import read_protos
+from inception_serving.server.wire import check_message
 
 _log = logging.getLogger(__name__)
 
 # The calls under way at a time, those that wait their turn or for their message included. A thread
-# each, made when it is first needed, so that clients who never send what they announced hold up
-# nobody else; more calls than these are RESOURCE_EXHAUSTED.
+# each, made when it is first needed; more calls than these are RESOURCE_EXHAUSTED, but some places
+# are kept free of calls that have not sent their message.
 MAX_CALLS = 1024
+_CALLS_KEPT_FREE = 128
 
 _OPTIONS = (
     ("grpc.max_send_message_length", -1),  # gRPC's own end is 2 GiB
@@ -32,14 +36,17 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", 60_000),  # a peer that has gone without a word is found out
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.max_concurrent_streams", 128),  # calls of one connection; its others wait at the client
+    ("grpc.server_handshake_timeout_ms", 10_000),  # for a connection that does not say a word
+    ("grpc.max_connection_idle_ms", 300_000),  # a client connects again when it next calls
 )
 
 # model_servers/grpc_status_util.cc
 _MAX_ERROR_BYTES = 1024
 _TRUNCATED = "...TRUNCATED"
 
-# model_servers/server.cc names its services without their package; "" is the server as a whole.
-_HEALTH_SERVICES = ("", "ModelService", "PredictionService")
+_CANCEL_S = 1.0  # for calls that have been told to end
+_REFUSING_THREADS = 4
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -60,6 +67,8 @@ class GrpcServer:
         typed: bool,
         tls: Tls | None,
         channel_arguments: Sequence[tuple[str, int | str]],
+        reload_config: bool,
+        refuse_when_busy: bool,
     ) -> None:
         """Nothing listens before `bind` and `start`.
 
@@ -71,22 +80,31 @@ class GrpcServer:
             typed: answer in `float_val` and the like rather than `tensor_content`.
             tls: encrypt.
             channel_arguments: gRPC's own options, such as ("grpc.max_connection_age_ms", 2000).
+            reload_config: let callers have other models served.
+            refuse_when_busy: refuse what finds no thread free, rather than let it wait.
         """
         self._core = core
         self._budget = budget
         self._typed = typed
-        self._turns = threading.BoundedSemaphore(threads)
+        self._turns = Turns(threads)
+        self._reload_config = reload_config
+        self._refuse_when_busy = refuse_when_busy
         self._pool = ThreadPoolExecutor(MAX_CALLS, thread_name_prefix="grpc")
+        self._calls = _Calls()
+        self._arrivals = Arrivals(
+            crowded=lambda: self._calls.under_way - (MAX_CALLS - _CALLS_KEPT_FREE),
+            memory_limit=2 * budget.limit,
+        )
         self._credentials = None if tls is None else tls.credentials()
         self._server = grpc.server(
             self._pool,
             options=(
-                ("grpc.max_receive_message_length", budget.limit),
+                ("grpc.max_receive_message_length", budget.largest),
                 *_OPTIONS,
                 *channel_arguments,
             ),
-            maximum_concurrent_rpcs=MAX_CALLS,
         )
+        self._handlers: dict[str, Any] = {}
         self._serve(
             "tensorflow.serving.PredictionService",
             {
@@ -104,12 +122,13 @@ class GrpcServer:
                 "HandleReloadConfigRequest": (messages.ReloadConfigRequest, self._reload),
             },
         )
-        self._health: Any = None
-        if health_service:
-            self._health = health.HealthServicer()
-            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._health = Health(self._arrivals) if health_service else None
+        if self._health is not None:
+            self._handlers.update(self._health.handlers())
         if reflection:
             _serve_reflection(self._server, health_service=health_service)
+        # The last that is asked, and so it may refuse what nobody knows.
+        self._server.add_generic_rpc_handlers((_Methods(self._handlers, self._calls),))
 
     def bind(self, address: str) -> int:
         """Take an address, such as "127.0.0.1:8500" (port 0: any free one); the port it got.
@@ -132,16 +151,22 @@ class GrpcServer:
     def start(self) -> None:
         """Answer on the addresses that were taken."""
         if self._health is not None:
-            for service in _HEALTH_SERVICES:
-                self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+            self._health.start()
+        self._arrivals.start()
         self._server.start()
 
     def stop(self, grace_s: float) -> None:
-        """Refuse new requests, and give those in flight `grace_s` seconds to finish."""
+        """Refuse new requests, and give those in flight `grace_s` seconds to finish.
+
+        What has not ended by then is left to itself.
+        """
         if self._health is not None:
-            self._health.enter_graceful_shutdown()
-        self._server.stop(grace_s).wait()
-        self._pool.shutdown(wait=True)
+            self._health.stop()
+        self._server.stop(grace_s).wait(grace_s + _CANCEL_S)
+        self._arrivals.stop()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._health is not None:
+            self._health.close()
 
     # ---- methods ----
 
@@ -173,6 +198,11 @@ class GrpcServer:
         return self._core.status(required_spec(request))
 
     def _reload(self, request: Any, context: Any, call: Call) -> Any:
+        if not self._reload_config:
+            raise errors.PermissionDeniedError(
+                "This server takes no HandleReloadConfigRequest: --enable_reload_config, or "
+                "reload_config=True, lets it."
+            )
         return self._core.reload(request, context.is_active)
 
     # ---- what is common to all ----
@@ -180,18 +210,24 @@ class GrpcServer:
     def _serve(self, service: str, methods: dict[str, tuple[type[Any], _Handle]]) -> None:
         # Bytes in and bytes out: a message is parsed within its turn, and one that does not parse
         # is an answer of ours rather than gRPC's.
-        handlers = {
-            name: grpc.unary_unary_rpc_method_handler(self._handler(request_type, handle))
-            for name, (request_type, handle) in methods.items()
-        }
-        handler = grpc.method_handlers_generic_handler(service, handlers)
-        self._server.add_generic_rpc_handlers((handler,))
+        # As streams of one message, so that a call is known before its message has come.
+        for name, (request_type, handle) in methods.items():
+            self._handlers[f"/{service}/{name}"] = grpc.stream_unary_rpc_method_handler(
+                self._handler(request_type, handle)
+            )
 
-    def _handler(self, request_type: type[Any], handle: _Handle) -> Callable[[bytes, Any], bytes]:
-        def answer(data: bytes, context: Any) -> bytes:
+    def _handler(
+        self, request_type: type[Any], handle: _Handle
+    ) -> Callable[[Iterator[bytes], Any], bytes]:
+        def answer(arriving: Iterator[bytes], context: Any) -> bytes:
             try:
+                data = self._arrivals.receive(arriving, context)
+                if data is None:
+                    return b""  # to nobody
                 with self._budget.reserve(len(data)) as held:
                     return self._answer(data, context, request_type, handle, held)
+            except DecodeError:
+                status = errors.GRPC_CODES[errors.InternalError], ""  # as gRPC's C++ servers
             # Of the error nothing is kept but its text: its traceback would keep the request until
             # Python collects cycles.
             except errors.StatusError as error:
@@ -200,6 +236,8 @@ class GrpcServer:
                 _log.exception("A request failed.")
                 text = f"{type(error).__name__}: {error}"
                 status = errors.GRPC_CODES[errors.InternalError], _truncated(text)
+            finally:
+                self._calls.leave()
             context.abort(_CODES[status[0]], status[1])
             raise AssertionError("abort raises")
 
@@ -218,19 +256,71 @@ class GrpcServer:
             left = None  # gRPC's number for a call without a deadline
         deadline = None if left is None else time.monotonic() + left
         # A deadline that passes while the request waits its turn saves the work.
-        if not self._turns.acquire(timeout=left):
-            raise errors.DeadlineExceededError("Deadline exceeded before the work began")
-        try:
+        with self._turns.take(deadline, refuse=self._refuse_when_busy):
             if not context.is_active():
                 raise errors.DeadlineExceededError("Deadline exceeded before the work began")
-            try:
-                request = request_type.FromString(data)
-            except DecodeError as error:
-                raise errors.InvalidArgumentError(f"The request does not parse: {error}") from error
-            response = handle(request, context, Call("GRPC", deadline, held.grow))
+            check_message(data, request_type.DESCRIPTOR)
+            request = request_type.FromString(data)
+            response = handle(request, context, Call("GRPC", deadline, held.grow, self._turns))
             return bytes(response.SerializeToString())
-        finally:
-            self._turns.release()
+
+
+class _Calls:
+    """The calls under way."""
+
+    def __init__(self) -> None:
+        self.under_way = 0
+        self._lock = threading.Lock()
+
+    def enter(self) -> bool:
+        """Count one more, if there may be."""
+        with self._lock:
+            if self.under_way >= MAX_CALLS:
+                return False
+            self.under_way += 1
+            return True
+
+    def leave(self) -> None:
+        """Count one less."""
+        with self._lock:
+            self.under_way -= 1
+
+
+class _Methods(grpc.GenericRpcHandler):
+    """The handlers of all methods, and of what is refused."""
+
+    def __init__(self, handlers: dict[str, Any], calls: _Calls) -> None:
+        self._handlers = handlers
+        self._calls = calls
+        pool = ThreadPoolExecutor(_REFUSING_THREADS, thread_name_prefix="refusals")
+        self._unknown = _refusal(pool, grpc.StatusCode.UNIMPLEMENTED, "")
+        self._too_many = _refusal(
+            pool,
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            f"More than {MAX_CALLS} calls are under way: try again later.",
+        )
+
+    def service(self, handler_call_details: Any) -> Any:
+        """See `grpc.GenericRpcHandler`."""
+        method = handler_call_details.method
+        handler = self._handlers.get(method)
+        if handler is None:
+            return self._unknown
+        if not method.startswith("/tensorflow.") or self._calls.enter():
+            return handler
+        return self._too_many
+
+
+def _refusal(pool: ThreadPoolExecutor, code: Any, text: str) -> Any:
+    """A handler that waits for no message."""
+
+    def refuse(arriving: Iterator[bytes], context: Any) -> bytes:
+        context.abort(code, text)
+        raise AssertionError("abort raises")
+
+    behaviour: Any = refuse
+    behaviour.experimental_thread_pool = pool
+    return grpc.stream_unary_rpc_method_handler(refuse)
 
 
 def _serve_reflection(server: Any, *, health_service: bool) -> None:

@@ -1,127 +1,243 @@
-"""The number of pixels of an encoded image, read from its header and not decoded.
+"""What an image takes to decode, read from its header before anything is decoded.
 
-A PNG of some kilobytes can inflate to gigabytes; its header says so before the decoder allocates.
+A PNG of some kilobytes can inflate to gigabytes; its header says so. Each format is read as the
+decoder behind `tf.io.decode_image` reads it, and what can't be sized so is refused: a decoder may
+make something of it that its size was to forbid.
+
+Sources: libjpeg-turbo's jdmarker.c, libpng's pngread.c, giflib's dgif_lib.c and tensorflow's
+core/lib/gif/gif_io.cc, which makes every frame as large as the largest; libwebp's
+doc/webp-container-spec.txt.
 """
 
 from __future__ import annotations
 
+import heapq
+import re
 import struct
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
-from inception_serving import errors, messages
+from inception_serving import errors
+from inception_serving.server.wire import MAX_FIELDS, Steps, find_bytes
 from inception_serving.tensors import Tensor
 
 _PNG, _JPEG, _GIF, _BMP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM"
+# JPEG XL, bare and in its box; TensorFlow may read it or not.
+_JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL \x0d\x0a\x87\x0a")
+_STARTS = (_PNG, _JPEG, _GIF, _BMP, b"RIFF", *_JPEG_XL)
+
+# As many as `tf.map_fn` works on at a time.
+_DECODED_AT_A_TIME = 10
+# jpegtran and mozjpeg write about a dozen; each one is a walk over the whole image.
+_MOST_SCANS = 64
+_MOST_SEGMENTS = 4096
+# Bytes a pixel while it is decoded: the pixels, with alpha; and, where a JPEG comes in several
+# scans, three components of coefficients.
+_PIXEL_BYTES, _COEFFICIENT_BYTES = 4, 6
+# Bytes in a pixel of a float32 image.
+_FLOAT_PIXEL_BYTES = 12
+
+# The fields that lead to the strings in a tf.Example, and in a tf.SequenceExample's lists;
+# its context is where an Example has its features. Walked, and not parsed: a parser refuses a name
+# that is no UTF-8 and keeps one of two features of a name, where TensorFlow reads on.
+_IN_EXAMPLE = ((1, 1, 2, 1, 1), (2, 1, 2, 1, 1, 1))
+
+_NEXT_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7\x01])", re.DOTALL)
 
 
-def check_pixels(inputs: Mapping[str, Tensor], limit: int) -> None:
+class _Unsizable(ValueError):
+    """An image whose size can't be read; the text says of what kind."""
+
+
+@dataclass(frozen=True)
+class ImageSize:
+    """What an encoded image becomes.
+
+    Attributes:
+        pixels: of all its frames, each as large as the largest.
+        width, height: of a frame.
+        pixel_bytes: memory a pixel while it is decoded.
+    """
+
+    width: int
+    height: int
+    frames: int = 1
+    pixel_bytes: int = _PIXEL_BYTES
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height * self.frames
+
+
+def check_images(inputs: Mapping[str, Tensor], limit: int, row_bytes: int = 0) -> int:
     """Check every string that begins as an image does, or is a tf.Example that holds some.
 
+    Args:
+        limit: the most pixels of an image.
+        row_bytes: see `footprint.row_bytes`.
+
+    Returns:
+        the bytes of memory that decoding and resizing them takes at a time.
+
     Raises:
-        errors.InvalidArgumentError: one of them has more pixels than `limit`.
+        errors.InvalidArgumentError: one of them has more pixels, or can't be sized.
     """
+    steps = Steps(MAX_FIELDS + 4 * sum(tensor.size for tensor in inputs.values()))
+    largest: list[int] = []
     for name, tensor in inputs.items():
         if tensor.dtype != np.dtype(object):
             continue
         for index, data in enumerate(tensor.ravel()):
-            if (pixels := count_pixels(data)) > limit:
+            try:
+                for size in find_images(data, steps):
+                    if size.pixels > limit:
+                        raise errors.InvalidArgumentError(
+                            f"Input {name}, element {index}: an image of {size.pixels} pixels; "
+                            f"this server decodes {limit} at most."
+                        )
+                    taken = size.pixels * size.pixel_bytes
+                    taken += resize_bytes(size.width, size.height, row_bytes)
+                    (heapq.heappush if len(largest) < _DECODED_AT_A_TIME else heapq.heappushpop)(
+                        largest, taken
+                    )
+            except _Unsizable as error:
                 raise errors.InvalidArgumentError(
-                    f"Input {name}, element {index}: an image of {pixels} pixels; this server "
-                    f"decodes {limit} at most."
-                )
+                    f"Input {name}, element {index}: {error}, which this server does not decode."
+                ) from None
+    return sum(largest)
 
 
-def count_pixels(data: bytes) -> int:
-    """Width times height, times the frames of a GIF; of a tf.Example's largest image.
+def resize_bytes(width: int, height: int, row_bytes: int) -> int:
+    """The bytes of an image on its way to a network's size.
 
-    0 where there is no image to be seen.
+    TensorFlow resizes one side after the other, so that an image of one row of pixels is, on the
+    way, as high as the network wants and as wide as it came. What the network wants is not known;
+    an image of that size is one of the tensors that `row_bytes` is the largest of.
     """
-    pixels = _count_pixels(data)
-    if pixels is None:
-        pixels = max((_count_pixels(value) or 0 for value in _in_example(data)), default=0)
-    return pixels
+    side = (row_bytes / _FLOAT_PIXEL_BYTES) ** 0.5
+    return int(max(width, height) * side * _FLOAT_PIXEL_BYTES)
 
 
-def _in_example(data: bytes) -> Iterator[bytes]:
-    """The strings in a serialised tf.Example or tf.SequenceExample, whose first field it shares."""
-    try:
-        example = messages.SequenceExample.FromString(data)
-    except DecodeError:
+def find_images(data: bytes, steps: Steps) -> Iterator[ImageSize]:
+    """The image that a string is, or those that it holds as a tf.Example or tf.SequenceExample.
+
+    Raises:
+        _Unsizable: there is one whose size can't be read.
+        errors.InvalidArgumentError: it has too many parts to be looked through.
+    """
+    if data.startswith(_STARTS):
+        yield from _measure(data)
         return
-    features = list(example.context.feature.values())
-    for feature_list in example.feature_lists.feature_list.values():
-        features += feature_list.feature
-    for feature in features:
-        yield from feature.bytes_list.value
+    for path in _IN_EXAMPLE:
+        for value in find_bytes(data, path, steps):
+            if value.startswith(_STARTS):
+                yield from _measure(value)
 
 
-def _count_pixels(data: bytes) -> int | None:
-    """None where it does not begin as an image does."""
+def _measure(data: bytes) -> Iterator[ImageSize]:
+    """Nothing where it only begins as an image does, or is cut short: the decoder refuses it."""
     try:
         if data.startswith(_PNG):
-            width, height = struct.unpack_from(">II", data, 16)
+            yield _png_size(data)
         elif data.startswith(_JPEG):
-            width, height = _jpeg_size(data)
+            yield from _jpeg_size(data)
         elif data.startswith(_GIF):
-            width, height = struct.unpack_from("<HH", data, 6)
-            height *= _gif_frames(data)
+            yield _gif_size(data)
         elif data.startswith(_BMP):
             width, height = struct.unpack_from("<ii", data, 18)
-        elif data.startswith(b"RIFF") and data.startswith(b"WEBP", 8):
-            width, height = _webp_size(data)
-        else:
-            return None
+            yield ImageSize(abs(width), abs(height))
+        elif data.startswith(b"WEBP", 8):
+            yield _webp_size(data)
+        elif data.startswith(_JPEG_XL):
+            raise _Unsizable("a JPEG XL image")
     except (struct.error, IndexError):
-        return 0  # cut short: the decoder refuses it
-    return abs(int(width) * int(height))
+        return
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int]:
+def _png_size(data: bytes) -> ImageSize:
+    if data[12:16] != b"IHDR":  # libpng passes over chunks that it does not know
+        if len(data) < 16:
+            raise IndexError
+        raise _Unsizable("a PNG that does not begin with its header")
+    return ImageSize(*struct.unpack_from(">II", data, 16))
+
+
+def _jpeg_size(data: bytes) -> Iterator[ImageSize]:
     """From the first frame header, SOF0 to SOF15 but the three that are something else."""
+    size = None
+    scans = 0
     place = 2
-    while True:
-        while data[place] == 0xFF and data[place + 1] == 0xFF:  # padding
-            place += 1
-        marker, length = data[place + 1], struct.unpack_from(">H", data, place + 2)[0]
-        if data[place] != 0xFF:
-            return 0, 0
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", data, place + 5)
-            return width, height
-        place += 2 + length
+    for _ in range(_MOST_SEGMENTS):
+        # libjpeg passes over what is no marker, and so over the data of a scan.
+        found = _NEXT_MARKER.search(data, place)
+        if found is None:
+            break
+        marker, place = found[1][0], found.end()
+        if marker in (0xD8, 0xD9):  # begin and end
+            break
+        length = struct.unpack_from(">H", data, place)[0]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and size is None:
+            size = struct.unpack_from(">HH", data, place + 3)
+        scans += marker == 0xDA
+        if scans > _MOST_SCANS:
+            raise _Unsizable(f"a JPEG of more than {_MOST_SCANS} scans")
+        place += length
+    else:
+        raise _Unsizable(f"a JPEG of more than {_MOST_SEGMENTS} segments")
+    if size is not None:
+        height, width = size
+        more = _COEFFICIENT_BYTES if scans > 1 else 0
+        yield ImageSize(width, height, pixel_bytes=_PIXEL_BYTES + more)
 
 
-def _gif_frames(data: bytes) -> int:
-    """The image descriptors of a GIF; at least 1, and those that can be reached."""
-    flags, frames = data[10], 0
+def _gif_size(data: bytes) -> ImageSize:
+    """The largest of the screen and the frames that can be reached, at least one."""
+    width, height = struct.unpack_from("<HH", data, 6)
+    frames = 0
+    # Blocks are of 255 bytes but for the last; whoever writes many small ones wants to be slow.
+    blocks_left = len(data) // 64 + 4096
+    flags = data[10]
     place = 13 + (3 << (1 + (flags & 7)) if flags & 0x80 else 0)
     try:
         while data[place] in b"!,":
             if data[place] == ord(","):
                 frames += 1
+                frame = struct.unpack_from("<HH", data, place + 5)
+                width, height = max(width, frame[0]), max(height, frame[1])
                 flags = data[place + 9]
                 place += 11 + (3 << (1 + (flags & 7)) if flags & 0x80 else 0)
             else:
                 place += 2
             while data[place]:  # sub-blocks, to the empty one
                 place += 1 + data[place]
+                blocks_left -= 1
+                if blocks_left < 0:
+                    raise _Unsizable("a GIF of very many blocks")
             place += 1
-    except IndexError:
+            blocks_left -= 1
+            if blocks_left < 0:
+                raise _Unsizable("a GIF of very many blocks")
+    except (IndexError, struct.error):
         pass
-    return max(1, frames)
+    return ImageSize(width, height, frames=max(1, frames))
 
 
-def _webp_size(data: bytes) -> tuple[int, int]:
+def _webp_size(data: bytes) -> ImageSize:
     kind = data[12:16]
     if kind == b"VP8X":
+        if data[20] & 2:  # TensorFlow 2.21 writes beyond its memory where it has no alpha
+            raise _Unsizable("an animated WebP")
         width = int.from_bytes(data[24:27], "little") + 1
         height = int.from_bytes(data[27:30], "little") + 1
-        return width, height
+        return ImageSize(width, height)
     if kind == b"VP8L":
         bits = struct.unpack_from("<I", data, 21)[0]
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    width, height = struct.unpack_from("<HH", data, 26)
-    return width & 0x3FFF, height & 0x3FFF
+        return ImageSize((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return ImageSize(width & 0x3FFF, height & 0x3FFF)
+    if len(data) < 16:
+        raise IndexError
+    raise _Unsizable("a WebP of an unknown kind")

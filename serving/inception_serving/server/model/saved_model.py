@@ -17,6 +17,7 @@ from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 
 from inception_serving import errors, messages
 from inception_serving.server.metrics import Metrics
+from inception_serving.server.model.footprint import row_bytes
 from inception_serving.tensors import Tensor
 
 SERVING_TAG = "serve"  # tf.saved_model.SERVING
@@ -33,6 +34,10 @@ class Model(Protocol):
     @property
     def signatures(self) -> Mapping[str, Any]:
         """Each SignatureDef by name, as `saved_model.pb` holds it."""
+
+    @property
+    def row_bytes(self) -> int:
+        """The bytes of the largest tensor, for one row of a batch; 0 where it is not known."""
 
     def can_run(self, signature_name: str) -> bool:
         """Whether the signature is a function; `__saved_model_init_op` is listed and is none."""
@@ -66,6 +71,7 @@ class SavedModel:
     Attributes:
         signatures: each SignatureDef as `saved_model.pb` holds it, by name, so that the answer
             to GetModelMetadata is the file's and not what a loader makes of it.
+        row_bytes: see `Model`.
     """
 
     def __init__(
@@ -92,6 +98,8 @@ class SavedModel:
         except Exception as error:
             # A damaged or foreign file surfaces anywhere in the loader, as whatever was hit first.
             raise errors.UnknownError(f"{path} does not load: {error}") from error
+
+        self.row_bytes = row_bytes(session.graph, meta_graph.graph_def)
 
         # Bounded, since clients choose the outputs. Not a method: the cache, a part of the model,
         # would hold the model, and a version that goes should leave memory at once.

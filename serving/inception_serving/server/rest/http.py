@@ -113,6 +113,18 @@ class Connection(asyncio.Protocol):
         self._body = bytearray()
         self._held: Reservation | None = None
         self._since = self._loop.time()
+        self._began = self._since
+
+    @property
+    def waiting_since(self) -> float | None:
+        """When its wait for the request that is next, or has begun, began; None where one is
+        answered."""
+        return self._began if self._task is None else None
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether something of a request has come."""
+        return self._first is not None or bool(self._buffer)
 
     def shut_down(self) -> None:
         """End as soon as the request under way, if there is one, has been answered."""
@@ -149,6 +161,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
         if not self._is_ending:
+            if not self.is_sending:
+                self._began = self._loop.time()
             self._buffer += data
             self._go_on()
 
@@ -219,7 +233,7 @@ class Connection(asyncio.Protocol):
         if size is None:
             self._read = self._read_chunk_size
             return True
-        if size > self._budget.limit:
+        if size > self._budget.largest:
             self._held.grow(size)  # which says so, before anything of it is read
         self._size = size
         self._read = self._read_body
@@ -327,7 +341,7 @@ class Connection(asyncio.Protocol):
 
     def _read_next(self) -> None:
         if not self._is_ending:
-            self._since = self._loop.time()
+            self._since = self._began = self._loop.time()
             self._transport.resume_reading()
             self._go_on()
 

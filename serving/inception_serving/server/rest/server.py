@@ -12,13 +12,14 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 from inception_serving import errors
-from inception_serving.server.budget import ByteBudget, Reservation
+from inception_serving.server.budget import ByteBudget, Reservation, Turns
 from inception_serving.server.core import Call, Core
 from inception_serving.server.metrics import Metrics
 from inception_serving.server.rest import http, page
 from inception_serving.server.rest.api import RestApi, error_response
 from inception_serving.server.rest.http import Connection, Response
 from inception_serving.server.rest.http_request import Request
+from inception_serving.server.rest.origin import Origins
 
 _CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -29,6 +30,10 @@ _CORS = {
 _MAX_CONNECTIONS = 1024
 # A client may be slow, but in this time something must come, or go.
 _IDLE_S = 30
+# One that has been at its request for so long makes way where there are too many.
+_YOUNG_S = 0.25
+# Requests that are worked on, or wait for their turn or for memory.
+_MAX_REQUESTS = 256
 # util/net_http/compression/gzip_zlib.h
 _MOST_INFLATED = 100 << 20
 
@@ -47,6 +52,7 @@ class RestServer:
         metrics: Metrics,
         metrics_path: str | None,
         show_page: bool,
+        origins: Origins,
     ) -> None:
         """Nothing listens before `start`.
 
@@ -57,16 +63,19 @@ class RestServer:
             cors: let pages of other origins call the API.
             metrics_path: where Prometheus finds `metrics`; None for nowhere.
             show_page: show people a page at `/`.
+            origins: whose requests are answered.
         """
         self._core = core
         self._api = RestApi(core)
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rest")
+        self._turns = Turns(threads)
+        self._pool = ThreadPoolExecutor(max(threads, _MAX_REQUESTS), thread_name_prefix="rest")
         self._timeout_s = timeout_s
         self._budget = budget
         self._cors = cors
         self._metrics = metrics
         self._metrics_path = metrics_path
         self._show_page = show_page
+        self._origins = origins
         self._grpc_address = ""
         self._connections: set[Connection] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -95,7 +104,7 @@ class RestServer:
                 self._loop.call_soon_threadsafe(self._stopping.set_result, grace_s)
             self._thread.join()
             self._thread = None
-        self._pool.shutdown(wait=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self, listener: socket.socket, started: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
@@ -113,12 +122,32 @@ class RestServer:
             connection.abort()
 
     def _connect(self) -> asyncio.Protocol:
-        if len(self._connections) >= _MAX_CONNECTIONS:
+        if len(self._connections) >= _MAX_CONNECTIONS and not self._make_way():
             return http.Refusal()
         return Connection(self._respond, _refuse, self._budget, self._connections, idle_s=_IDLE_S)
 
+    def _make_way(self) -> bool:
+        """End the connection that has been at its request, or without one, for longest."""
+        waiting = [each for each in self._connections if each.waiting_since is not None]
+        # Those in the middle of a request first: whoever is slow on purpose looks so.
+        oldest = min(
+            waiting, key=lambda each: (not each.is_sending, each.waiting_since), default=None
+        )
+        if oldest is None or self._now() - (oldest.waiting_since or 0) < _YOUNG_S:
+            return False
+        self._connections.discard(oldest)
+        oldest.abort()
+        return True
+
+    def _now(self) -> float:
+        return 0.0 if self._loop is None else self._loop.time()
+
     async def _respond(self, request: Request) -> Response:
-        response = self._respond_at_once(request)
+        try:
+            self._origins.check(request.method, request.headers)
+            response = self._respond_at_once(request)
+        except errors.StatusError as error:
+            response = error_response(error)
         if response is not None:
             request.held.release()
             return response
@@ -160,13 +189,18 @@ class RestServer:
         return dataclasses.replace(response, headers=_CORS) if self._cors else response
 
     def _work(self, request: Request, deadline: float) -> Response:
+        try:
+            with self._turns.take(deadline):
+                return self._answer(request, deadline)
+        except errors.StatusError as error:
+            return error_response(error)
+
+    def _answer(self, request: Request, deadline: float) -> Response:
         body = request.body
         if "gzip" in request.headers.get("content-encoding", ""):
-            try:
-                body = _inflate(body, request.held)
-            except errors.StatusError as error:
-                return error_response(error)
-        return self._api.answer(request.method, request.path, body, Call("REST", deadline))
+            body = _inflate(body, request.held)
+        call = Call("REST", deadline, request.held.grow, self._turns)
+        return self._api.answer(request.method, request.path, body, call)
 
 
 def _refuse(error: errors.StatusError) -> Response:

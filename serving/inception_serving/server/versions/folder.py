@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import stat
 from pathlib import Path
 
 from inception_serving import errors
@@ -105,7 +106,24 @@ def file_states(path: Path) -> tuple[tuple[str, int, int], ...]:
     """The name, size and time of change of every file of a version, to see that it has changed."""
     files = []
     for file in sorted([path, *path.rglob("*")]):
-        with contextlib.suppress(FileNotFoundError):  # it has gone since
+        with contextlib.suppress(OSError):  # it has gone since, or is a link that leads nowhere
             state = file.stat()
             files.append((str(file), state.st_size, state.st_mtime_ns))
     return tuple(files)
+
+
+def check_files(path: Path) -> None:
+    """Refuse a version in which reading some file would never end, such as that of a pipe.
+
+    Raises:
+        errors.FailedPreconditionError: it holds what is neither a file nor a folder.
+    """
+    for file in sorted([path, *path.rglob("*")]):
+        try:
+            mode = file.stat().st_mode
+        except OSError:  # a link that leads nowhere; whoever reads it has an error
+            continue
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise errors.FailedPreconditionError(
+                f"{file} is neither a file nor a folder, and is not read."
+            )

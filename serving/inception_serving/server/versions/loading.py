@@ -14,6 +14,7 @@ from inception_serving.server.config.model_config import ModelConfig
 from inception_serving.server.metrics import Metrics
 from inception_serving.server.model.saved_model import Model, SavedModel
 from inception_serving.server.model.warmup import warm_up
+from inception_serving.server.versions.folder import check_files
 
 
 class Loader:
@@ -45,6 +46,7 @@ class Loader:
             raise errors.InvalidArgumentError(
                 f"Model {config.name} requests unsupported platform {config.platform}"
             )
+        check_files(path)
         metrics, where, started = self._metrics, str(path), time.monotonic()
         try:
             model: Model = SavedModel(path, tags=self._tags, metrics=metrics)

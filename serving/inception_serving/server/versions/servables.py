@@ -135,12 +135,17 @@ class Servables:
                     )
                 wait(self._step().values())
 
-    def stop(self) -> None:
-        """Stop searching, and let every version go as soon as its requests have finished."""
+    def stop(self, grace_s: float) -> None:
+        """Stop searching, and let every version go as soon as its requests have finished.
+
+        A search or a load that has not ended after `grace_s` is left to itself.
+        """
         self._stopping.set()
+        end = time.monotonic() + grace_s
         if self._poller is not None:
-            self._poller.join()
-        self._loaders.shutdown(wait=True, cancel_futures=True)
+            self._poller.join(grace_s)
+        self._loaders.shutdown(wait=False, cancel_futures=True)
+        wait(self._under_way.values(), max(0.0, end - time.monotonic()))
         for name in self._table.names():
             self._unload_all(name)
 
@@ -173,8 +178,8 @@ class Servables:
                 self._unload_all(name)
             else:
                 self._keep_up(config)
-        except Exception:
-            _log.exception("Loading model %s failed; trying again.", name)
+        except Exception as error:
+            self._complain(name, f"Loading model {name} failed: {error!r}; trying again.")
 
     def _keep_up(self, config: ModelConfig) -> None:
         self._table.add_model(config.name)
@@ -225,7 +230,6 @@ class Servables:
             except errors.StatusError as error:
                 failure = type(error)(str(error))
             except Exception as error:
-                _log.exception("Loading %s failed.", version)
                 failure = errors.InternalError(f"{type(error).__name__}: {error}")
             gc.collect()
             if tries_left:

@@ -1,0 +1,134 @@
+"""Protocol-buffer bytes, walked without anything being made of them.
+
+Two bytes on the wire can become an object of dozens in memory, and a message is parsed in one go
+during which no other thread runs. So what comes from a client is walked before it is parsed where
+it is large, and where a parser would keep less than TensorFlow's own reads
+(protobuf's encoding: https://protobuf.dev/programming-guides/encoding).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from inception_serving import errors
+
+# In one message, those of the messages within it too. An image or an example is a few of them,
+# a tensor's content or its packed numbers are one.
+MAX_FIELDS = 1 << 17
+# What is smaller can do no harm that would be worth the walk.
+_SMALL = 1 << 16
+_MAX_VARINT_BYTES = 10
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+
+class Malformed(ValueError):
+    """The bytes are no message."""
+
+
+class Steps:
+    """How many fields may still be walked."""
+
+    def __init__(self, left: int = MAX_FIELDS) -> None:
+        self._left = left
+
+    def take(self) -> None:
+        """One more.
+
+        Raises:
+            errors.InvalidArgumentError: they are too many.
+        """
+        self._left -= 1
+        if self._left < 0:
+            raise errors.InvalidArgumentError(
+                f"A message of more than {MAX_FIELDS} fields is not read by this server."
+            )
+
+
+def check_message(data: bytes, descriptor: Any) -> None:
+    """Refuse a message that would be large in memory by the number of its parts.
+
+    Args:
+        descriptor: protobuf's, of the message.
+
+    Raises:
+        errors.InvalidArgumentError: it has too many parts; bytes that are no message pass, as
+            the parser has words for them.
+    """
+    if len(data) <= _SMALL:
+        return
+    steps = Steps()
+    left = [(descriptor, 0, len(data))]
+    while left:
+        descriptor, begin, end = left.pop()
+        try:
+            for number, start, stop in _fields(data, begin, end, steps):
+                field = descriptor.fields_by_number.get(number)
+                if field is not None and field.message_type is not None and start < stop:
+                    left.append((field.message_type, start, stop))
+        except Malformed:
+            return
+
+
+def find_bytes(data: bytes, path: Sequence[int], steps: Steps) -> Iterator[bytes]:
+    """The values of a field of bytes, however often it, or one on the way to it, occurs.
+
+    What can be read before a place where the bytes are no message is found too.
+
+    Args:
+        path: the numbers of the fields that lead there, from the outermost message.
+
+    Raises:
+        errors.InvalidArgumentError: there are too many fields to be walked.
+    """
+    for begin, end in _find(data, path, 0, len(data), steps):
+        yield data[begin:end]
+
+
+def _find(
+    data: bytes, path: Sequence[int], begin: int, end: int, steps: Steps
+) -> Iterator[tuple[int, int]]:
+    if not path:
+        yield begin, end
+        return
+    try:
+        for number, start, stop in _fields(data, begin, end, steps):
+            if number == path[0]:
+                yield from _find(data, path[1:], start, stop, steps)
+    except Malformed:
+        return
+
+
+def _fields(data: bytes, place: int, end: int, steps: Steps) -> Iterator[tuple[int, int, int]]:
+    """The number and the place of each field that is bytes, text or a message."""
+    while place < end:
+        steps.take()
+        tag, place = _varint(data, place, end)
+        kind = tag & 7
+        if kind == _BYTES:
+            size, place = _varint(data, place, end)
+            if size > end - place:
+                raise Malformed
+            yield tag >> 3, place, place + size
+            place += size
+        elif kind == _VARINT:
+            _, place = _varint(data, place, end)
+        elif kind == _FIXED64:
+            place += 8
+        elif kind == _FIXED32:
+            place += 4
+        else:  # groups, which no message here has
+            raise Malformed
+
+
+def _varint(data: bytes, place: int, end: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 7 * _MAX_VARINT_BYTES, 7):
+        if place >= end:
+            raise Malformed
+        byte = data[place]
+        place += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, place
+    raise Malformed
