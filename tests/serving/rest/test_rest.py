@@ -32,7 +32,7 @@ def post(http: httpx.Client, path: str, body: Any) -> Any:
     response = http.post(path, content=body if isinstance(body, str) else json.dumps(body))
     assert response.headers["content-type"] == "application/json"
     assert response.status_code == 200, response.text
-    return response.json()
+    return json.loads(response.content.decode(errors="surrogateescape"))  # text is any bytes
 
 
 def b64(data: bytes) -> dict[str, str]:
@@ -124,9 +124,12 @@ class TestPredict:
         assert post(http, path, {"instances": [1.0]}) == {"predictions": [3.5]}
 
     def test_the_path_ignores_case(self, http: httpx.Client) -> None:
-        """model_servers/http_rest_api_util.cc: (?i)."""
-        path = "/V1/Models/arithmetic/Versions/1:PREDICT"
-        assert post(http, path, {"instances": [1.0]}) == {"predictions": [3.5]}
+        """model_servers/http_rest_api_util.cc: (?i); but the method is compared as it is."""
+        path = "/V1/Models/arithmetic/Versions/1"
+        assert post(http, f"{path}:predict", {"instances": [1.0]}) == {"predictions": [3.5]}
+        assert http.post(f"{path}:PREDICT", content="{}").json() == {
+            "error": f"Malformed request: POST {path}:PREDICT"
+        }
 
     def test_nan_and_infinity(self, http: httpx.Client) -> None:
         """Row 44."""
@@ -134,7 +137,7 @@ class TestPredict:
 
         response = http.post(PREDICT, content=body)
 
-        assert response.text.split("[")[1].split("]")[0] == "NaN, Infinity, -Infinity"
+        assert response.text.split("[")[1].split("]")[0].strip() == "NaN, Infinity, -Infinity"
 
     @pytest.mark.parametrize(
         ("dtype", "sent", "written"),
@@ -142,7 +145,10 @@ class TestPredict:
             ("float32", 0.1, "0.1"),
             ("float32", 3, "3.0"),
             ("float32", 16777215, "16777215.0"),
+            ("float32", 2.0**24 + 2, "16777218.0"),
+            ("float32", 1e-40, "0.0"),
             ("float64", 0.1, "0.1"),
+            ("float64", 1 / 3, "0.33333333333333331"),
             ("int64", -(2**63), str(-(2**63))),
             ("uint64", 2**64 - 1, str(2**64 - 1)),
             ("uint8", 255, "255"),
@@ -157,7 +163,7 @@ class TestPredict:
 
         response = http.post(PREDICT, content=json.dumps(body))
 
-        assert response.text == f'{{"predictions": [{written}]}}'
+        assert response.text == f'{{\n    "predictions": [{written}\n    ]\n}}'
 
     def test_a_scalar_output_in_columns(self, http: httpx.Client) -> None:
         body = {"signature_name": "scalar_out", "inputs": [1, 2]}
@@ -177,16 +183,15 @@ class TestPredict:
 
 BAD_BODIES = [
     ("", "JSON Parse error: The document is empty"),
-    ("{", "JSON Parse error: Expecting property name enclosed in double quotes at offset: 1"),
-    (b'"\xff"', "JSON Parse error: 'utf-8' codec can't decode byte 0xff"),
-    ("[" * 100_000, "JSON Parse error: maximum recursion depth exceeded"),
-    ("[1]", "JSON Value: [\n    1\n] Is not object"),
+    ("{", "JSON Parse error: Missing a name for object member. at offset: 1"),
+    ("[" * 100_000, "JSON Parse error: Invalid value. at offset: 100000"),
+    ("[1]", "JSON Value: [1] Is not object"),
     ("{}", "Missing 'inputs' or 'instances' key"),
     (
         '{"instances": [1], "inputs": [1]}',
         "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist ",
     ),
-    ('{"instances": 1}', "Excepting 'instances' to be an list/array"),
+    ('{"instances": 1}', "Expecting 'instances' to be an list/array"),
     ('{"instances": []}', "No values in 'instances' array"),
     (
         '{"instances": [1], "signature_name": 5}',
@@ -214,11 +219,6 @@ BAD_BODIES = [
         '{"inputs": [{"b64": "AA=="}]}',
         "Type: Object is not of expected type: float",
     ),
-    (
-        '{"inputs": [16777216]}',
-        "Cannot convert JSON value: 16777216 to float without loss of precision.",
-    ),
-    ('{"inputs": [1e39]}', "Cannot convert JSON value: 1e+39 to float without loss of precision."),
     (
         '{"inputs": [[1, 2], [3]]}',
         "Encountered list at unexpected size: 1 at level: 1 expected size: 2",
@@ -277,7 +277,7 @@ BAD_BODIES = [
         "Type: Number is not of expected type: int32",
     ),
     ('{"signature_name": "identity_bool", "inputs": [1]}', "is not of expected type: bool"),
-    ('{"signature_name": "identity_uint8", "inputs": [256]}', "is not of expected type: uint8"),
+    ('{"signature_name": "identity_uint8", "inputs": [2147483648]}', "not of expected type: uint8"),
     (
         '{"signature_name": "scalar_out", "instances": [1]}',
         "Tensor name: total has no shape information ",
@@ -322,12 +322,6 @@ def test_bad_bodies(http: httpx.Client, body: str, text: str) -> None:
             "/v1/models/arithmetic/labels/a%20b:predict",
             400,
             "Unrecognized servable version label: a b",
-        ),
-        (
-            "POST",
-            "/v1/models/arithmetic/versions/99999999999999999999:predict",
-            400,
-            "Failed to convert version: 99999999999999999999 to numeric.",
         ),
         (
             "POST",

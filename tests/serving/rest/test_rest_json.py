@@ -1,4 +1,4 @@
-"""No body, however odd, is an internal error."""
+"""JSON as RapidJSON reads and writes it; no body, however odd, is an internal error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 from inception_serving import errors, messages, tensors
-from inception_serving.server.rest import json_values, tensor_json
+from inception_serving.server.rest import json_parser, json_values, tensor_json
+from inception_serving.server.rest.json_layout import show
+from inception_serving.server.rest.json_numbers import flush_denormals, show_double
 
 VALUES = st.recursive(
     st.none()
@@ -29,6 +31,13 @@ VALUES = st.recursive(
 KEYS = st.sampled_from(["instances", "inputs"])
 BODIES = st.dictionaries(KEYS, VALUES, min_size=1, max_size=1)
 DATA_TYPES = sorted(map(int, messages.DataType))[1:23]
+
+SHOWN = """{
+    "a": [{
+            "b": null
+        }],
+    "c": true
+}"""
 
 
 def signature(*dtypes: int) -> Any:
@@ -47,8 +56,9 @@ def test_every_body_is_read_or_refused(body: Any, dtypes: list[int]) -> None:
     except (errors.InvalidArgumentError, errors.UnimplementedError) as error:
         assert str(error)
         return
-    for name, dtype in zip("ab", dtypes, strict=False):
-        assert found[name].dtype == tensors.numpy_dtype(dtype)
+    assert found
+    for name, tensor in found.items():
+        assert tensor.dtype == tensors.numpy_dtype(dtypes["ab".index(name)])
 
 
 @given(st.binary(max_size=30))
@@ -74,4 +84,183 @@ def test_outputs_round_trip(row_format: bool, array: np.ndarray) -> None:
     (values,) = json.loads(content).values()
 
     read = np.array(values, dtype=array.dtype).reshape(array.shape)
+    if array.dtype.kind == "f":
+        array = flush_denormals(array.ravel()).reshape(array.shape)
     np.testing.assert_array_equal(read, array)
+
+
+class TestReading:
+    """rapidjson 1.1.0, reader.h."""
+
+    @given(VALUES)
+    @settings(deadline=None)
+    def test_as_python_reads_it(self, value: Any) -> None:
+        """Both readers agree wherever RapidJSON does not lose a digit."""
+        text = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+        try:
+            found = json_parser.parse(text)
+        except errors.InvalidArgumentError as error:
+            assert "too big" in str(error)
+            return
+        np.testing.assert_equal(as_doubles(found), as_doubles(json.loads(text)))
+
+    @pytest.mark.parametrize(
+        ("text", "error"),
+        [
+            (b"", "The document is empty. at offset: 0"),
+            (b" ]", "The document is empty. at offset: 1"),
+            (b"[", "Invalid value. at offset: 1"),
+            (b"[}", "Invalid value. at offset: 1"),
+            (b"[1,,2]", "Invalid value. at offset: 3"),
+            (b"[1 2]", "Missing a comma or ']' after an array element. at offset: 3"),
+            (b"[1,]", "Invalid value. at offset: 3"),
+            (b"{1}", "Missing a name for object member. at offset: 1"),
+            (b'{"a" 1}', "Missing a colon after a name of object member. at offset: 5"),
+            (b'{"a":}', "Invalid value. at offset: 5"),
+            (b'{"a":1 "b"}', "Missing a comma or '}' after an object member. at offset: 7"),
+            (b'{"a":1,}', "Missing a name for object member. at offset: 7"),
+            (b"[tru]", "Invalid value. at offset: 4"),
+            (b"[Infinit]", "Invalid value. at offset: 8"),
+            (b"[-]", "Invalid value. at offset: 2"),
+            (b"[1.]", "Miss fraction part in number. at offset: 3"),
+            (b"[1e+]", "Miss exponent in number. at offset: 4"),
+            (b"[1e309]", "Number too big to be stored in double. at offset: 1"),
+            (b"[" + b"9" * 310 + b"]", "Number too big to be stored in double. at offset: 1"),
+            (b'["\\x"]', "Invalid escape character in string. at offset: 2"),
+            (b'["\n"]', "Invalid escape character in string. at offset: 2"),
+            (b'["\\u12"]', "Incorrect hex digit after \\u escape in string. at offset: 2"),
+            (b'["\\ud800"]', "The surrogate pair in string is invalid. at offset: 2"),
+            (b'["abc', "Missing a closing quotation mark in string. at offset: 5"),
+        ],
+    )
+    def test_errors(self, text: bytes, error: str) -> None:
+        with pytest.raises(errors.InvalidArgumentError) as caught:
+            json_parser.parse(text)
+
+        assert str(caught.value) == f"JSON Parse error: {error}"
+
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [
+            (b"[1]]]", [1]),
+            (b"\xef\xbb\xbf[1]", [1]),
+            (b"[-Inf, Inf, Infinity]", [-np.inf, np.inf, np.inf]),
+            (b"[9e308, 1e-310, -1e-310, -0]", [np.inf, 0.0, -0.0, 0]),
+            (b"[18446744073709551615, -9223372036854775808]", [2**64 - 1, -(2**63)]),
+            (b"[18446744073709551616]", [float(2**64)]),
+            (b"[0." + b"1" * 400 + b"e-5]", [1.1111111111111112e-06]),
+            (b'["\\udc00"]', ["\udced\udcb0\udc80"]),
+            (b'["\\ud83d\\ude00"]', ["\U0001f600"]),
+            (b"[" * 5000 + b"]" * 5000, None),
+        ],
+    )
+    def test_what_is_taken(self, text: bytes, value: Any) -> None:
+        found = json_parser.parse(text)
+
+        if value is not None:
+            np.testing.assert_equal(found, value)
+
+    def test_the_first_of_a_key_counts(self) -> None:
+        document = json_values.parse(b'{"a": 1, "a": 2}')
+
+        assert document == {"a": 1}
+        assert list(json_values.members(document)) == [("a", 1), ("a", 2)]
+
+    def test_rows_whose_keys_are_given_twice(self) -> None:
+        """The values of all fill the tensor, in order, and what is left falls away."""
+        document = json_values.parse(b'{"instances": [{"a": 1, "a": 2}, {"a": 3, "a": 4}]}')
+
+        found = tensor_json.read_inputs(document, signature(messages.DataType.DT_INT32))
+
+        assert found["a"].tolist() == [1, 2]
+
+    def test_the_digits_that_rapidjson_loses(self) -> None:
+        """internal/strtod.h: of more than 17 digits or far from 1, the last may be another."""
+        assert json_parser.parse(b"[1e-300]") == [1 / 1e300]
+        assert json_parser.parse(b"[0.1, 1e22, 123456.789]") == [0.1, 1e22, 123456.789]
+
+
+class TestBase64:
+    """absl/strings/escaping.cc, Base64Unescape."""
+
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [
+            ("QQ==", b"A"),
+            ("QQ", b"A"),
+            ("QQ..", b"A"),
+            ("QR==", b"A"),
+            (" Q Q\n= = ", b"A"),
+            ("QUI=", b"AB"),
+            ("", b""),
+            ("  ", b""),
+        ],
+    )
+    def test_taken(self, text: str, value: bytes) -> None:
+        assert json_values.read_bytes({"b64": text}) == value
+
+    @pytest.mark.parametrize(
+        "text", ["Q", "QQ=", "QQ===", "QUI==", "QUJD=", "QUJD====", "=", "QQ==QQ==", "-_8=", "é"]
+    )
+    def test_refused(self, text: str) -> None:
+        with pytest.raises(errors.InvalidArgumentError, match="Unable to base64 decode"):
+            json_values.read_bytes({"b64": text})
+
+
+class TestErrorTexts:
+    """util/json_tensor.cc, JsonValueToDebugString."""
+
+    @pytest.mark.parametrize(
+        ("value", "text"),
+        [
+            ([1, [2.5, "a\n"], {}], '[1, [2.5, "a\\n"], {}]'),
+            ({"a": [{"b": None}], "c": True}, SHOWN),
+            ([1.5, float("nan"), 2], "[1.5, "),
+            ("\udcff", '"\udcff"'),
+        ],
+    )
+    def test_values(self, value: Any, text: str) -> None:
+        assert show(value) == text
+
+    def test_long_values_are_cut(self) -> None:
+        assert show(list(range(10_000))) == show(list(range(200)))
+        assert 256 <= len(show(list(range(10_000)))) < 262
+        assert len(show([[]] * 1_000_000)) < 262
+        deep: Any = []
+        for _ in range(100_000):
+            deep = [deep]
+        assert show(deep) == "[" * 256
+
+    @pytest.mark.parametrize(
+        ("value", "text"),
+        [
+            (0.0, "0.0"),
+            (-0.0, "-0.0"),
+            (1.0, "1.0"),
+            (0.001, "0.001"),
+            (1.5e-7, "1.5e-7"),
+            (1e21, "1e21"),
+            (1e20, "100000000000000000000.0"),
+            (5e-324, "5e-324"),
+            (2.0**64, "18446744073709553000.0"),  # where Grisu2 is not the shortest
+        ],
+    )
+    def test_doubles(self, value: float, text: str) -> None:
+        """internal/dtoa.h."""
+        assert show_double(value) == text
+
+    @given(st.floats(allow_nan=False, allow_infinity=False))
+    def test_doubles_are_read_back(self, value: float) -> None:
+        assert float(show_double(value)) == value
+
+
+def as_doubles(value: Any) -> Any:
+    """With what only RapidJSON does to numbers done: denormals and large integers."""
+    if isinstance(value, list):
+        return [as_doubles(item) for item in value]
+    if isinstance(value, dict):
+        return {key: as_doubles(item) for key, item in value.items()}
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    # Its last digit may be another: compare as many as are the same.
+    return float(f"{float(value):.13g}") if abs(value) >= 1e-300 else 0.0

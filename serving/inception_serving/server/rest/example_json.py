@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from inception_serving import errors, messages
-from inception_serving.server.rest import json_values
+from inception_serving.server.rest import json_layout, json_values
+from inception_serving.server.rest.json_numbers import flush_denormals, write_decimals
 
 _INT64 = range(-(2**63), 2**63)
 _UINT64 = range(2**64)
-_LARGEST_FLOAT = float(np.finfo(np.float32).max)
 
 
 def read_examples(document: Mapping[str, Any]) -> Any:
@@ -28,16 +28,21 @@ def read_examples(document: Mapping[str, Any]) -> Any:
     has_context = "context" in document
     if has_context:
         _fill(examples.example_list_with_context.context, document["context"])
-    shown = f"JSON Value: {json_values.show(document)}"
     if "examples" not in document:
         raise errors.InvalidArgumentError(
-            f"{shown} When method is classify, key 'examples' is expected and was not found"
+            f"JSON Value: {json_layout.show(document)} When method is classify, key 'examples' is "
+            "expected and was not found"
         )
     items = document["examples"]
     if not isinstance(items, list):
-        raise errors.InvalidArgumentError(f"{shown} Expecting 'examples' value to be an list/array")
+        raise errors.InvalidArgumentError(
+            f"JSON Value: {json_layout.show(document)} Expecting 'examples' value to be an "
+            "list/array"
+        )
     if not items:
-        raise errors.InvalidArgumentError(f"{shown} 'examples' value is an empty array")
+        raise errors.InvalidArgumentError(
+            f"JSON Value: {json_layout.show(document)} 'examples' value is an empty array"
+        )
     chosen = examples.example_list_with_context if has_context else examples.example_list
     for item in items:
         _fill(chosen.examples.add(), item)
@@ -46,19 +51,31 @@ def read_examples(document: Mapping[str, Any]) -> Any:
 
 def write_classifications(result: Any) -> bytes:
     """The body of an answer: for each example, pairs of label and score."""
-    return json_values.dump(
-        {
-            "results": [
-                [[one.label, _shortest(one.score)] for one in entry.classes]
-                for entry in result.classifications
+    scores = iter(_decimals([one.score for row in result.classifications for one in row.classes]))
+    rows = [
+        json_layout.write_line(
+            [
+                json_layout.write_line([json_layout.write_string(one.label), next(scores)])
+                for one in row.classes
             ]
-        }
-    )
+        )
+        for row in result.classifications
+    ]
+    return _write(f"[{', '.join(rows)}\n    ]")
 
 
 def write_regressions(result: Any) -> bytes:
     """The body of an answer: for each example, a value."""
-    return json_values.dump({"results": [_shortest(entry.value) for entry in result.regressions]})
+    values = _decimals([entry.value for entry in result.regressions])
+    return _write(json_layout.write_line(values))
+
+
+def _write(results: str) -> bytes:
+    return json_layout.encode(json_layout.write_object({"results": results}, 0))
+
+
+def _decimals(values: list[float]) -> list[str]:
+    return write_decimals(np.array(values, np.float32)) if values else []
 
 
 def _fill(example: Any, value: Any) -> None:
@@ -66,8 +83,10 @@ def _fill(example: Any, value: Any) -> None:
         raise errors.InvalidArgumentError(
             f"Example must be JSON object but got JSON {json_values.type_name(value)}"
         )
-    for name, content in value.items():
-        feature = example.features.feature[name]  # a feature without values is one too
+    for name, content in json_values.members(value):
+        # A feature without values is one too. A name that is not UTF-8 is that of none.
+        feature = example.features.feature[name.encode("utf-8", "backslashreplace").decode()]
+        feature.Clear()  # of one that is given twice, the last counts
         for item in content if isinstance(content, list) else [content]:
             _add(feature, name, item)
 
@@ -76,19 +95,19 @@ def _add(feature: Any, name: str, value: Any) -> None:
     if isinstance(value, bool):
         _values(feature, name, "int64_list").append(int(value))
     elif isinstance(value, str) or json_values.is_base64(value):
-        _values(feature, name, "bytes_list").append(json_values.read_bytes(value))
+        values = _values(feature, name, "bytes_list")
+        values.append(json_values.read_bytes(value))
     elif isinstance(value, int) and value in _INT64:
         _values(feature, name, "int64_list").append(value)
     elif isinstance(value, int) and value in _UINT64:
         _values(feature, name, "int64_list")
         raise errors.InvalidArgumentError(
-            f"Feature: {name} has uint64 element. Only int64 is supported."
+            f"Feature: {name} has uint64_t element. Only int64_t is supported."
         )
     elif isinstance(value, int | float):  # an integer beyond 64 bits is a decimal in RapidJSON
-        values = _values(feature, name, "float_list")
-        if np.isfinite(value) and abs(value) > _LARGEST_FLOAT:
-            raise json_values.lossy_error(value, "float")
-        values.append(value)
+        with np.errstate(over="ignore"):
+            flat = np.array([value], np.float64).astype(np.float32)
+        _values(feature, name, "float_list").append(flush_denormals(flat)[0])
     else:
         raise errors.InvalidArgumentError(
             f"Feature: {name} has element with unexpected JSON type: "
@@ -105,7 +124,3 @@ def _values(feature: Any, name: str, kind: str) -> Any:
             + held.removesuffix("_list")
         )
     return getattr(feature, kind).value
-
-
-def _shortest(value: float) -> float:
-    return float(str(np.float32(value)))  # the float32's own digits

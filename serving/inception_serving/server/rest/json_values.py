@@ -1,38 +1,83 @@
-"""JSON as TF Serving reads and writes it: bodies, single values, and the words of its errors.
+"""JSON as TF Serving reads it: bodies, single values, and the words of its errors.
 
-Sources, below tensorflow_serving/: util/json_tensor.cc, util/json_tensor.h.
+Sources, below tensorflow_serving/: util/json_tensor.cc; and absl/strings/escaping.cc for base64.
 """
 
 from __future__ import annotations
 
-import base64
 import binascii
+import contextlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from inception_serving import errors
+from inception_serving.server.rest import json_parser
+from inception_serving.server.rest.json_layout import encode, show
+from inception_serving.server.rest.json_parser import Repeated
+
+_DECODER = json.JSONDecoder(object_pairs_hook=json_parser.make_object)
+_BLANKS = re.compile(r"[ \n\r\t]*")
+# What Python's reader takes, and RapidJSON refuses or reads as something else.
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_LARGE_EXPONENT = re.compile(rb"[eE]\+?[0-9]{3}")
+_LONG_DECIMAL = re.compile(rb"[0-9]\.?[0-9]*[eE][+-]?[0-9]{2}|(?:[0-9]\.?){16}")
+
+_BASE64 = re.compile(r"([A-Za-z0-9+/ \t\n\v\f\r]*)([=. \t\n\v\f\r]*)")
+_BASE64_BLANKS = str.maketrans("", "", " \t\n\v\f\r")
 
 
 def parse(body: bytes) -> dict[str, Any]:
-    """A request's body as a JSON object; NaN and Infinity are numbers here.
+    """A request's body as a JSON object; what follows it does not count.
+
+    Python's reader takes most bodies, and is fast. What it refuses, or reads in another way than
+    RapidJSON, is left to `json_parser`.
 
     Raises:
         errors.InvalidArgumentError: it is not one.
     """
     if not body:
         raise errors.InvalidArgumentError("JSON Parse error: The document is empty")
-    try:
-        document = json.loads(body)
-    except json.JSONDecodeError as error:
-        raise errors.InvalidArgumentError(
-            f"JSON Parse error: {error.msg} at offset: {error.pos}"
-        ) from error
-    except (ValueError, RecursionError) as error:  # not UTF-8, a number without end, too deep
-        raise errors.InvalidArgumentError(f"JSON Parse error: {error}") from error
+    document = _parse_usual(body)
+    if document is None:
+        document = json_parser.parse(body)
     if not isinstance(document, dict):
         raise errors.InvalidArgumentError(f"JSON Value: {show(document)} Is not object")
     return document
+
+
+def _parse_usual(body: bytes) -> Any:
+    """A body's value; None where it is to be read by RapidJSON's own rules."""
+    if b"\\u" in body and _SURROGATE.search(body):
+        return None
+    try:
+        text = body.decode()
+        start = _BLANKS.match(text)
+        assert start is not None
+        return _DECODER.raw_decode(text, start.end())[0]
+    except (ValueError, RecursionError):
+        return None
+
+
+def parse_exactly(body: bytes) -> dict[str, Any]:
+    """A body that `parse` takes, with RapidJSON's own numbers, down to their last digit.
+
+    Raises:
+        errors.InvalidArgumentError: a number is too big for a double.
+    """
+    document: dict[str, Any] = json_parser.parse(body)
+    return document
+
+
+def has_long_decimals(body: bytes) -> bool:
+    """Whether RapidJSON may read a number of a body less exactly than Python."""
+    return _LONG_DECIMAL.search(body) is not None
+
+
+def has_large_exponents(body: bytes) -> bool:
+    """Whether RapidJSON may refuse a number of a body that is infinite to Python."""
+    return _LARGE_EXPONENT.search(body) is not None
 
 
 def signature_name(document: Mapping[str, Any]) -> str:
@@ -46,9 +91,9 @@ def signature_name(document: Mapping[str, Any]) -> str:
     return name
 
 
-def dump(document: Mapping[str, Any]) -> bytes:
-    """A response's body as JSON in one line; NaN and Infinity are numbers here too."""
-    return json.dumps(document, ensure_ascii=False).encode()
+def members(value: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    """An object's keys and values, as often as they were written."""
+    return value.pairs if isinstance(value, Repeated) else value.items()
 
 
 def read_bytes(value: Any) -> bytes:
@@ -58,29 +103,43 @@ def read_bytes(value: Any) -> bytes:
         errors.InvalidArgumentError: it is neither.
     """
     if isinstance(value, str):
-        try:
-            return value.encode()
-        except UnicodeEncodeError as error:
-            raise errors.InvalidArgumentError(
-                "JSON Parse error: The surrogate pair in string is invalid."
-            ) from error
+        return encode(value)
     if not isinstance(value, dict):
         raise type_error(value, "string")
     if not is_base64(value):
         raise errors.InvalidArgumentError(
             f"JSON Value: {show(value)} not formatted correctly for base64 data"
         )
-    # The standard alphabet only; padding may be left out.
-    text = value["b64"].rstrip("=")
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise errors.InvalidArgumentError("Unable to base64 decode") from error
+    return _decode_base64(value["b64"])
+
+
+def _decode_base64(text: str) -> bytes:
+    """Bytes in the standard alphabet; blanks may stand anywhere, padding may be left out.
+
+    Raises:
+        errors.InvalidArgumentError: it is something else.
+    """
+    if len(text) % 4 == 0 and not text.endswith("==="):
+        with contextlib.suppress(ValueError):
+            return binascii.a2b_base64(text, strict_mode=True)  # most are, and it is fast
+    match = _BASE64.fullmatch(text)
+    if match is not None:
+        digits = match[1].translate(_BASE64_BLANKS)
+        padding = len(match[2].translate(_BASE64_BLANKS))
+        missing = -len(digits) % 4
+        if missing != 3 and padding in (0, missing):
+            return binascii.a2b_base64(digits + "=" * missing)
+    raise errors.InvalidArgumentError("Unable to base64 decode")
 
 
 def is_base64(value: Any) -> bool:
     """Whether a value is `{"b64": "..."}`."""
-    return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
+    return (
+        isinstance(value, dict)
+        and len(value) == 1
+        and isinstance(value.get("b64"), str)
+        and not isinstance(value, Repeated)
+    )
 
 
 def type_error(value: Any, kind: str) -> errors.InvalidArgumentError:
@@ -90,31 +149,10 @@ def type_error(value: Any, kind: str) -> errors.InvalidArgumentError:
     )
 
 
-def lossy_error(value: Any, kind: str) -> errors.InvalidArgumentError:
-    """The error for a number that the type wanted cannot hold."""
-    return errors.InvalidArgumentError(
-        f"Cannot convert JSON value: {show(value)} to {kind} without loss of precision."
-    )
-
-
 def type_name(value: Any) -> str:
     """RapidJSON's name of a value's type."""
     if isinstance(value, bool):
         return str(value)
-    names = {type(None): "Null", dict: "Object", list: "Array", str: "String"}
-    return names.get(type(value), "Number")
-
-
-def show(value: Any) -> str:
-    """A value, as error texts quote it."""
-    return json.dumps(value, ensure_ascii=False, indent=4)
-
-
-def write_base64(value: bytes) -> dict[str, str]:
-    """Bytes as `{"b64": ...}`."""
-    return {"b64": base64.b64encode(value).decode()}
-
-
-def write_text(value: bytes) -> str:
-    """Bytes as a string; what is not UTF-8 becomes replacement characters."""
-    return value.decode(errors="replace")  # JSON is UTF-8; an output named *_bytes loses nothing
+    if isinstance(value, dict):
+        return "Object"
+    return {type(None): "Null", list: "Array", str: "String"}.get(type(value), "Number")

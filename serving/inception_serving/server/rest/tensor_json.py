@@ -1,29 +1,49 @@
 """TF Serving's JSON for tensors: Predict's bodies, in and out.
 
-Source: tensorflow_serving/util/json_tensor.cc, for the format, the checks and their words.
+Source: tensorflow_serving/util/json_tensor.cc, for the format, the checks, their order and words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from inception_serving import errors, tensors
-from inception_serving.server.rest import json_values
-from inception_serving.server.rest.json_values import dump, show
+from inception_serving.server.rest import json_layout, json_values
+from inception_serving.server.rest.json_layout import show
+from inception_serving.server.rest.json_numbers import flush_denormals, write_decimals
 from inception_serving.tensors import Tensor
 
-# Integer types and the range that a JSON number must lie in.
-_INTEGERS = {"int8", "int16", "int32", "int64", "uint8", "uint32", "uint64"}
-# The largest integer that is exact in each.
-_LARGEST_EXACT = {"float": 2**24 - 1, "double": 2**53 - 1}
+# What a JSON integer must be to fit; those that are narrower than 32 bits wrap around.
+_INT32 = range(-(2**31), 2**31)
+_INTEGERS = {
+    "int8": _INT32,
+    "int16": _INT32,
+    "int32": _INT32,
+    "uint8": _INT32,
+    "int64": range(-(2**63), 2**63),
+    "uint32": range(2**32),
+    "uint64": range(2**64),
+}
+_DECIMALS = {"float", "double"}
 
 
 def is_row_format(document: Mapping[str, Any]) -> bool:
     """Whether the answer is in the row format, as the request was."""
     return "instances" in document
+
+
+def is_delicate(inputs: Mapping[str, Tensor], body: bytes) -> bool:
+    """Whether inputs hold numbers that RapidJSON may read, or refuse, in its own way."""
+    return any(
+        not np.isfinite(tensor).all()
+        or (tensor.dtype == np.float64 and json_values.has_long_decimals(body))
+        for tensor in inputs.values()
+        if tensor.dtype in (np.float32, np.float64)
+    )
 
 
 def read_inputs(document: Mapping[str, Any], signature: Any) -> dict[str, Tensor]:
@@ -33,7 +53,7 @@ def read_inputs(document: Mapping[str, Any], signature: Any) -> dict[str, Tensor
         errors.InvalidArgumentError: a body that does not fit the signature.
         errors.UnimplementedError: an input of a type that JSON cannot carry.
     """
-    types = {name: int(info.dtype) for name, info in signature.inputs.items()}
+    types = {name: int(signature.inputs[name].dtype) for name in sorted(signature.inputs)}
     if "instances" in document and "inputs" in document:
         raise errors.InvalidArgumentError(
             f"JSON Value: {show(document)} Not formatted correctly expecting only one of 'inputs' "
@@ -43,7 +63,7 @@ def read_inputs(document: Mapping[str, Any], signature: Any) -> dict[str, Tensor
         rows = document["instances"]
         if not isinstance(rows, list):
             raise errors.InvalidArgumentError(
-                f"JSON Value: {show(document)} Excepting 'instances' to be an list/array"
+                f"JSON Value: {show(document)} Expecting 'instances' to be an list/array"
             )
         if not rows:
             raise errors.InvalidArgumentError(
@@ -63,24 +83,9 @@ def write_outputs(outputs: Mapping[str, Tensor], *, row_format: bool) -> bytes:
     """
     if not outputs:
         raise errors.InvalidArgumentError("Cannot convert empty tensor map to JSON")
-    if not row_format:
-        columns = {name: _to_json(name, tensor) for name, tensor in outputs.items()}
-        return dump({"outputs": columns if len(columns) > 1 else next(iter(columns.values()))})
-    batch_size: int | None = None
-    for name, tensor in outputs.items():
-        if tensor.ndim == 0:
-            raise errors.InvalidArgumentError(f"Tensor name: {name} has no shape information ")
-        if batch_size is not None and len(tensor) != batch_size:
-            raise errors.InvalidArgumentError(
-                f"Tensor name: {name} has inconsistent batch size: {len(tensor)} "
-                f"expecting: {batch_size}"
-            )
-        batch_size = len(tensor)
-    columns = {name: _to_json(name, tensor) for name, tensor in outputs.items()}
-    if len(columns) == 1:
-        return dump({"predictions": next(iter(columns.values()))})
-    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    return dump({"predictions": rows})
+    text = _rows_text(outputs) if row_format else _columns_text(outputs)
+    name = "predictions" if row_format else "outputs"
+    return json_layout.encode(json_layout.write_object({name: text}, 0))
 
 
 # ---- in ----
@@ -92,59 +97,86 @@ def _read_rows(rows: list[Any], types: Mapping[str, int]) -> dict[str, Tensor]:
             "instances is a plain list, but expecting list of objects as multiple input tensors "
             "required as per tensorinfo_map"
         )
+    # Most requests are right, and are then read as a whole.
+    usual = _usual_rows(rows, types)
+    return _Rows(types).read(rows) if usual is None else usual
+
+
+def _usual_rows(rows: list[Any], types: Mapping[str, int]) -> dict[str, Tensor] | None:
     if not _is_named(rows[0]):
-        for index, row in enumerate(rows):
-            if _is_named(row):
-                raise errors.InvalidArgumentError(
-                    f"Expecting value/list but got object at item {index} of input list"
-                )
         name = next(iter(types))
-        return {name: _read_column(rows, types[name], key=None)}
-    for index, row in enumerate(rows):
-        if not _is_named(row):
-            raise errors.InvalidArgumentError(
-                f"Expecting object but got list at item {index} of input list"
-            )
-        for name in row:
-            if name not in types:
-                raise _element_error(index, name, f"JSON object: does not have named input: {name}")
-        if set(row) != set(types):
-            raise errors.InvalidArgumentError(
-                f"Failed to process element: {index} of 'instances' list. JSON object: "
-                f"{show(row)} keys must be equal to: {','.join(sorted(types))}"
-            )
-    return {
-        name: _read_column([row[name] for row in rows], dtype, key=name)
-        for name, dtype in types.items()
-    }
+        tensor = None if any(map(_is_named, rows)) else _usual_tensor(rows, types[name])
+        return None if tensor is None else {name: tensor}
+    if not all(type(row) is dict and row.keys() == types.keys() for row in rows):
+        return None
+    columns: dict[str, Tensor] = {}
+    for name, dtype in types.items():
+        column = _usual_tensor([row[name] for row in rows], dtype)
+        if column is None:
+            return None
+        columns[name] = column
+    return columns
 
 
-def _read_column(items: list[Any], dtype: int, *, key: str | None) -> Tensor:
-    try:
-        return _from_json(items, dtype)
-    except errors.InvalidArgumentError:
-        pass  # somewhere; now find the element, for the message
-    first: Tensor | None = None
-    for index, item in enumerate(items):
+class _Rows:
+    """The tensors of rows that are read one by one, up to the first that is wrong."""
+
+    def __init__(self, types: Mapping[str, int]) -> None:
+        self._types = types
+        self._values: dict[str, list[Any]] = {}
+        self._shapes: dict[str, list[int]] = {}
+        self._sizes: dict[str, int] = {}
+
+    def read(self, rows: list[Any]) -> dict[str, Tensor]:
+        """The inputs; see `read_inputs`."""
+        is_named = _is_named(rows[0])
+        for index, row in enumerate(rows):
+            if _is_named(row) != is_named:
+                raise errors.InvalidArgumentError(
+                    f"Expecting object but got list at item {index} of input list"
+                    if is_named
+                    else f"Expecting value/list but got object at item {index} of input list"
+                )
+            if not is_named:
+                self._add(next(iter(self._types)), row, f"element: {index}")
+                continue
+            for name, value in json_values.members(row):
+                self._add(name, value, f"element: {index} key: {name}")
+            if row.keys() != self._types.keys():
+                raise errors.InvalidArgumentError(
+                    f"Failed to process element: {index} of 'instances' list. JSON object: "
+                    f"{show(row)} keys must be equal to: {','.join(self._types)}"
+                )
+        return {
+            name: _make_tensor(name, values, self._types[name], [len(rows), *self._shapes[name]])
+            for name, values in self._values.items()
+        }
+
+    def _add(self, name: str, value: Any, where: str) -> None:
         try:
-            tensor = _from_json(item, dtype)
-        except errors.InvalidArgumentError as error:
-            raise _element_error(index, key, str(error)) from error
-        first = tensor if first is None else first
-        if tensor.size != first.size:
-            text = f"Expecting tensor size: {first.size} but got: {tensor.size}"
-            raise _element_error(index, key, text)
-        if tensor.shape != first.shape:
-            text = f"Expecting shape {_shape(first)} but got: {_shape(tensor)}"
-            raise _element_error(index, key, text)
-    return _from_json(items, dtype)
+            self._add_item(name, value)
+        except errors.StatusError as error:
+            raise errors.InvalidArgumentError(
+                f"Failed to process {where} of 'instances' list. Error: "
+                f"{errors.code_name(error)}: {error}"
+            ) from error
 
-
-def _element_error(index: int, key: str | None, text: str) -> errors.InvalidArgumentError:
-    where = f"element: {index}" if key is None else f"element: {index} key: {key}"
-    return errors.InvalidArgumentError(
-        f"Failed to process {where} of 'instances' list. Error: INVALID_ARGUMENT: {text}"
-    )
+    def _add_item(self, name: str, value: Any) -> None:
+        if name not in self._types:
+            raise errors.InvalidArgumentError(f"JSON object: does not have named input: {name}")
+        shape = _shape(value)
+        values = list(_leaves(value, shape, self._types[name]))
+        self._values.setdefault(name, []).extend(values)
+        size = self._sizes.setdefault(name, len(values))
+        first = self._shapes.setdefault(name, shape)
+        if len(values) != size:
+            raise errors.InvalidArgumentError(
+                f"Expecting tensor size: {size} but got: {len(values)}"
+            )
+        if shape != first:
+            raise errors.InvalidArgumentError(
+                f"Expecting shape {_show_shape(first)} but got: {_show_shape(shape)}"
+            )
 
 
 def _read_columns(value: Any, types: Mapping[str, int]) -> dict[str, Tensor]:
@@ -155,78 +187,154 @@ def _read_columns(value: Any, types: Mapping[str, int]) -> dict[str, Tensor]:
                 "required as per tensorinfo_map"
             )
         name = next(iter(types))
-        return {name: _from_json(value, types[name])}
-    for name in types:
+        return {name: _read_tensor(name, value, types[name])}
+    columns = {}
+    for name, dtype in types.items():
         if name not in value:
             raise errors.InvalidArgumentError(f"Missing named input: {name} in 'inputs' object.")
-    return {name: _from_json(value[name], dtype) for name, dtype in types.items()}
+        columns[name] = _read_tensor(name, value[name], dtype)
+    return columns
 
 
-def _from_json(value: Any, dtype: int) -> Tensor:
-    """Nested lists as a tensor. Level by level, so that the work is list comprehensions."""
-    shape: list[int] = []
-    probe = value
-    while isinstance(probe, list):
-        shape.append(len(probe))
-        if not probe:
-            break
-        probe = probe[0]
-    level_values = [value]
-    for level, size in enumerate(shape):
-        for item in level_values:
+def _read_tensor(name: str, value: Any, dtype: int) -> Tensor:
+    tensor = _usual_tensor(value, dtype)
+    if tensor is not None:
+        return tensor
+    shape = _shape(value)
+    return _make_tensor(name, list(_leaves(value, shape, dtype)), dtype, shape)
+
+
+def _usual_tensor(value: Any, dtype: int) -> Tensor | None:
+    """Nested lists as a tensor, level by level, so that the work is list comprehensions.
+
+    None where something is wrong, which only a look at each value in turn can name.
+    """
+    shape = _shape(value)
+    if len(shape) > tensors.MAX_DIMENSIONS:
+        return None
+    values = [value]
+    for size in shape:
+        if not all(type(item) is list and len(item) == size for item in values):
+            return None
+        values = [item for items in values for item in items]
+    check = _CHECKS.get(tensors.type_name(dtype), _never)
+    if not all(map(check, values)):
+        return None
+    try:
+        return _convert(values, dtype, shape)
+    except errors.InvalidArgumentError:
+        return None
+
+
+def _shape(value: Any) -> list[int]:
+    """The sizes of nested lists, by the first of each."""
+    shape = []
+    while isinstance(value, list):
+        shape.append(len(value))
+        value = value[0] if value else None
+    return shape
+
+
+def _leaves(value: Any, shape: Sequence[int], dtype: int) -> Iterator[Any]:
+    """The values in nested lists, in order, up to the first thing that is wrong."""
+    rank = len(shape)
+    waiting = [iter([value])]
+    while waiting:
+        level = len(waiting) - 1
+        for item in waiting[-1]:
             if not isinstance(item, list):
+                if level != rank:
+                    raise errors.InvalidArgumentError(
+                        f"JSON Value: {show(item)} found at incorrect level: {level + 1} in the "
+                        f"JSON DOM. Expected at level: {rank}"
+                    )
+                yield _check(item, dtype)
+                continue
+            if level >= rank:
                 raise errors.InvalidArgumentError(
-                    f"JSON Value: {show(item)} found at incorrect level: {level + 1} in the JSON "
-                    f"DOM. Expected at level: {len(shape)}"
+                    f"Encountered list at unexpected level: {level} expected < {rank}"
                 )
-            if len(item) != size:
+            if len(item) != shape[level]:
                 raise errors.InvalidArgumentError(
                     f"Encountered list at unexpected size: {len(item)} at level: {level} "
-                    f"expected size: {size}"
+                    f"expected size: {shape[level]}"
                 )
-        level_values = [item for items in level_values for item in items]
-    if any(isinstance(item, list) for item in level_values):
-        raise errors.InvalidArgumentError(
-            f"Encountered list at unexpected level: {len(shape)} expected < {len(shape)}"
-        )
-    return _leaves(level_values, dtype).reshape(shape)
+            waiting.append(iter(item))
+            break
+        else:
+            waiting.pop()
 
 
-def _leaves(values: list[Any], dtype: int) -> Tensor:
+def _check(value: Any, dtype: int) -> Any:
+    """A value that a tensor of a type may hold; else the error that says why not."""
     kind = tensors.type_name(dtype)
-    if kind == "string":
-        strings = np.empty(len(values), dtype=object)
-        strings[:] = [json_values.read_bytes(value) for value in values]
-        return strings
-    if kind in _LARGEST_EXACT:
-        return _decimals(values, kind, tensors.numpy_dtype(dtype))
-    if kind in _INTEGERS:
-        numpy_dtype = tensors.numpy_dtype(dtype)
-        limits = np.iinfo(numpy_dtype)
-        for value in values:
-            if type(value) is not int or not limits.min <= value <= limits.max:
-                raise json_values.type_error(value, kind)
-        return np.array(values, dtype=numpy_dtype)
-    if kind == "bool":
-        for value in values:
-            if type(value) is not bool:
-                raise json_values.type_error(value, kind)
-        return np.array(values, dtype=np.bool_)
-    shown = show(values[0]) if values else "[]"
-    raise errors.UnimplementedError(f"Conversion of JSON Value: {shown} to type: {kind}")
-
-
-def _decimals(values: list[Any], kind: str, dtype: np.dtype[Any]) -> Tensor:
-    for value in values:
-        if type(value) is not float and type(value) is not int:
+    if kind not in _CHECKS:
+        if isinstance(value, dict):
             raise json_values.type_error(value, kind)
-        if type(value) is int and abs(value) > _LARGEST_EXACT[kind]:
-            raise json_values.lossy_error(value, kind)
-    doubles = np.array(values, dtype=np.float64)
-    too_large = np.isfinite(doubles) & (np.abs(doubles) > np.finfo(dtype).max)
-    if too_large.any():
-        raise json_values.lossy_error(values[int(too_large.argmax())], kind)
-    return doubles.astype(dtype)
+        raise errors.UnimplementedError(f"Conversion of JSON Value: {show(value)} to type: {kind}")
+    if kind == "string":
+        json_values.read_bytes(value)
+    elif not _CHECKS[kind](value):
+        raise json_values.type_error(value, kind)
+    return value
+
+
+def _is_integer(allowed: range) -> Callable[[Any], bool]:
+    return lambda value: type(value) is int and value in allowed
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float or type(value) is int
+
+
+def _is_bool(value: Any) -> bool:
+    return type(value) is bool
+
+
+def _is_string(value: Any) -> bool:
+    return type(value) is str or json_values.is_base64(value)
+
+
+def _never(value: Any) -> bool:
+    return False
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    **{kind: _is_integer(allowed) for kind, allowed in _INTEGERS.items()},
+    **dict.fromkeys(_DECIMALS, _is_number),
+    "bool": _is_bool,
+    "string": _is_string,
+}
+
+
+def _make_tensor(name: str, values: list[Any], dtype: int, shape: Sequence[int]) -> Tensor:
+    """A tensor of values that may be in it; those beyond its shape, of keys given twice, fall away.
+
+    Raises:
+        errors.InvalidArgumentError: TensorFlow has no tensors of this shape.
+    """
+    if len(shape) > tensors.MAX_DIMENSIONS:
+        raise errors.InvalidArgumentError(f"tensor parsing error: {name}")
+    return _convert(values[: math.prod(shape)], dtype, shape)
+
+
+def _convert(values: list[Any], dtype: int, shape: Sequence[int]) -> Tensor:
+    kind = tensors.type_name(dtype)
+    try:
+        numpy_dtype = tensors.numpy_dtype(dtype)
+    except ValueError as error:  # and no value either, or it had been refused
+        raise errors.UnimplementedError(str(error)) from error
+    if kind == "string":
+        flat = np.empty(len(values), dtype=object)
+        flat[:] = [json_values.read_bytes(value) for value in values]
+    elif kind in _DECIMALS:
+        with np.errstate(over="ignore"):
+            flat = flush_denormals(np.array(values, np.float64).astype(numpy_dtype))
+    elif kind in _INTEGERS and _INTEGERS[kind] is _INT32:
+        flat = np.array(values, np.int32).astype(numpy_dtype)  # which wraps around
+    else:
+        flat = np.array(values, numpy_dtype)
+    return flat.reshape(shape)
 
 
 def _is_named(value: Any) -> bool:
@@ -234,23 +342,62 @@ def _is_named(value: Any) -> bool:
     return isinstance(value, dict) and not json_values.is_base64(value)
 
 
-def _shape(tensor: Tensor) -> str:
-    return f"[{','.join(map(str, tensor.shape))}]"
+def _show_shape(shape: Sequence[int]) -> str:
+    return f"[{','.join(map(str, shape))}]"
 
 
 # ---- out ----
 
 
-def _to_json(name: str, tensor: Tensor) -> Any:
+def _rows_text(outputs: Mapping[str, Tensor]) -> str:
+    batch_size: int | None = None
+    for name, tensor in outputs.items():
+        if tensor.ndim == 0:
+            raise errors.InvalidArgumentError(f"Tensor name: {name} has no shape information ")
+        if batch_size is not None and len(tensor) != batch_size:
+            raise errors.InvalidArgumentError(
+                f"Tensor name: {name} has inconsistent batch size: {len(tensor)} "
+                f"expecting: {batch_size}"
+            )
+        batch_size = len(tensor)
+    if len(outputs) == 1:
+        name, tensor = next(iter(outputs.items()))
+        values = json_layout.nest(_texts(name, tensor, 1 + tensor.ndim), tensor.shape, None)
+        return f"[{', '.join(values)}\n    ]" if values else "[]"
+    columns = [
+        json_layout.nest(_texts(name, tensor, 2 + tensor.ndim), tensor.shape, None)
+        for name, tensor in outputs.items()
+    ]
+    rows = [
+        json_layout.write_object(dict(zip(outputs, row, strict=True)), 2)
+        for row in zip(*columns, strict=True)
+    ]
+    return json_layout.write_lines(rows, 1)
+
+
+def _columns_text(outputs: Mapping[str, Tensor]) -> str:
+    level = 1 if len(outputs) == 1 else 2
+    columns = {}
+    for name, tensor in outputs.items():
+        texts = _texts(name, tensor, level + tensor.ndim)
+        # One list around it all, which is then taken off again.
+        columns[name] = json_layout.nest(texts, [1, *tensor.shape], level)[0]
+    return next(iter(columns.values())) if level == 1 else json_layout.write_object(columns, 1)
+
+
+def _texts(name: str, tensor: Tensor, level: int) -> list[str]:
+    """Each value of a tensor as text; objects among them stand `level` deep."""
     kind = tensors.type_name(tensors.data_type(tensor))
-    if kind == "float":
-        # A float32's shortest decimal, and not the digits of the double next to it.
-        return tensor.astype(str).astype(np.float64).tolist()
+    if tensor.size == 0:
+        return []
+    if kind in _DECIMALS:
+        return write_decimals(tensor)
     if kind == "string":
-        write = json_values.write_base64 if name.endswith("_bytes") else json_values.write_text
-        flat = np.empty(tensor.size, dtype=object)
-        flat[:] = [write(value) for value in tensor.ravel()]
-        return flat.reshape(tensor.shape).tolist()
-    if kind == "double" or kind == "bool" or kind in _INTEGERS:
-        return tensor.tolist()
+        if name.endswith("_bytes"):
+            return [json_layout.write_base64(value, level) for value in tensor.ravel()]
+        return [json_layout.write_text(value) for value in tensor.ravel()]
+    if kind == "bool":
+        return ["true" if value else "false" for value in tensor.ravel().tolist()]
+    if kind in _INTEGERS:
+        return list(map(str, tensor.ravel().tolist()))
     raise errors.InvalidArgumentError(f"Failed to write JSON value for tensor type: {kind}")

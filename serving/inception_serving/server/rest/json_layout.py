@@ -1,0 +1,160 @@
+"""JSON laid out as RapidJSON's PrettyWriter does: answers, and values that an error's text quotes.
+
+Text here holds what is not UTF-8 as `bytes.decode` does with "surrogateescape", and goes out as it
+came. Sources: rapidjson 1.1.0, prettywriter.h and writer.h; tensorflow_serving/util/json_tensor.cc.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from inception_serving.server.rest.json_numbers import show_double
+from inception_serving.server.rest.json_parser import Repeated
+
+_INDENT = "    "
+_MOST_SHOWN = 256  # bytes, after which nothing more is begun
+_ESCAPES = {code: f"\\u{code:04X}" for code in range(32)} | {
+    ord(char): f"\\{letter}" for char, letter in zip('"\\\b\f\n\r\t', '"\\bfnrt', strict=True)
+}
+
+
+def encode(text: str) -> bytes:
+    """A text, as bytes."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def write_string(text: str) -> str:
+    """A string in quotes."""
+    return f'"{text.translate(_ESCAPES)}"'
+
+
+def write_text(value: bytes) -> str:
+    """Bytes as a string in quotes, whatever they are."""
+    return write_string(value.decode("utf-8", "surrogateescape"))
+
+
+def write_base64(value: bytes, level: int) -> str:
+    """Bytes as `{"b64": ...}`, which stands `level` deep."""
+    return write_object({"b64": f'"{base64.b64encode(value).decode()}"'}, level)
+
+
+def write_object(members: dict[str, str], level: int) -> str:
+    """An object of values that are written already, each on lines of its own."""
+    if not members:
+        return "{}"
+    start = "\n" + _INDENT * (level + 1)
+    lines = f",{start}".join(f"{write_string(name)}: {text}" for name, text in members.items())
+    return f"{{{start}{lines}\n{_INDENT * level}}}"
+
+
+def write_lines(texts: Sequence[str], level: int) -> str:
+    """A list that stands `level` deep, a value a line."""
+    if not texts:
+        return "[]"
+    start = "\n" + _INDENT * (level + 1)
+    return f"[{start}{f',{start}'.join(texts)}\n{_INDENT * level}]"
+
+
+def write_line(texts: Sequence[str]) -> str:
+    """A list in one line."""
+    return f"[{', '.join(texts)}]"
+
+
+def nest(texts: Sequence[str], shape: Sequence[int], level: int | None) -> list[str]:
+    """Values in lists of lists, one text in the end for each of the first `shape`'s dimension.
+
+    Args:
+        texts: the values, in order.
+        shape: how many of the lists there are, and the sizes below.
+        level: how deep they stand, to write a value a line; None for all in one line.
+    """
+    lists = list(texts)
+    for depth in range(len(shape) - 1, 0, -1):
+        size, count = shape[depth], math.prod(shape[:depth])
+        rows = [lists[place * size : (place + 1) * size] for place in range(count)]
+        if level is None:
+            lists = [write_line(row) for row in rows]
+        else:
+            lists = [write_lines(row, level + depth - 1) for row in rows]
+    return lists
+
+
+# ---- an error's text ----
+
+
+def show(value: Any) -> str:
+    """A value as an error's text quotes it: lists in one line, and no more than its beginning."""
+    return _Display().show(value)
+
+
+class _Display:
+    """What has been written of a value."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._size = 0
+
+    def show(self, value: Any) -> str:
+        """See `show`. What is still to be written waits on a stack, as nobody knows how deep."""
+        waiting: list[tuple[str, Any, int]] = [("", value, 0)]  # what is before it, and how deep
+        while waiting and self._size < _MOST_SHOWN:
+            before, item, level = waiting.pop()
+            if isinstance(item, _Closing):
+                self._write(before + item.text)
+            elif isinstance(item, dict) and item:
+                self._write(before + "{")
+                pairs = item.pairs if isinstance(item, Repeated) else list(item.items())
+                waiting += _members(pairs, level)
+            elif isinstance(item, list) and item:
+                self._write(before + "[")
+                waiting.append(("", _Closing("]"), level))
+                # No more than can be shown: an item is a byte at least, and a comma.
+                first = item[: _MOST_SHOWN - self._size]
+                waiting += [
+                    (", " if place else "", first[place], level + 1)
+                    for place in reversed(range(len(first)))
+                ]
+            else:
+                text = _show_scalar(item)
+                self._write(before + (text or ""))
+                if text is None:
+                    break
+        return "".join(self._parts)
+
+    def _write(self, text: str) -> None:
+        self._parts.append(text)
+        self._size += len(encode(text))
+
+
+class _Closing:
+    """The end of a list or an object."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+def _members(pairs: list[tuple[str, Any]], level: int) -> list[tuple[str, Any, int]]:
+    """What is to be written of an object, last first."""
+    start = "\n" + _INDENT * (level + 1)
+    waiting: list[tuple[str, Any, int]] = [(f"\n{_INDENT * level}", _Closing("}"), level)]
+    for place, (name, value) in reversed(list(enumerate(pairs[:_MOST_SHOWN]))):
+        waiting.append((": ", value, level + 1))
+        waiting.append((("," if place else "") + start, _Closing(write_string(name)), level))
+    return waiting
+
+
+def _show_scalar(value: Any) -> str | None:
+    """None for what RapidJSON does not write, and after which it writes nothing."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        return write_string(value)
+    if isinstance(value, list | dict):
+        return "[]" if isinstance(value, list) else "{}"
+    if isinstance(value, int) and -(2**63) <= value < 2**64:
+        return str(value)
+    value = float(value)
+    return show_double(value) if math.isfinite(value) else None
