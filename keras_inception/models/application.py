@@ -25,7 +25,7 @@ from keras_inception.models.arguments import (
     document,
 )
 from keras_inception.models.catalogue import Entry, find, recognize
-from keras_inception.models.checks import check, is_whole
+from keras_inception.models.checks import check, check_choice, is_whole
 from keras_inception.models.conventions import conventions
 from keras_inception.models.layers import CHANNELS_LAST, Tensor
 from keras_inception.models.weight_files import open_for
@@ -109,18 +109,23 @@ class Application:
         variant: str | None = None,
         momentum: float = 0.99,
         epsilon: float = 1e-3,
+        scale: bool | None = None,
         ema: bool = False,
         skip: str | Iterable[str] = (),
+        fold_gamma: bool = False,
     ) -> keras.Model:
         dropout = self.entry.dropout if dropout is None else dropout
         check_choices(self.entry, include_top, weights, pooling, stem, variant)
         check_numbers(classes, dropout, width, momentum, epsilon)
         check_aux(self.entry, include_top, aux)
         check_activation(classifier_activation)
+        check_choice("scale", scale, (None, True, False))
         opened = None
         if weights is not None:
             opened = open_for(self.entry, weights, include_top=include_top, ema=ema)
         variant = self._variant(variant, opened)
+        if scale is None:  # as the weights have it
+            scale = opened is not None and opened.has_gamma and not fold_gamma
         image = self._image(input_tensor, input_shape, stem)
         check_size(self.entry, image.shape[1:3], stem, aux)
         inputs = keras.utils.get_source_inputs(image)
@@ -129,6 +134,7 @@ class Application:
             width=width,
             momentum=float(momentum),
             epsilon=float(epsilon),
+            scale=scale,
             small=stem == "small",
             **self.entry.variants[variant].conventions,
         ):
@@ -144,7 +150,8 @@ class Application:
         model = keras.Model(inputs, outputs, name=name or self.entry.name)
         if opened:
             before = keras.Model(inputs, image).layers  # those of `input_tensor` are the caller's
-            assign_weights(opened, [layer for layer in model.layers if layer not in before], skip)
+            own = [layer for layer in model.layers if layer not in before]
+            assign_weights(opened, own, skip, fold_gamma=fold_gamma)
         return model
 
     def _variant(self, variant: str | None, opened: Weights | None) -> str:

@@ -49,8 +49,12 @@ Args:
     variant: {variants}. Given weights decide it, and any other is refused.
     momentum: of batch norm's moving statistics, in [0, 1).
     epsilon: of batch norm, above 0.
+    scale: whether batch norm has gamma, a factor on each channel. By default as the weights have
+        it, and without weights ``False``: the released networks have none, PyTorch's have it.
     ema: of the weights, take the moving averages that training kept beside them.
     skip: names of weights that are not loaded and need not fit; ``*`` stands for anything.
+    fold_gamma: multiply the weights' gamma into the kernels and build without it: the same
+        function in inference only.
 
 Returns:
     A functional ``keras.Model`` of stock Keras layers. Its input is float,

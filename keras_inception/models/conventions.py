@@ -23,6 +23,7 @@ class Conventions:
         width: factor on every filter count, the result kept divisible by 8.
         momentum: of batch norm's moving statistics.
         epsilon: of batch norm, added to the variance.
+        scale: whether batch norm has gamma, a factor on each channel.
         small: build for small images: the stem loses halvings (see ``layers.stem``), and what the
             papers pad ``valid`` is padded ``same``, since it would eat up a small grid.
         average_counts_padding: whether a ``same`` average pool divides by the whole window at the
@@ -32,6 +33,7 @@ class Conventions:
     width: float = 1.0
     momentum: float = 0.99
     epsilon: float = 1e-3
+    scale: bool = False
     small: bool = False
     average_counts_padding: bool = False
 

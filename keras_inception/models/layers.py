@@ -10,7 +10,8 @@ words, and each reads like the papers' figures:
 - ``residual(x, side_by_side(...), linear(...), name="block35_1", scale=0.17)``: a correction,
   added to what it corrects.
 
-Every ``conv`` is a convolution without bias, batch normalization (beta, no gamma) and a ReLU.
+Every ``conv`` is a convolution without bias, batch normalization (beta, and gamma where
+the weights have it) and a ReLU.
 ``padding`` is Keras's: ``"same"`` keeps the grid at stride 1, ``"valid"`` pads nothing and shrinks
 it. Feature maps are channels_last throughout: [batch, height, width, channels].
 
@@ -289,6 +290,6 @@ def _without_stride(word: Word) -> Word:
 def _batch_norm_relu(x: Tensor, name: str) -> Tensor:
     now = current()
     x = layers.BatchNormalization(
-        momentum=now.momentum, epsilon=now.epsilon, scale=False, name=f"{name}_bn"
+        momentum=now.momentum, epsilon=now.epsilon, scale=now.scale, name=f"{name}_bn"
     )(x)
     return layers.Activation("relu", name=f"{name}_relu")(x)

@@ -43,13 +43,15 @@ def load_weights(
     *,
     ema: bool = False,
     skip: str | Iterable[str] = (),
+    fold_gamma: bool = False,
 ) -> list[str]:
     """Load a file of weights into a network of this family.
 
     Read are TF-Slim's checkpoints, of both formats, and frozen graphs; keras.applications's files;
     Keras's of our own networks; PyTorch state dicts with timm's or torchvision's names. Which it
-    is, is seen from the content. Batch norm's gamma, which our networks do not have, is folded
-    into the kernels: the function stays the same.
+    is, is seen from the content. Batch norm's gamma goes to a network that has it
+    (``scale=True``); into one without it may be folded, which is the same function in inference
+    only: training and `recalibrate` divide it out again.
 
     Where the network has 1000 classes and the file 1001, the first, background, is dropped. Where
     it has another number, the classifiers keep the values they have, which a line on standard
@@ -63,21 +65,23 @@ def load_weights(
         ema: take the moving averages of the weights that training kept beside them.
         skip: names, ours or the file's, that are not loaded and need not fit; ``*`` stands for
             anything, as in ``"aux*"``.
+        fold_gamma: where the network has no gamma and the weights have it, multiply it into the
+            kernels.
 
     Returns:
         The names that were skipped, sorted.
 
     Raises:
         WeightsError: names are missing, left over, or of another shape; it lists them.
-        ValueError: there is no such file, it can't be read, or it is of another network or
-            variant.
+        ValueError: there is no such file, it can't be read, it is of another network or variant,
+            or it has gamma and the network has none.
         DownloadError: a download failed.
     """
     entry, variant = _recognized(model)
     include_top = any(layer.name == "logits" for layer in model.layers)
     opened = open_for(entry, weights, include_top=include_top, ema=ema)
     check_variant(opened, variant)
-    return assign_weights(opened, model.layers, skip)
+    return assign_weights(opened, model.layers, skip, fold_gamma=fold_gamma)
 
 
 def save_weights(
@@ -93,9 +97,9 @@ def save_weights(
     Args:
         model: built by this package.
         path: its end decides the form: ``.weights.h5`` is Keras's; ``.safetensors`` is PyTorch's
-            with timm's names (torchvision's for v1), gammas of one included, as timm's batch norms
-            ask for them; anything else is the prefix of a TensorFlow checkpoint with TF-Slim's
-            names.
+            with timm's names (torchvision's for v1), with gammas of one for a network without, as
+            their batch norms ask for them; anything else is the prefix of a TensorFlow checkpoint
+            with TF-Slim's names, gamma folded into the kernels, since TF-Slim's networks have none.
         skip: our names that are left out; ``*`` stands for anything, as in ``"aux*"``.
         notes: kept in the file, where its form can: JSON values.
         log: takes a line about what others would make of the file.

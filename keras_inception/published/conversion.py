@@ -151,6 +151,7 @@ def _build(opened: Weights, entry: Entry) -> Any:
         aux=opened.has_aux,
         variant=opened.variant,
         classifier_activation=None,
+        scale=opened.has_gamma,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +11,7 @@ import tensorflow as tf
 
 from keras_inception.data.preprocessing import Preprocessing, named, scale
 from keras_inception.models.catalogue import preprocessing_name
-from keras_inception.weights.download import class_index
+from keras_inception.published.classes import imagenet_classes
 
 _BACKGROUND = ("background", "background")
 
@@ -59,7 +58,7 @@ def decode_predictions(
         predictions: [batch, classes], probabilities or logits.
         top: classes a row, at most.
         labels: the classes' names, in order. Without them 1000 classes are ImageNet's, 1001
-            ImageNet's behind a background; their names are downloaded once.
+            ImageNet's behind a background.
 
     Returns:
         For each row (identifier, name, score), the best first. The identifier is the WordNet one,
@@ -67,7 +66,6 @@ def decode_predictions(
 
     Raises:
         ValueError: there are not as many names as classes.
-        DownloadError: ImageNet's names could not be downloaded.
     """
     rows = np.asarray(predictions)
     classes = rows.shape[-1] if rows.ndim == 2 else 0
@@ -75,7 +73,7 @@ def decode_predictions(
         names = [(label, label) for label in labels]
         rule = f"[batch, {len(names)}], a column for each of the labels"
     else:
-        names = _imagenet() if classes in (1000, 1001) else []
+        names = [*imagenet_classes()] if classes in (1000, 1001) else []
         names = [_BACKGROUND] * (classes == 1001) + names
         rule = "[batch, 1000] or [batch, 1001], ImageNet's, or come with their `labels`"
     if classes == 0 or classes != len(names):
@@ -85,8 +83,3 @@ def decode_predictions(
         [(*names[index], float(row[index])) for index in best]
         for row, best in zip(rows, order, strict=True)
     ]
-
-
-def _imagenet() -> list[tuple[str, str]]:
-    index = json.loads(class_index().read_text("utf-8"))
-    return [tuple(index[str(number)]) for number in range(len(index))]

@@ -50,12 +50,6 @@ class Published:
     preprocessing: str = "default"
 
 
-CLASS_INDEX = Published(
-    "https://storage.googleapis.com/download.tensorflow.org/data/imagenet_class_index.json",
-    "md5:c2c37ea517e94d9795004a39431a14cb",
-)
-
-
 def existing(weights: str | os.PathLike[str]) -> Path:
     """The path of weights that are a file; a TensorFlow checkpoint may be named by its prefix.
 
@@ -96,11 +90,6 @@ def download(name: str, what: Published) -> Path:
         if not unpacked.exists():
             _unpack(fetch(what, folder / file), unpacked)
     return _checkpoint(unpacked)
-
-
-def class_index() -> Path:
-    """Keras's names of ImageNet's 1000 classes: JSON, {"0": ["n01440764", "tench"], ...}."""
-    return fetch(CLASS_INDEX, _keras_cache() / "imagenet_class_index.json")
 
 
 def fetch(what: Published, path: Path) -> Path:

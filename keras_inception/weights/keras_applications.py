@@ -136,6 +136,7 @@ def _convolution(ours: str, convolution: str, norm: str) -> dict[str, Place]:
     gamma = f"{norm}/gamma"
     return {
         f"{ours}/kernel": Place(f"{convolution}/kernel", gamma=gamma),
+        f"{ours}_bn/gamma": Place(gamma),
         f"{ours}_bn/beta": Place(f"{norm}/beta"),
         f"{ours}_bn/moving_mean": Place(f"{norm}/moving_mean", gamma=gamma),
         f"{ours}_bn/moving_variance": Place(f"{norm}/moving_variance"),

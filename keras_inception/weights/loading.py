@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_inception.weights import keras_applications, slim, torch
 from keras_inception.weights.files import File, open_file
-from keras_inception.weights.names import Array, Place, Shape, Source, ours_from, read_as_ours
+from keras_inception.weights.names import (
+    GAMMA,
+    Array,
+    Place,
+    Shape,
+    Source,
+    ours_from,
+    read_as_ours,
+)
 
 Log = Callable[[str], None]
 # The network and the variant of layers of ours, ``("inception_v3", "slim")``, by their names; None
@@ -78,6 +88,12 @@ class Weights:
         """Whether there are auxiliary heads."""
         return any(ours.startswith("aux") and self.shape(ours) for ours in self.source.places)
 
+    @cached_property
+    def has_gamma(self) -> bool:
+        """Whether batch norm has gammas; those that are all one are as good as none."""
+        gammas = [ours for ours in self.source.places if ours.endswith(GAMMA) and self.shape(ours)]
+        return any((self.read(ours) != 1).any() for ours in gammas)
+
     def shape(self, ours: str) -> Shape | None:
         """The shape, for us, of a variable of ours; ``None`` if it is not there."""
         place = self.source.places.get(ours)
@@ -85,11 +101,11 @@ class Weights:
             return None
         return ours_from(place.layout, self.file.shapes[place.name])
 
-    def read(self, ours: str) -> Array:
-        """A variable of ours, gamma folded in."""
+    def read(self, ours: str, *, fold_gamma: bool = False) -> Array:
+        """A variable of ours, the gamma of its batch norm multiplied into it if asked for."""
         place = self.source.places[ours]
         value = read_as_ours(place.layout, self.file.read(place.name))
-        if place.gamma and place.gamma in self.file.shapes:
+        if fold_gamma and place.gamma and place.gamma in self.file.shapes:
             value = value * self.file.read(place.gamma)
         return value
 
@@ -140,7 +156,7 @@ def open_weights(
     if ema and file.writer == "keras":
         raise ValueError(f"`ema=True`, but {file.path} ({file.format}) holds no moving averages.")
     if ours:
-        source = Source("ours", ours[1], {name: Place(name) for name in names})
+        source = _our_own(ours[1], names)
     elif file.writer == "tensorflow":
         source = slim.source(network, names, ema=ema)
     elif file.writer == "pytorch":
@@ -148,6 +164,17 @@ def open_weights(
     else:
         source = keras_applications.source(network, names)
     return Weights(network, file, source)
+
+
+def _our_own(variant: str, names: Collection[str]) -> Source:
+    """Our own names, each for itself, and which gamma belongs to which."""
+    places = {name: Place(name) for name in names}
+    for gamma in names:
+        if gamma.endswith(GAMMA):
+            layer = gamma.removesuffix(GAMMA)
+            for ours in (f"{layer}/kernel", f"{layer}_bn/moving_mean"):
+                places[ours] = Place(ours, gamma=gamma)
+    return Source("ours", variant, places)
 
 
 def check_variant(weights: Weights, variant: str) -> None:
@@ -164,6 +191,8 @@ def assign_weights(
     layers: Iterable[keras.Layer],
     skip: str | Iterable[str] = (),
     log: Log = lambda line: print(line, file=sys.stderr),
+    *,
+    fold_gamma: bool = False,
 ) -> list[str]:
     """Load opened weights into layers, all of them or, where one does not fit, none.
 
@@ -171,49 +200,105 @@ def assign_weights(
         skip: names, ours or the file's, that are not loaded and need not fit; ``*`` stands for
             anything.
         log: takes the line that says that a classifier of other classes keeps its values.
+        fold_gamma: where the layers have no gamma and the file has it, multiply it into the
+            kernels.
 
     Returns:
         The names that were skipped, sorted.
 
     Raises:
         WeightsError: names are missing, left over, or of another shape; it lists them.
+        ValueError: the file has gamma and the layers have none.
     """
-    patterns = [skip] if isinstance(skip, str) else list(skip)
     variables: dict[str, Any] = {
         f"{layer.name}/{variable.name}": variable for layer in layers for variable in layer.weights
     }
-    taken, new_heads, skipped, missing, wrong_shape = [], [], [], [], []
-    for ours, variable in variables.items():
+    fit = match(weights, {ours: tuple(each.shape) for ours, each in variables.items()}, skip)
+    if not fit.gamma_stays_out:
+        fold_gamma = False
+    elif not fold_gamma and weights.has_gamma:
+        raise ValueError(
+            f"{weights.file.path} has gammas of batch norm, and this {weights.network} has none."
+            " Build it with them, scale=True, which is the same function everywhere; or say"
+            " fold_gamma=True: they are multiplied into the kernels, the same function in"
+            " inference only."
+        )
+    for ours in fit.taken:
+        value = weights.read(ours, fold_gamma=fold_gamma)
+        if value.shape != tuple(variables[ours].shape):
+            value = value[..., 1:]
+        variables[ours].assign(value)
+    for ours in fit.ones:
+        variables[ours].assign(np.ones(variables[ours].shape, np.float32))
+    if fit.new_heads:
+        log(
+            f"{weights.network}: {variables[fit.new_heads[0]].shape[-1]} classes here,"
+            f" {weights.classes} in {weights.file.path}: not taken: {', '.join(fit.new_heads)}"
+        )
+    return sorted(fit.skipped)
+
+
+@dataclass
+class Fit:
+    """Which of a network's variables a file has, by our names.
+
+    Args:
+        taken: those that are read from the file.
+        ones: gammas, which a file without any leaves at one.
+        new_heads: those of classifiers of another number of classes, which keep their values.
+        skipped: those that were to be left out, the file's names too.
+        gamma_stays_out: whether the network has no gammas.
+    """
+
+    taken: list[str] = field(default_factory=list)
+    ones: list[str] = field(default_factory=list)
+    new_heads: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    gamma_stays_out: bool = True
+
+
+def match(weights: Weights, variables: Mapping[str, Shape], skip: str | Iterable[str] = ()) -> Fit:
+    """Compare a file's names and shapes with a network's.
+
+    Args:
+        variables: the network's, ``"stem_a_3x3/kernel"``, and their shapes.
+        skip: names, ours or the file's, that need not fit; ``*`` stands for anything.
+
+    Raises:
+        WeightsError: names are missing, left over, or of another shape; it lists them.
+    """
+    patterns = [skip] if isinstance(skip, str) else list(skip)
+    has_gammas = any(name.endswith(GAMMA) and weights.shape(name) for name in weights.source.places)
+    fit = Fit(gamma_stays_out=not any(ours.endswith(GAMMA) for ours in variables))
+    missing, wrong_shape = [], []
+    for ours, wanted in variables.items():
         place = weights.source.places.get(ours)
         theirs = place.name if place else ours
         name = ours if ours == theirs else f"{ours} ({theirs})"
-        shape, wanted = weights.shape(ours), tuple(variable.shape)
+        shape = weights.shape(ours)
         if _matches(patterns, ours, theirs):
-            skipped.append(ours)
+            fit.skipped.append(ours)
+        elif shape is None and ours.endswith(GAMMA) and not has_gammas:
+            fit.ones.append(ours)
         elif shape is None:
             missing.append(name)
         elif shape == wanted or _has_background(ours, shape, wanted):
-            taken.append(ours)
+            fit.taken.append(ours)
+            gamma = place.gamma if place else None
+            if fit.gamma_stays_out and gamma and "kernel" in ours:
+                found = weights.file.shapes.get(gamma, wanted[-1:])
+                if found != wanted[-1:]:
+                    wrong_shape.append(f"{gamma} {found}, not {wanted[-1:]}")
         elif "logits/" in ours and shape[:-1] == wanted[:-1]:
-            new_heads.append(ours)
+            fit.new_heads.append(ours)
         else:
             wrong_shape.append(f"{name} {shape}, not {wanted}")
     left_over: list[str] = []
     for theirs in weights.left_over(variables):
-        (skipped if _matches(patterns, theirs) else left_over).append(theirs)
+        (fit.skipped if _matches(patterns, theirs) else left_over).append(theirs)
     if missing or left_over or wrong_shape:
         raise WeightsError(weights.file.path, weights.network, missing, left_over, wrong_shape)
-    for ours in taken:
-        value = weights.read(ours)
-        if value.shape != tuple(variables[ours].shape):
-            value = value[..., 1:]
-        variables[ours].assign(value)
-    if new_heads:
-        log(
-            f"{weights.network}: {variables[new_heads[0]].shape[-1]} classes here,"
-            f" {weights.classes} in {weights.file.path}: not taken: {', '.join(new_heads)}"
-        )
-    return sorted(skipped)
+    return fit
 
 
 def _has_background(ours: str, shape: Shape, wanted: Shape) -> bool:

@@ -17,6 +17,7 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
+GAMMA = "_bn/gamma"  # ends our name of a batch norm's gamma
 # How their array lies: as ours; [1, 1, in, out] for our dense [in, out]; PyTorch's kernels, out
 # and in first; PyTorch's dense layer behind a flattened 4 x 4 map, whose channels come first there
 # and last here.
@@ -30,10 +31,11 @@ class Place:
     Args:
         name: theirs.
         layout: how their array lies.
-        gamma: their name of the batch norm's gamma, which ours does not have: where the file has
-            one, it is multiplied into this variable. y = gamma (conv(x) - mean) / sqrt(variance +
-            epsilon) + beta is the same function with gamma times the kernel, channel by channel,
-            and gamma times the mean: exact for any gamma, zero and below included.
+        gamma: their name of the gamma of the batch norm that this variable belongs to: for a
+            network without gamma it is multiplied into the variable. y = gamma (conv(x) - mean) /
+            sqrt(variance + epsilon) + beta is the same function with gamma times the kernel,
+            channel by channel, and gamma times the mean: exact for any gamma, zero and below
+            included, as long as mean and variance stay those of the file.
     """
 
     name: str

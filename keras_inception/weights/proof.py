@@ -62,7 +62,8 @@ def difference(model: keras.Model, source: Source, network: str) -> float:
         network: ``"inception_v3"``.
     """
     proof = PROVED[source.name, network]
-    assign_weights(Weights(network, _file(model, source), source), model.layers)
+    weights = Weights(network, _file(model, source), source)
+    assign_weights(weights, model.layers, fold_gamma=True)  # inference, where it is the same
     answer = first_logits(model, len(proof.logits))
     expected = {"predictions": proof.logits, **proof.aux}
     worst = max(np.abs(answer[output] - expected[output]).max() for output in expected)

@@ -73,6 +73,7 @@ def _variables(network: str, layer: str, scope: str) -> Iterator[tuple[str, Plac
         norm = f"{scope}/BatchNorm"
         gamma = f"{norm}/gamma"
         yield f"{layer}/kernel", Place(f"{scope}/weights", gamma=gamma)
+        yield f"{layer}_bn/gamma", Place(gamma)
         yield f"{layer}_bn/beta", Place(f"{norm}/beta")
         yield f"{layer}_bn/moving_mean", Place(f"{norm}/moving_mean", gamma=gamma)
         yield f"{layer}_bn/moving_variance", Place(f"{norm}/moving_variance")

@@ -237,6 +237,7 @@ def _variables(layer: str, module: str) -> Iterator[tuple[str, Place]]:
     else:
         gamma = f"{module}.bn.weight"
         yield f"{layer}/kernel", Place(f"{module}.conv.weight", "oihw", gamma)
+        yield f"{layer}_bn/gamma", Place(gamma)
         yield f"{layer}_bn/beta", Place(f"{module}.bn.bias")
         yield f"{layer}_bn/moving_mean", Place(f"{module}.bn.running_mean", gamma=gamma)
         yield f"{layer}_bn/moving_variance", Place(f"{module}.bn.running_var")

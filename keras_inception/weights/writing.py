@@ -1,6 +1,6 @@
 """Weights of a network into files for others: TF-Slim's checkpoints, timm's safetensors, Keras's.
 
-What is written comes back bit for bit.
+What is written comes back bit for bit, but for gamma in TF-Slim's, which has no place for it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from keras_inception.weights import slim, torch
 from keras_inception.weights.files import NOTES
-from keras_inception.weights.names import Array, Layout, Source, written_as_theirs
+from keras_inception.weights.names import GAMMA, Array, Layout, Source, written_as_theirs
 
 Log = Callable[[str], None]
 
@@ -55,7 +55,12 @@ def write_weights(
                 f"TF-Slim's {network} is our variant {source.variant!r}: the same weights mean"
                 f" another function there. This one is {variant!r}. A .weights.h5 file takes it."
             )
-        return _write_checkpoint(path, _values(model, source, skip))
+        if any(variable.name == "gamma" for layer in model.layers for variable in layer.weights):
+            log(
+                f"{path}: for inference only. TF-Slim's networks have no gamma of batch norm, so it"
+                " is multiplied into the kernels; training divides it out again."
+            )
+        return _write_checkpoint(path, _values(model, source, skip, fold_gamma=True))
     if variant != source.variant:
         log(
             f"{path}: PyTorch's {network} is our variant {source.variant!r}, this is {variant!r}:"
@@ -65,22 +70,33 @@ def write_weights(
 
 
 def _values(
-    model: keras.Model, source: Source, skip: str | Iterable[str]
+    model: keras.Model, source: Source, skip: str | Iterable[str], *, fold_gamma: bool = False
 ) -> dict[str, Callable[[], Array]]:
     """Each of their names with a function that gives its value, so that one is held at a time."""
     patterns = [skip] if isinstance(skip, str) else list(skip)
+    variables = {
+        f"{layer.name}/{variable.name}": variable
+        for layer in model.layers
+        for variable in layer.weights
+    }
+    gammas = {
+        source.places[ours].name: variable
+        for ours, variable in variables.items()
+        if ours.endswith(GAMMA) and ours in source.places
+    }
     values: dict[str, Callable[[], Array]] = {}
     nameless = []
-    for layer in model.layers:
-        for variable in layer.weights:
-            ours = f"{layer.name}/{variable.name}"
-            place = source.places.get(ours)
-            if any(fnmatchcase(ours, pattern) for pattern in patterns):
-                continue
-            if place is None:
-                nameless.append(ours)
-                continue
+    for ours, variable in variables.items():
+        place = source.places.get(ours)
+        if any(fnmatchcase(ours, pattern) for pattern in patterns):
+            continue
+        if place is None:
+            nameless.append(ours)
+        elif not fold_gamma:
             values[place.name] = partial(_value, variable, place.layout)
+        elif place.name not in gammas:
+            gamma = gammas.get(place.gamma or "")
+            values[place.name] = partial(_value, variable, place.layout, gamma)
     if nameless:
         raise ValueError(
             f"There is no name in that form for: {', '.join(nameless)}. To write the others, say"
@@ -89,8 +105,11 @@ def _values(
     return values
 
 
-def _value(variable: Any, layout: Layout) -> Array:
-    return written_as_theirs(layout, keras.ops.convert_to_numpy(variable))
+def _value(variable: Any, layout: Layout, gamma: Any = None) -> Array:
+    value = keras.ops.convert_to_numpy(variable)
+    if gamma is not None:
+        value = value * keras.ops.convert_to_numpy(gamma)
+    return written_as_theirs(layout, value)
 
 
 def _write_keras(path: Path, model: keras.Model, notes: Mapping[str, Any]) -> None:

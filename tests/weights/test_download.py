@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import subprocess
 import sys
@@ -17,11 +16,10 @@ import numpy as np
 import pytest
 
 import keras_inception
-from keras_inception import decode_predictions, load_weights, preprocess_input
+from keras_inception import load_weights
 from keras_inception.data.preprocessing import named
 from keras_inception.models.catalogue import CATALOGUE, find
 from keras_inception.published.imagenet import preprocessing_of
-from keras_inception.weights import download
 from keras_inception.weights.download import DownloadError, Published, fetch
 from tests.weights.checkpoints import random_values, released, write_v1
 from tests.weights.server import Server, serve
@@ -213,43 +211,3 @@ def test_the_progress_of_a_download_is_shown(
     monkeypatch.setenv("TERM", "xterm")
     fetch(WHAT, tmp_path / "file.bin")
     assert "file.bin" in capsys.readouterr().err
-
-
-def test_preprocess_input() -> None:
-    images = np.array([[[[0, 127.5, 255]]]], np.float32)
-    before = images.copy()
-    np.testing.assert_array_equal(preprocess_input(images), [[[[-1, 0, 1]]]])
-    np.testing.assert_array_equal(images, before)
-    as_bytes = preprocess_input(np.full((2, 2, 3), 255, np.uint8), "some/file.ckpt")
-    assert as_bytes.dtype == np.float32 and (as_bytes == 1).all()
-    gluon = preprocess_input(images, "imagenet:timm/inception_v3.gluon_in1k")
-    expected = (images / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
-    np.testing.assert_allclose(gluon, expected, rtol=1e-5)
-    with pytest.raises(ValueError, match=r"3 channels, last.*Received: shape \(3, 2\)"):
-        preprocess_input(np.zeros((3, 2)))
-
-
-def test_decode_predictions(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    index = {str(n): [f"n{n:08d}", f"class_{n}"] for n in range(1000)}
-    content = json.dumps(index).encode()
-    what = replace(download.CLASS_INDEX, hash=f"md5:{hashlib.md5(content).hexdigest()}")
-    monkeypatch.setattr(download, "CLASS_INDEX", what)
-    server.files["/" + what.url.partition("://")[2]] = content
-    rows = np.zeros((2, 1000))
-    rows[0, 7], rows[1, 3], rows[1, 4] = 1.0, 0.25, 0.5
-    assert decode_predictions(rows, top=1) == [
-        [("n00000007", "class_7", 1.0)],
-        [("n00000004", "class_4", 0.5)],
-    ]
-    behind = np.concatenate([np.full((2, 1), 0.75), rows], axis=1)
-    assert decode_predictions(behind, top=2)[1] == [
-        ("background", "background", 0.75),
-        ("n00000004", "class_4", 0.5),
-    ]
-    assert decode_predictions([[0.2, 0.8]], labels=["cat", "dog"]) == [
-        [("dog", "dog", 0.8), ("cat", "cat", 0.2)]
-    ]
-    with pytest.raises(ValueError, match=r"a column for each of the labels.*shape \(1, 2\)"):
-        decode_predictions([[0.2, 0.8]], labels=["cat"])
-    with pytest.raises(ValueError, match=r"come with their `labels`.*shape \(2, 10\)"):
-        decode_predictions(rows[:, :10])

@@ -115,21 +115,27 @@ def test_moving_averages(model: Model, values: Values, tmp_path: Path) -> None:
         load_weights(model, tmp_path / "bare", ema=True)
 
 
-@pytest.mark.parametrize("gamma", [1.7, -0.4, 0.0])
-def test_gamma_is_folded_exactly(
-    gamma: float, model: Model, values: Values, tmp_path: Path
-) -> None:
-    """Against batch normalization that has gamma, in double precision."""
-    theirs, random = as_slim(values), np.random.default_rng(0)
+def with_gamma(theirs: Values, factor: float = 1.0) -> Values:
+    """TF-Slim's names with a gamma in every batch norm."""
+    random = np.random.default_rng(0)
     gammas = {
-        name.replace("beta", "gamma"): (gamma * random.uniform(0.9, 1.1, value.shape)).astype("f4")
+        name.replace("beta", "gamma"): (factor * random.uniform(0.9, 1.1, value.shape)).astype("f4")
         for name, value in theirs.items()
         if name.endswith("beta")
     }
-    write_v2(tmp_path / "with", theirs | gammas)
-    load_weights(model, tmp_path / "with")
+    return theirs | gammas
+
+
+@pytest.mark.parametrize("gamma", [1.7, -0.4, 0.0])
+@pytest.mark.parametrize("fold", [False, True])
+def test_gamma_is_exact(gamma: float, fold: bool, values: Values, tmp_path: Path) -> None:
+    """Kept or folded, against batch normalization that has gamma, in double precision."""
+    theirs = with_gamma(as_slim(values), gamma)
+    write_v2(tmp_path / "with", theirs)
+    model = build(weights=tmp_path / "with", fold_gamma=fold, aux=True)
     name = "mixed_5b_branch_0_a_1x1"
     scope = f"{ROOT}/Mixed_5b/Branch_0/Conv2d_0a_1x1"
+    random = np.random.default_rng(0)
     x = random.normal(size=(4, 5, 5, values[f"{name}/kernel"].shape[2])).astype("f4")
     beta, mean, variance = (
         theirs[f"{scope}/BatchNorm/{part}"].astype(float)
@@ -137,12 +143,68 @@ def test_gamma_is_folded_exactly(
     )
     convolved = x.astype(float) @ theirs[f"{scope}/weights"][0, 0].astype(float)
     normed = (convolved - mean) / np.sqrt(variance + 1e-3)
-    expected = normed * gammas[f"{scope}/BatchNorm/gamma"] + beta
+    expected = normed * theirs[f"{scope}/BatchNorm/gamma"] + beta
     ours = model.get_layer(f"{name}_bn")(model.get_layer(name)(x), training=False)
     np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5)
     bn = model.get_layer(f"{name}_bn")
+    assert bn.scale is not fold
     np.testing.assert_array_equal(bn.beta, theirs[f"{scope}/BatchNorm/beta"])
     np.testing.assert_array_equal(bn.moving_variance, theirs[f"{scope}/BatchNorm/moving_variance"])
+    if not fold:  # in training as well: with the batch's own statistics
+        normed = (convolved - convolved.mean((0, 1, 2))) / np.sqrt(convolved.var((0, 1, 2)) + 1e-3)
+        expected = normed * theirs[f"{scope}/BatchNorm/gamma"] + beta
+        ours = bn(model.get_layer(name)(x), training=True)
+        np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_gamma_follows_the_weights(model: Model, values: Values, tmp_path: Path) -> None:
+    bare, theirs = as_slim(values), with_gamma(as_slim(values))
+    ones = {name: np.ones_like(v) if name.endswith("gamma") else v for name, v in theirs.items()}
+    for name, file in (("bare", bare), ("with", theirs), ("ones", ones)):
+        write_v2(tmp_path / name, file)
+    with pytest.raises(ValueError, match=r"gammas .* scale=True.*; or say fold_gamma=True: .*only"):
+        load_weights(model, tmp_path / "with")
+    assert not any(np.any(value) for value in variables(model).values())  # none by halves
+    with pytest.raises(ValueError, match="scale=True"):
+        build(weights=tmp_path / "with", scale=False, aux=True)
+    load_weights(model, tmp_path / "ones")  # as our safetensors of a network without have them
+    assert_holds(model, values)
+    built = build(weights=tmp_path / "bare", scale=True, aux=True)
+    gammas = {name: v for name, v in variables(built).items() if name.endswith("gamma")}
+    assert len(gammas) == 96 and all((gamma == 1).all() for gamma in gammas.values())
+    assert not any(name.endswith("gamma") for name in variables(build()))
+    for damage in ("missing", "shape"):
+        damaged = dict(theirs)
+        name = f"{ROOT}/Mixed_5b/Branch_0/Conv2d_0a_1x1/BatchNorm/gamma"
+        gamma = damaged.pop(name)
+        if damage == "shape":
+            damaged[name] = gamma[:1]  # would be multiplied in all the same
+        write_v2(tmp_path / damage, damaged)
+        with pytest.raises(WeightsError, match=name):
+            build(weights=tmp_path / damage, aux=True)
+    with pytest.raises(WeightsError, match=rf"Of another shape: {name} \(1,\), not \(8,\)"):
+        load_weights(model, tmp_path / "shape", fold_gamma=True)
+
+
+def test_gamma_in_our_own_files_and_in_those_for_others(
+    values: Values, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x = np.random.default_rng(1).uniform(-1, 1, (1, 299, 299, 3)).astype("f4")
+    original = build(weights=write_v2(tmp_path / "with", with_gamma(as_slim(values), 1.3)))
+    answer = original(x, training=False)
+    for name in ("own.weights.h5", "own.safetensors", "slim"):
+        keras_inception.save_weights(original, tmp_path / name)
+        assert ("for inference only" in capsys.readouterr().out) is (name == "slim")
+        again = build(weights=tmp_path / name, variant=None)
+        assert again.get_layer("stem_a_3x3_bn").scale is (name != "slim")
+        np.testing.assert_allclose(again(x, training=False), answer, atol=1e-5)
+        folded = build(weights=tmp_path / name, fold_gamma=True)
+        assert not folded.get_layer("stem_a_3x3_bn").scale
+        np.testing.assert_allclose(folded(x, training=False), answer, atol=1e-5)
+    for name in ("own.weights.h5", "own.safetensors"):
+        again = variables(build(weights=tmp_path / name))
+        for ours, value in variables(original).items():
+            np.testing.assert_array_equal(again[ours], value, err_msg=ours)
 
 
 def test_the_background_class(values: Values, tmp_path: Path, capsys) -> None:

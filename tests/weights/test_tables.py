@@ -31,6 +31,8 @@ def shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
 @NETWORKS
 def test_slims_table_covers_every_released_variable(network: str) -> None:
     places, theirs = slim.source(network).places, released(network)
+    # The released networks have no gamma; files of others', trained with it, do.
+    places = {ours: place for ours, place in places.items() if not ours.endswith("gamma")}
     assert len(theirs) in (230, 277, 388, 608, 908)
     assert {place.name for place in places.values()} == theirs.keys()
     assert len(places) == len(theirs)  # none of them twice
