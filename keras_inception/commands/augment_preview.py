@@ -12,7 +12,7 @@ from keras_inception.commands.arguments import (
     given_recipe,
     positive,
 )
-from keras_inception.commands.data import SOURCE
+from keras_inception.commands.data import SOURCE, add_encoding, given_source
 from keras_inception.models.catalogue import find
 from keras_inception.runs.named_recipes import RECIPES
 
@@ -37,6 +37,7 @@ def add(commands: Any) -> None:
     preview.add_argument(
         "--variants", type=positive, default=6, help="variants of each image (%(default)s)"
     )
+    add_encoding(preview)
     add_recipe_options(preview)
 
 
@@ -46,13 +47,16 @@ def run(options: argparse.Namespace) -> int:
     size = recipe.image_size or find(recipe.model).size
     load_tensorflow_quietly()
     from keras_inception.data.augmentation.settings import Augmentation
-    from keras_inception.data.preprocessing import Preprocessing
     from keras_inception.data.sources.source import open_source
     from keras_inception.report.preview import draw_variants
+    from keras_inception.training.network import preprocessing_for
 
+    examples = open_source(given_source(options.source, options))
+    for note in examples.notes:
+        print(note)
     draw_variants(
-        open_source(options.source),
-        Preprocessing(size, crop=recipe.crop),
+        examples,
+        preprocessing_for(recipe, size),
         Augmentation(**recipe.augmentation()),
         options.output,
         images=options.images,

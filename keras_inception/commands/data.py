@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inception_serving.startup import load_tensorflow_quietly
 from keras_inception.commands.arguments import add_command, positive
 from keras_inception.commands.console import progress
 
+if TYPE_CHECKING:
+    from keras_inception.data.sources.source import Source
+
 SOURCE = (
-    "a folder with a folder for each class; a .csv of path and label; a folder or pattern of"
-    " TFRecords, in quotes; an .npz; an IDX file of images; keras:NAME; tfds:NAME; and /SPLIT after"
-    " what has splits (see docs/data.md)"
+    "a folder with a folder for each class; a .csv, .tsv or .txt of path and label; a folder or"
+    " pattern of TFRecords, in quotes; an .npz; an IDX file of images; keras:NAME; tfds:NAME; and"
+    " /SPLIT after what has splits (see docs/data.md)"
 )
 
 
@@ -32,6 +35,10 @@ def add(commands: Any) -> None:
         "Decodes every image. The exit code is 1 if one can't be decoded.",
     )
     check.add_argument("source", metavar="DATA", help=SOURCE)
+    check.add_argument(
+        "--list", action="store_true", help="name every file that can't be decoded, not ten"
+    )
+    add_encoding(check)
     records = add_command(
         inner,
         "records",
@@ -66,8 +73,27 @@ def add(commands: Any) -> None:
     index.add_argument("source", metavar="DATA", help="a folder of TFRecords, or a pattern")
 
 
+def add_encoding(command: argparse.ArgumentParser) -> None:
+    """Declare how a table is read, for every command that takes a source of images."""
+    command.add_argument(
+        "--encoding",
+        metavar="NAME",
+        help="encoding of a table that is neither UTF-8 nor UTF-16, such as gbk or cp1252",
+    )
+
+
+def given_source(source: str, options: argparse.Namespace) -> Source:
+    """The source that a command was given, with its encoding."""
+    if options.encoding is None:
+        return source
+    from keras_inception.data.sources.table import Table
+
+    return Table(source, options.encoding)
+
+
 def add_data_options(command: argparse.ArgumentParser) -> None:
-    """Declare how images are checked, for every command that prepares them."""
+    """Declare how a source is read and checked, for every command that prepares one."""
+    add_encoding(command)
     command.add_argument(
         "--on-bad-image",
         choices=["skip", "refuse"],
@@ -84,10 +110,12 @@ def add_data_options(command: argparse.ArgumentParser) -> None:
 
 
 def run_check(options: argparse.Namespace) -> int:
-    """Open the source, inspect every image, and print what is there."""
+    """Open the source, inspect every image, and print what training would find."""
     load_tensorflow_quietly()
+    from inception_serving.server.options import ServerOptions
+    from keras_inception.data.examples import listed
     from keras_inception.data.preparation.balance import draw_counts
-    from keras_inception.data.preparation.inspection import describe_bad
+    from keras_inception.data.preparation.inspection import describe_bad, left_empty, without
     from keras_inception.data.preparation.messages import (
         report_copies,
         report_exif_rotated,
@@ -95,27 +123,47 @@ def run_check(options: argparse.Namespace) -> int:
     )
     from keras_inception.data.preparation.prepare import inspect_all
     from keras_inception.data.sources.source import open_source, with_split
+    from keras_inception.data.text import printable
 
-    examples = open_source(options.source)
+    examples = open_source(given_source(options.source, options))
+    bad, seen = inspect_all(examples.images)
+    kept = without(examples, bad)
+    images = examples.take(kept)
+    several = "; an image can be of any number of them" if examples.multi_label else ""
+    print(f"{len(images)} images of {len(images.labels)} classes{several}")
+    print(draw_counts(images))
     for note in examples.notes:
         print(note)
-    bad, seen = inspect_all(examples.images)
-    several = "; an image can be of any number of them" if examples.multi_label else ""
-    print(f"{len(examples)} images of {len(examples.labels)} classes{several}")
-    print(draw_counts(examples))
     if seen.formats:
         kinds = [f"{count} {name}" for name, count in seen.formats.most_common()]
         print(f"Formats: {', '.join(kinds)}")
-    if examples.groups is not None:
-        print(f"Groups: {len(set(examples.groups.tolist()))}")
-    if examples.splits:
+    if images.groups is not None:
+        print(f"Groups: {len(set(images.groups.tolist()))}")
+    if images.splits:
         base, _ = with_split(options.source)
-        print(f"Other splits: {', '.join(f'{base}/{split}' for split in examples.splits)}")
+        print(f"Other splits: {', '.join(f'{base}/{split}' for split in images.splits)}")
     report_kinds([seen], print)
     report_exif_rotated(examples.images, seen.exif_rotated, print)
-    report_copies(examples, seen.digests, print)
-    print(describe_bad(bad).rstrip() if bad else "Every image can be decoded.")
-    return 1 if bad else 0
+    report_copies(images, seen.digests[kept], print)
+    limit = ServerOptions().max_image_pixels
+    large = [index for index, pixels in seen.pixels.items() if limit and pixels > limit]
+    if large:
+        print(
+            f"Images of more than {limit} pixels: {len(large)}, such as"
+            f" {printable(examples.images.name(large[0]))}. Training decodes them, a server refuses"
+            " them unless its max_image_pixels is larger."
+        )
+    if not bad:
+        if not large:
+            print("Every image can be decoded.")
+        return 0
+    print(describe_bad(bad, len(bad) if options.list else 10).rstrip())
+    if len(bad) > 10 and not options.list:
+        print("To name them all: --list")
+    empty = left_empty(examples, kept)
+    if empty:
+        print(f"No image is left of {listed(empty)}, so training refuses the data.")
+    return 1
 
 
 def run_records(options: argparse.Namespace) -> int:
@@ -125,7 +173,7 @@ def run_records(options: argparse.Namespace) -> int:
     from keras_inception.data.sources.write_records import write_records
 
     prepared = prepare(
-        options.source,
+        given_source(options.source, options),
         validation_fraction=options.validation_fraction,
         seed=options.seed,
         on_bad_image=options.on_bad_image,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from inception_serving.startup import load_tensorflow_quietly
 from keras_inception.commands.arguments import USING, add_command, positive
 from keras_inception.commands.console import progress
+from keras_inception.commands.data import add_encoding, given_source
 
 if TYPE_CHECKING:
     from keras_inception.evaluation.measures import Evaluation, Result
@@ -44,6 +45,7 @@ def add(commands: Any) -> None:
         help="crops of each image, whose scores are averaged; more than 1 of a run only"
         " (%(default)s)",
     )
+    add_encoding(evaluate)
     evaluate.add_argument("--json", metavar="FILE", help="the file to write all numbers to")
     evaluate.add_argument(
         "--figure",
@@ -84,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
 
     result = evaluate(
         options.using,
-        options.data,
+        given_source(options.data, options) if options.data else None,
         crops=options.crops,
         labels=read_class_names(options.labels) if options.labels else None,
         activation=options.activation,
@@ -143,6 +145,8 @@ def print_evaluation(result: Result) -> None:
             f" ({result.images} images, classes from a score of 0.5)"
         )
     print(describe_protocol(result.record["protocol"]))
+    for note in result.record["data"].get("notes", ()):
+        print(note)
     if result.left_out:
         from keras_inception.data.preparation.inspection import describe_bad
 
@@ -189,7 +193,7 @@ def _write_json(path: Path, values: dict[str, Any]) -> None:
     # A line for each entry: a confusion matrix of a thousand classes has a million numbers.
     lines = [f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}"
              for name, value in values.items()]  # fmt: skip
-    path.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8", "backslashreplace")
 
 
 def _draw(result: Evaluation, path: str) -> None:

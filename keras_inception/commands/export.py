@@ -48,6 +48,19 @@ def add(commands: Any) -> None:
         help="the fraction of the shorter side that the centre crop keeps (%(default)s); pixels are"
         " scaled to [-1, 1]",
     )
+    of_keras.add_argument(
+        "--alpha",
+        choices=["drop", "white", "black"],
+        default="drop",
+        help="the ground beneath transparent PNG and WebP; drop: the colours that are kept beneath"
+        " (%(default)s)",
+    )
+    of_keras.add_argument(
+        "--exif-orientation",
+        choices=["ignore", "apply"],
+        default="ignore",
+        help="EXIF orientation of JPEGs: ignore, or apply, which turns them upright (%(default)s)",
+    )
 
 
 def _add_options(command: argparse.ArgumentParser) -> None:
@@ -90,7 +103,9 @@ def run(options: argparse.Namespace) -> int:
         field.name: getattr(options, field.name) for field in dataclasses.fields(ExportOptions)
     }
     if options.samples:
-        chosen["samples"] = [Path(path).read_bytes() for path in list_images(options.samples)]
+        chosen["samples"] = [
+            Path(path).read_bytes() for path in list_images(options.samples, print)
+        ]
     if Path(options.using).is_file():
         model, labels, preprocessing = _read_model(options)
         target = export_saved_model(
@@ -134,7 +149,13 @@ def _read_model(options: argparse.Namespace) -> tuple[Any, tuple[str, ...], Any]
     # A model of several outputs is refused by the export, which says why.
     classes = model.output_shape[-1] if len(model.outputs) == 1 else None
     labels = read_class_names(options.labels, classes)
-    return model, labels, Preprocessing(size=size, crop=options.crop)
+    preprocessing = Preprocessing(
+        size=size,
+        crop=options.crop,
+        alpha=options.alpha,
+        exif_orientation=options.exif_orientation,
+    )
+    return model, labels, preprocessing
 
 
 def _show(path: Path) -> None:

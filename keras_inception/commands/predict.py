@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from inception_serving.startup import load_tensorflow_quietly
 from keras_inception.commands.arguments import USING, add_command, positive
 from keras_inception.commands.console import progress
+from keras_inception.data.text import printable
 
 if TYPE_CHECKING:
     from keras_inception.inference.predict import Prediction
@@ -66,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     load_tensorflow_quietly()
     from keras_inception.inference.predict import draw_predictions, list_images, predict
 
-    images = list_images(options.images)
+    images = list_images(options.images, lambda line: print(line, file=sys.stderr))
     with progress(len(images)) as advance:
         predictions = predict(
             images,
@@ -77,14 +78,14 @@ def run(options: argparse.Namespace) -> int:
             advance=advance,
         )
     if options.format == "json":
-        rows = [dataclasses.asdict(each) for each in predictions]
+        rows = [dataclasses.asdict(each) | {"image": printable(each.image)} for each in predictions]
         print(json.dumps(rows, indent=1, ensure_ascii=False))
     elif options.format == "csv":
         writer = csv.writer(sys.stdout)
         writer.writerow(["image", "rank", "label", "score"])
         for each in predictions:
             for rank, (label, score) in enumerate(zip(each.labels, each.scores, strict=True), 1):
-                writer.writerow([each.image, rank, label, f"{score:.6f}"])
+                writer.writerow([printable(each.image), rank, label, f"{score:.6f}"])
     else:
         print_predictions(predictions)
     if options.figure:
@@ -92,7 +93,8 @@ def run(options: argparse.Namespace) -> int:
         print(f"Drawn: {options.figure}", file=sys.stderr)
     failed = [each for each in predictions if each.error]
     for each in failed:
-        print(f"keras-inception predict: {each.image}: {each.error}", file=sys.stderr)
+        name = printable(each.image)
+        print(f"keras-inception predict: {name}: {each.error}", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -121,7 +123,7 @@ def print_predictions(
             cells = ["[red]no image[/red]"]
         cells += [""] * (best - len(cells))
         truth = [escape(truths[index])] if truths else []
-        table.add_row(escape(each.image), *truth, *cells, f"{each.milliseconds:.1f}")
+        table.add_row(escape(printable(each.image)), *truth, *cells, f"{each.milliseconds:.1f}")
     Console().print(table)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from inception_serving.startup import load_tensorflow_quietly
 from keras_inception.commands.arguments import add_command, positive
 from keras_inception.commands.console import progress
+from keras_inception.commands.data import add_encoding, given_source
 
 
 def add(commands: Any) -> None:
@@ -30,6 +31,7 @@ def add(commands: Any) -> None:
         help="measure on these images, FOLDER/CLASS/IMAGE or another source of images, and not on"
         " those that the run was validated on",
     )
+    add_encoding(report)
     report.add_argument(
         "--grad-cam",
         action="store_true",
@@ -51,10 +53,15 @@ def run(options: argparse.Namespace) -> int:
     from keras_inception.runs.run import open_run
 
     opened = open_run(options.run_folder)
+    examples = None
+    if options.data:
+        examples = open_source(given_source(options.data, options), opened.labels)
+        for note in examples.notes:
+            print(note)
     path = write_report(
         opened,
         options.output,
-        examples=open_source(options.data, opened.labels) if options.data else None,
+        examples=examples,
         measured_on=options.data,
         grad_cam=options.grad_cam,
         batch_size=options.batch_size,

@@ -12,7 +12,7 @@ from typing import Any
 
 from inception_serving.startup import load_tensorflow_quietly
 from keras_inception.commands.arguments import add_command, add_recipe_options, given_recipe
-from keras_inception.commands.data import SOURCE, add_data_options
+from keras_inception.commands.data import SOURCE, add_data_options, given_source
 from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.named_recipes import NOTES, RECIPES
 from keras_inception.runs.recipe import Recipe
@@ -150,7 +150,7 @@ def _train(
 
     try:
         finished = train(
-            options.data,
+            given_source(options.data, options),
             options.output,
             recipe,
             validation_data=options.validation_data,
@@ -179,7 +179,7 @@ def _dry_run(options: argparse.Namespace, recipe: Recipe | None, start: float) -
     from keras_inception.training.estimate import estimate
 
     estimate(
-        options.data,
+        given_source(options.data, options),
         recipe,
         validation_data=options.validation_data,
         on_bad_image=options.on_bad_image,

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_inception.data.augmentation.crops import whole_jpeg
 from keras_inception.data.images import Images
-from keras_inception.data.preprocessing import decode
+from keras_inception.data.preprocessing import Preprocessing, decode
 from keras_inception.data.types import Tensor
 
 # How many images tell the size of all.
@@ -32,12 +32,16 @@ def decoded_bytes(images: Images, below: int | None) -> int:
 
 
 def decoded_once(
-    read: Callable[[Tensor], Tensor], below: int | None, use: Callable[[Tensor, Tensor], Tensor]
+    read: Callable[[Tensor], Tensor],
+    preprocessing: Preprocessing,
+    below: int | None,
+    use: Callable[[Tensor, Tensor], Tensor],
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """A function that keeps the pixels of each image it has decoded.
 
     Args:
         read: from an image's index, int64 [], to the bytes of its file, string [].
+        preprocessing: says how they are decoded.
         below: JPEGs with both sides of at least so many pixels are not kept, since ``use`` may
             decode them at a fraction of their size; ``None`` keeps all.
         use: from an image, bytes or uint8 pixels, and a seed to what is wanted of it.
@@ -52,7 +56,7 @@ def decoded_once(
         encoded = read(index)
 
         def keep() -> Tensor:
-            pixels = decode(encoded)
+            pixels = decode(encoded, preprocessing)
             kept.insert(index, tf.io.serialize_tensor(pixels))
             return use(pixels, seed)
 

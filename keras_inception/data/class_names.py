@@ -7,19 +7,13 @@ refused, and how many names there should be is checked wherever it is known.
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from keras_inception.data.errors import DataError
+from keras_inception.data.text import encoding_of, like_gbk, no_text, readings
 
-# What a file begins with that says its encoding; without it, a file is UTF-8.
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 # A name after its place, as TF-Slim (`0:cat`) and Teachable Machine (`0 cat`) write them.
 _NUMBERED = re.compile(r"(\d+)(?::|\s+)(.*)")
 _BACKGROUND = {"background", "unused background", "dummy"}
@@ -47,7 +41,7 @@ def read_class_names(
             fewer names than ``classes``.
         OSError: it can't be read.
     """
-    lines = re.split(r"\r\n|\n|\r", _decoded(path))
+    lines = re.split(r"\r\n|\n|\r", _decoded(path, verbatim))
     while lines and not lines[-1].strip():
         del lines[-1]
     names = lines if verbatim else _without_places([line.strip() for line in lines])
@@ -81,22 +75,21 @@ def write_class_names(path: str | Path, names: Sequence[str]) -> None:
     Path(path).write_text("".join(f"{name}\n" for name in names), "utf-8", newline="")
 
 
-def _decoded(path: str | Path) -> str:
+def _decoded(path: str | Path, verbatim: bool) -> str:
     content = Path(path).read_bytes()
-    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
-    try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        reason = f"line {line} has the byte 0x{content[error.start]:02x}"
-    else:
-        if "\0" not in text:
-            return text
-        reason = f"line {text[: text.index(chr(0))].count(chr(10)) + 1} has a zero byte"
-    raise DataError(
-        f"{path} must be text: UTF-8, or UTF-16 that begins with a byte order mark. It is neither:"
-        f" {reason}."
-    )
+    reason = no_text(content)
+    if reason:
+        raise DataError(
+            f"{path} must be text: UTF-8, or UTF-16 that begins with a byte order mark. It is"
+            f" neither: {reason}.{readings(content, str.split)}"
+        )
+    text = content.decode(encoding_of(content))
+    if not verbatim and encoding_of(content) == "utf-8" and like_gbk([text]):
+        raise DataError(
+            f"{path} has names that are hardly UTF-8.{readings(content, str.split)} Save it as"
+            " UTF-8 with a byte order mark, which says that it is."
+        )
+    return text
 
 
 def _without_places(lines: list[str]) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_inception.data.errors import DataError as DataError
 from keras_inception.data.images import Images
+from keras_inception.data.text import one_form
 
 
 @dataclass(frozen=True)
@@ -60,23 +61,32 @@ class Examples:
     def with_labels(self, labels: Sequence[str]) -> Examples:
         """The same with the classes of a model that exists, in its order.
 
+        Names are the same where they are so in Unicode's form NFC.
+
         Raises:
             DataError: the model does not know one of the classes.
         """
-        unknown = sorted(set(self.labels) - set(labels))
+        index = {one_form(label): target for target, label in enumerate(labels)}
+        unknown = sorted({label for label in self.labels if one_form(label) not in index})
         if unknown:
             raise DataError(
                 f"The data hold classes that the model does not know: {listed(unknown)}."
                 f" It knows: {listed(labels)}."
             )
-        index = {label: target for target, label in enumerate(labels)}
-        places = np.array([index[label] for label in self.labels], np.int64)
+        places = np.array([index[one_form(label)] for label in self.labels], np.int64)
+        targets: np.ndarray
         if self.multi_label:
             targets = np.zeros((len(self), len(labels)), bool)
-            targets[:, places] = self.targets
+            for column, place in enumerate(places.tolist()):
+                targets[:, place] |= self.targets[:, column]
         else:
             targets = places[self.targets]
         return dataclasses.replace(self, labels=tuple(labels), targets=targets)
+
+    def in_one_form(self) -> Examples:
+        """The same with every class's name in Unicode's form NFC; equal ones become one class."""
+        labels = tuple(dict.fromkeys(map(one_form, self.labels)))
+        return self if labels == self.labels else self.with_labels(labels)
 
 
 def listed(names: Sequence[str], most: int = 10) -> str:

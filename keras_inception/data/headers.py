@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ READ_AS = {
     "16 bits": "read as 8",
     "palette": "read as RGB",
     "animated": "its first frame",
-    "transparent": "alpha dropped",
+    "transparent": "alpha dropped, or as --alpha says",
 }
 
 
@@ -33,12 +33,14 @@ class Header:
         kinds: those of ``READ_AS`` that it is of.
         exif_rotated: whether it has an EXIF orientation other than upright.
         misread: why TensorFlow's decoder would read it wrongly; ``""`` if it would not.
+        pixels: of all its frames, as a server counts them before it decodes.
     """
 
     format: str
     kinds: tuple[str, ...]
     exif_rotated: bool
     misread: str
+    pixels: int = field(default=0, compare=False)
 
 
 def read_header(encoded: bytes) -> Header | None:
@@ -51,7 +53,11 @@ def read_header(encoded: bytes) -> Header | None:
         try:
             with Image.open(io.BytesIO(encoded)) as image:
                 return Header(
-                    image.format or "", _kinds(image), _is_exif_rotated(image), _misread(image)
+                    image.format or "",
+                    _kinds(image),
+                    _is_exif_rotated(image),
+                    _misread(image),
+                    image.width * image.height * int(getattr(image, "n_frames", 1)),
                 )
         except Exception:  # Pillow's are of many kinds
             return None

@@ -197,16 +197,26 @@ class Pixels:
     def of(cls, pixels: np.ndarray) -> Pixels:
         """All images of an array, of which a copy is kept.
 
+        Args:
+            pixels: uint8; or uint16 in [0, 65535], which becomes uint8 as in a PNG of 16 bits.
+
         Raises:
             DataError: the array has another type or shape.
         """
         shape = pixels.shape
+        if pixels.dtype == np.uint16:
+            if 0 < pixels.max(initial=0) <= 255:
+                raise DataError(
+                    "Arrays of images of uint16 must be in [0, 65535]. Received: at most"
+                    f" {pixels.max()}, which would be black; make them uint8"
+                )
+            pixels = (pixels >> 8).astype(np.uint8)
         if pixels.dtype != np.uint8 or not (
             len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
         ):
             raise DataError(
-                "Arrays of images must be uint8 in [0, 255], of shape [images, height, width] or"
-                " [images, height, width, 1 or 3]."
+                "Arrays of images must be uint8 in [0, 255] or uint16 in [0, 65535], of shape"
+                " [images, height, width] or [images, height, width, 1 or 3]."
                 f" Received: {pixels.dtype} of shape {list(shape)}"
             )
         with tf.device("CPU:0"):  # where tf.data reads; a GPU's memory is for the network

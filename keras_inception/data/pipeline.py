@@ -133,7 +133,7 @@ def evaluation_batches(
 
     def example(place: Tensor) -> tuple[Tensor, ...]:
         index = tf.minimum(place, count - 1)
-        image = resize(_pixels(read(index))[tf.newaxis], preprocessing)[0]
+        image = resize(_pixels(read(index), preprocessing)[tf.newaxis], preprocessing)[0]
         weight = tf.where(place < count, tf.cast(total / count, tf.float32), 0.0)
         return scale(image, preprocessing), target(index), *([] if shard is None else [weight])
 
@@ -164,7 +164,7 @@ def _training_images(
     def crop(image: Tensor, seed: Tensor) -> Tensor:
         if augmentation.crop_area < 1:
             return crop_at_random(image, seed, preprocessing, augmentation)
-        return resize(_pixels(image)[tf.newaxis], preprocessing)[0]
+        return resize(_pixels(image, preprocessing)[tf.newaxis], preprocessing)[0]
 
     def read_and_crop(index: Tensor, seed: Tensor) -> Tensor:
         return crop(read(index), seed)
@@ -173,7 +173,7 @@ def _training_images(
     if cache_megabytes != 0 and not examples.images.decoded:
         below = 2 * preprocessing.size if augmentation.crop_area < 1 else None
         if 0 < decoded_bytes(examples.images, below) <= cache_limit(cache_megabytes):
-            cropped = decoded_once(read, below, crop)
+            cropped = decoded_once(read, preprocessing, below, crop)
 
     def image_of(index: Tensor, seed: Tensor) -> Tensor:
         crop_seed, change_seed = draw(seed, 2)
@@ -215,8 +215,8 @@ def _training_example(
     return example
 
 
-def _pixels(image: Tensor) -> Tensor:
-    return decode(image) if image.dtype == tf.string else image
+def _pixels(image: Tensor, preprocessing: Preprocessing) -> Tensor:
+    return decode(image, preprocessing) if image.dtype == tf.string else image
 
 
 def _or_blank(

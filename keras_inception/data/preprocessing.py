@@ -5,20 +5,32 @@ functions, so a served number is a trained number.
 
 How it is done is data, :class:`Preprocessing`, and travels with the weights, the run and the
 export. JPEG, PNG, GIF (its first frame), BMP and WebP are read as TensorFlow's decoder reads them:
-grey becomes RGB, 16 bits become 8, alpha is dropped, an EXIF orientation is ignored.
+grey becomes RGB and 16 bits become 8. What else TensorFlow decodes, JPEG XL and animated WebP, is
+refused, since a server of another version does not.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import tensorflow as tf
 
+from keras_inception.data.exif import turn_upright
 from keras_inception.data.types import Tensor
+
+Alpha = Literal["drop", "white", "black"]
+ExifOrientation = Literal["ignore", "apply"]
 
 # What `tf.image.resize` calls these kernels, and what the operation beneath it does.
 _KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic", "lanczos3": "lanczos3"}
+_CHOICES = {
+    "resize": ("shorter_side", "stretch"),
+    "interpolation": tuple(_KERNELS),
+    "alpha": get_args(Alpha),
+    "exif_orientation": get_args(ExifOrientation),
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,10 @@ class Preprocessing:
         antialias: widen the kernel when the image shrinks, as Pillow does.
         mean: per channel, red, green, blue, of pixels in [0, 255], subtracted.
         std: per channel, of pixels in [0, 255], divided by. The defaults map [0, 255] to [-1, 1].
+        alpha: of transparent PNG and WebP: ``"drop"`` takes the colours that are kept beneath,
+            whatever they are; ``"white"`` and ``"black"`` lay the image on such a ground.
+        exif_orientation: of JPEG: ``"ignore"`` takes the pixels as they are stored, ``"apply"``
+            turns them as a camera says that they are to be seen.
 
     Raises:
         ValueError: a value breaks its rule.
@@ -48,22 +64,21 @@ class Preprocessing:
     antialias: bool = True
     mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
     std: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    alpha: Alpha = "drop"
+    exif_orientation: ExifOrientation = "ignore"
 
     def __post_init__(self) -> None:
         if self.size < 1:
             raise ValueError(f"`size` must be at least 1 pixel. Received: size={self.size}")
         if not 0 < self.crop <= 1:
             raise ValueError(f"`crop` must be above 0 and at most 1. Received: crop={self.crop}")
-        if self.resize not in ("shorter_side", "stretch"):
-            raise ValueError(
-                "`resize` must be one of 'shorter_side', 'stretch'."
-                f" Received: resize={self.resize!r}"
-            )
-        if self.interpolation not in _KERNELS:
-            raise ValueError(
-                f"`interpolation` must be one of {', '.join(map(repr, _KERNELS))}."
-                f" Received: interpolation={self.interpolation!r}"
-            )
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise ValueError(
+                    f"`{name}` must be one of {', '.join(map(repr, choices))}."
+                    f" Received: {name}={value!r}"
+                )
 
 
 # How the images of published weights were made, where not by the defaults, which are Keras's.
@@ -87,23 +102,94 @@ def named(name: str, size: int) -> Preprocessing:
     return Preprocessing(size, **_NAMED[name])
 
 
-def decode(encoded: Tensor) -> Tensor:
+def decode(encoded: Tensor, preprocessing: Preprocessing | None = None) -> Tensor:
     """Decode one image: string [] to uint8 [height, width, 3].
 
+    Args:
+        preprocessing: says what becomes of alpha and of an EXIF orientation; by default, alpha is
+            dropped and the orientation ignored.
+
     Raises:
-        tf.errors.InvalidArgumentError: the bytes are no image that TensorFlow can decode.
+        tf.errors.InvalidArgumentError: the bytes are no image that is read.
     """
-    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    alpha = preprocessing.alpha if preprocessing else "drop"
+    image = tf.cond(
+        _begins(encoded, b"RIFF"),
+        lambda: _decode_webp(encoded, alpha),
+        lambda: _decode_other(encoded, alpha),
+    )
     image.set_shape([None, None, 3])
+    if preprocessing and preprocessing.exif_orientation == "apply":
+        image = turn_upright(image, encoded)
     return image
+
+
+def _begins(encoded: Tensor, start: bytes) -> Tensor:
+    return tf.equal(tf.strings.substr(encoded, 0, len(start)), start)
+
+
+def _unless(is_refused: Tensor, reason: str, encoded: Tensor) -> Tensor:
+    with tf.control_dependencies([tf.debugging.Assert(tf.logical_not(is_refused), [reason])]):
+        return tf.identity(encoded)
+
+
+def _decode_webp(encoded: Tensor, alpha: Alpha) -> Tensor:
+    # RIFF, a size, WEBPVP8X, a size, and flags: https://developers.google.com/speed/webp/docs/
+    # riff_container#extended_file_format. TensorFlow 2.21 writes beyond its memory when it decodes
+    # an animation that has no alpha.
+    begin = tf.strings.substr(tf.strings.substr(encoded, 0, 21) + bytes(21), 0, 21)
+    head = tf.io.decode_raw(begin, tf.uint8)
+    extended = tf.equal(tf.strings.substr(begin, 8, 8), b"WEBPVP8X")
+    animated = tf.logical_and(extended, tf.bitwise.bitwise_and(head[20], 2) > 0)
+    encoded = _unless(animated, "it is an animated WebP", encoded)
+    # With alpha or without, since the decoder gives just what the file has.
+    pixels = tf.io.decode_image(encoded, channels=0, expand_animations=False)
+    if alpha == "drop":
+        return pixels[:, :, :3]
+    opaque = tf.pad(pixels, [[0, 0], [0, 0], [0, 4 - tf.shape(pixels)[2]]], constant_values=255)
+    return _blend(opaque, alpha)
+
+
+def _decode_other(encoded: Tensor, alpha: Alpha) -> Tensor:
+    is_xl = tf.logical_or(
+        _begins(encoded, b"\xff\x0a"), _begins(encoded, b"\0\0\0\x0cJXL \x0d\x0a\x87\x0a")
+    )
+    encoded = _unless(is_xl, "it is JPEG XL, which is not read", encoded)
+
+    def plain() -> Tensor:
+        return tf.io.decode_image(encoded, channels=3, expand_animations=False)
+
+    if alpha == "drop":
+        return plain()
+    return tf.cond(
+        _begins(encoded, b"\x89PNG"),
+        lambda: _blend(tf.io.decode_image(encoded, channels=4, expand_animations=False), alpha),
+        plain,
+    )
+
+
+def _blend(pixels: Tensor, alpha: Alpha) -> Tensor:
+    """uint8 [height, width, 4] on a ground of one colour: uint8 [height, width, 3]."""
+    ground = 255 if alpha == "white" else 0
+    colour, share = tf.cast(pixels[:, :, :3], tf.int32), tf.cast(pixels[:, :, 3:], tf.int32)
+    return tf.cast((colour * share + ground * (255 - share) + 127) // 255, tf.uint8)
+
+
+# How lines begin that say where in TensorFlow an error is, not what it is.
+_AROUND = ("Graph execution", "Detected at", "File ", "[[", "0 successful operations")
 
 
 def decoder_message(error: tf.errors.OpError) -> str:
     """The decoder's own words, without the names of TensorFlow's operations around them."""
-    message = str(error.message).split("Detected at node")[0]
-    lines = [line for line in message.split("\n") if line.strip() and "Graph execution" not in line]
-    line = lines[-1].strip() if lines else "it could not be decoded"
-    return line.rpartition("}} ")[2].split(" [Op:")[0].split(" [[")[0].strip()
+    message = str(error.message)
+    refused = re.search(r"(?:Summarized data: b'|assertion failed: \[)([^'\]]+)", message)
+    if refused:
+        return refused[1]
+    lines = [line.strip() for line in message.split("\n")]
+    lines = [line for line in lines if line and not line.startswith(_AROUND)]
+    line = lines[-1] if lines else "it could not be decoded"
+    line = line.rpartition("}} ")[2].split(" [Op:")[0].split(" [[")[0]
+    return re.sub(r"^(Error in user-defined .* iterator: \S+:|\(\d+\) [A-Z_]+:)", "", line).strip()
 
 
 def resize(images: Tensor, preprocessing: Preprocessing) -> Tensor:
@@ -193,10 +279,10 @@ def preprocess_encoded(encoded: Tensor, preprocessing: Preprocessing) -> Tensor:
         float32 [batch, size, size, 3].
 
     Raises:
-        tf.errors.InvalidArgumentError: one of them is no image that TensorFlow can decode.
+        tf.errors.InvalidArgumentError: one of them is no image that is read.
     """
     resized = tf.map_fn(
-        lambda one: resize(decode(one)[tf.newaxis], preprocessing)[0],
+        lambda one: resize(decode(one, preprocessing)[tf.newaxis], preprocessing)[0],
         encoded,
         fn_output_signature=tf.TensorSpec([preprocessing.size, preprocessing.size, 3], tf.float32),
     )

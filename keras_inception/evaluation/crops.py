@@ -115,7 +115,7 @@ def crop_batches(
         Pairs of indices, int64 [batch], and network inputs,
         float32 [batch, views, size, size, 3].
     """
-    pixels = _reader(examples)
+    pixels = _reader(examples, preprocessing)
 
     @tf.autograph.experimental.do_not_convert  # traced in a third of the time
     def example(index: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,11 +132,11 @@ def crop_batches(
     )
 
 
-def _reader(examples: Examples) -> Callable[[Tensor], Tensor]:
+def _reader(examples: Examples, preprocessing: Preprocessing) -> Callable[[Tensor], Tensor]:
     read = examples.images.reader()
 
     def pixels(index: Tensor) -> Tensor:
         image = read(index)
-        return decode(image) if image.dtype == tf.string else image
+        return decode(image, preprocessing) if image.dtype == tf.string else image
 
     return pixels

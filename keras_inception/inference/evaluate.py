@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_inception.data.examples import Examples
-from keras_inception.data.sources.source import open_source
+from keras_inception.data.sources.source import Source, open_source
 from keras_inception.data.types import Advance
 from keras_inception.evaluation.evaluate_model import score_against_truth
 from keras_inception.evaluation.measures import Result
@@ -26,7 +26,7 @@ def _no_progress(images: int) -> Iterator[Advance]:
 
 def evaluate(
     using: str | Path,
-    data: str | Path | Examples | None = None,
+    data: Source | None = None,
     *,
     crops: int = 1,
     labels: Sequence[str] | None = None,
@@ -68,6 +68,7 @@ def evaluate(
         using, labels=labels, activation=activation, export=export, in_flight=in_flight
     ) as predictor:
         examples = predictor.own_images if data is None else open_source(data, predictor.labels)
+        notes = list(examples.notes)
         multi_label = predictor.activation == "sigmoid"
         with progress(len(examples)) as advance:
             scored = predictor.score_examples(
@@ -75,7 +76,7 @@ def evaluate(
             )
         record = {
             "model": {"using": str(using), **predictor.about},
-            "data": {"source": _source(data)},
+            "data": {"source": _source(data)} | ({"notes": notes} if notes else {}),
             "protocol": _protocol(predictor, crops),
             "versions": versions(),
         }
@@ -84,10 +85,10 @@ def evaluate(
         )
 
 
-def _source(data: str | Path | Examples | None) -> str:
+def _source(data: Source | None) -> str:
     if data is None:
         return "the run's own validation images"
-    return "examples in memory" if isinstance(data, Examples) else str(data)
+    return "examples in memory" if isinstance(data, (Examples, tuple)) else str(data)
 
 
 def _protocol(predictor: Predictor, crops: int) -> dict[str, Any]:

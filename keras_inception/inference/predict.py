@@ -5,12 +5,15 @@ A person needs no server to try a model, and needs to change nothing but the add
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_inception.data.types import Advance
+from keras_inception.data.formats import unread_format
+from keras_inception.data.sources.walk import Walk
+from keras_inception.data.types import Advance, Log
 from keras_inception.inference.predictor import PredictionError, Predictor, decoder_reason
 from keras_inception.inference.predictors import open_predictor
 
@@ -72,10 +75,13 @@ def predict(
     return predictions
 
 
-def list_images(places: Sequence[str | Path]) -> list[str]:
-    """Image files named one by one, or all files below the folders named, in order.
+def list_images(places: Sequence[str | Path], log: Log = lambda line: None) -> list[str]:
+    """Image files named one by one, or those below the folders named, in order.
 
-    In folders what is hidden, or in a hidden folder, is left out.
+    In folders the same is left out as in training.
+
+    Args:
+        log: is told of each folder what was left out.
 
     Raises:
         PredictionError: a place does not exist, or holds no file.
@@ -83,15 +89,13 @@ def list_images(places: Sequence[str | Path]) -> list[str]:
     paths: list[str] = []
     for place in map(Path, places):
         if place.is_dir():
-            found = sorted(
-                str(path)
-                for path in place.rglob("*")
-                if path.is_file()
-                and not any(part.startswith(".") for part in path.relative_to(place).parts)
-            )
+            walk = Walk(place)
+            found = walk.files()
             if not found:
-                raise PredictionError(f"{place} holds no images.")
-            paths.extend(found)
+                raise PredictionError(f"{place} holds no images. {walk.note()}".rstrip())
+            if walk.left_out:
+                log(f"In {place}: {walk.note()}")
+            paths += [os.path.join(place, os.fsdecode(name)) for name in found]
         elif place.is_file():
             paths.append(str(place))
         else:
@@ -144,7 +148,7 @@ def _predict_batch(
         if reason is None:
             raise
         if len(batch) == 1:
-            return [Prediction(batch[0], (), (), 0.0, reason)]
+            return [Prediction(batch[0], (), (), 0.0, unread_format(encoded[0]) or reason)]
         # One bad image fails its batch: find it, and predict the others.
         return [
             each for path in batch for each in _predict_batch(predictor, [path], top, threshold)

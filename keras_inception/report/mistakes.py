@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_inception.data.examples import Examples
 from keras_inception.data.preprocessing import Preprocessing, decode
+from keras_inception.data.text import printable
 from keras_inception.evaluation.crops import crop_batches
 from keras_inception.evaluation.gradcam import grad_cam as explain
 from keras_inception.evaluation.measures import Evaluation, Result
@@ -63,8 +64,9 @@ def worst_mistakes(
         ]
     mistakes = []
     for row, index, heat_map in zip(rows, indices.tolist(), heat_maps, strict=True):
-        name = examples.images.name(index)
-        image = picture(decode(examples.images.encoded(index)).numpy(), name)
+        name = printable(examples.images.name(index))
+        encoded = examples.images.encoded(index)
+        image = picture(decode(encoded, preprocessing).numpy(), name)
         mistakes.append(Mistake(image, _lines(result, row), Path(name).name, heat_map))
     return mistakes
 

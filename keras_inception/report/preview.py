@@ -42,7 +42,7 @@ def draw_variants(
         DataError: no image can be decoded.
         OSError: the PNG can't be written.
     """
-    chosen, originals = _choose(examples, images, seed)
+    chosen, originals = _choose(examples, images, seed, preprocessing)
     count = len(chosen)
     stream = training_batches(
         chosen,
@@ -69,7 +69,9 @@ def draw_variants(
     figure.savefig(output, dpi=120, format="png")
 
 
-def _choose(examples: Examples, most: int, seed: int) -> tuple[Examples, list[np.ndarray]]:
+def _choose(
+    examples: Examples, most: int, seed: int, preprocessing: Preprocessing | None = None
+) -> tuple[Examples, list[np.ndarray]]:
     """Some examples that can be decoded, each class's first before its second; their pixels."""
     order = np.random.default_rng(seed).permutation(len(examples))
     targets = examples.targets[order]
@@ -83,7 +85,8 @@ def _choose(examples: Examples, most: int, seed: int) -> tuple[Examples, list[np
         if len(chosen) == most:
             break
         try:
-            originals.append(decode(examples.images.encoded(index)).numpy())
+            encoded = examples.images.encoded(index)
+            originals.append(decode(encoded, preprocessing).numpy())
         except (tf.errors.OpError, OSError):
             continue
         chosen.append(index)

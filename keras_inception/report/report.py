@@ -100,7 +100,7 @@ def write_report(
         machine=_machine(run.record),
     )
     path = Path(output) if output is not None else run.path / "report.html"
-    path.write_text(page, "utf-8")
+    path.write_text(page, "utf-8", "backslashreplace")
     return path
 
 

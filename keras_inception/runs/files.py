@@ -12,9 +12,13 @@ from typing import IO, Any, Literal
 
 @contextlib.contextmanager
 def atomic_write(path: Path, mode: Literal["w", "wb"]) -> Iterator[IO[Any]]:
-    """Write a file beside its place and rename it: at ``path`` is a whole file, old or new."""
+    """Write a file beside its place and rename it: at ``path`` is a whole file, old or new.
+
+    Text is UTF-8; of a file's name each byte that is none is written as ``\\udcfc``, which JSON
+    reads again as it was.
+    """
     beside = path.with_name(f"{path.name}.tmp")
-    text = {"encoding": "utf-8", "newline": ""} if mode == "w" else {}
+    text = {"encoding": "utf-8", "newline": "", "errors": "backslashreplace"} if mode == "w" else {}
     with beside.open(mode, **text) as file:  # type: ignore[call-overload]
         yield file
         file.flush()

@@ -94,6 +94,13 @@ class Recipe:
         "share of an image's shorter side that is kept in evaluation, above 0 to 1",
         POSITIVE_UP_TO_1,
     )
+    alpha: Literal["drop", "white", "black"] = _setting(
+        "drop",
+        "ground beneath transparent PNG and WebP; drop: the colours that are kept beneath",
+    )
+    exif_orientation: Literal["ignore", "apply"] = _setting(
+        "ignore", "EXIF orientation of JPEGs: ignore, or apply, which turns them upright"
+    )
     augment_crop_area: float = _setting(
         1.0,
         "smallest share of an image's area in a random training crop; 1: no random crops",

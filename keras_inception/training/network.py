@@ -16,18 +16,15 @@ from keras_inception.published.imagenet import preprocessing_of
 from keras_inception.runs.recipe import Recipe
 from keras_inception.training.optimization.fast_path import take_fast_path
 from keras_inception.training.optimization.finetune import set_trainable
+from keras_inception.training.optimization.losses import make_loss
 from keras_inception.training.optimization.optimizers import make_optimizer
 
 
-def build(
-    recipe: Recipe, classes: int, momentum: float, *, multi_label: bool = False
-) -> keras.Model:
-    """The recipe's network.
+def build(recipe: Recipe, classes: int, momentum: float) -> keras.Model:
+    """The recipe's network, which ends in logits: :func:`inference` adds the activation.
 
     Args:
         momentum: of batch norm.
-        multi_label: whether an image can be of several classes, or of none: the classifier then
-            ends in a sigmoid.
 
     Raises:
         ValueError: there is no such network, or it refuses a setting.
@@ -36,7 +33,7 @@ def build(
     shape = None if recipe.image_size is None else (recipe.image_size, recipe.image_size, 3)
     model = builder(
         classes=classes,
-        classifier_activation="sigmoid" if multi_label else "softmax",
+        classifier_activation=None,
         input_shape=shape,
         aux=recipe.aux,
         dropout=recipe.dropout,
@@ -51,8 +48,13 @@ def build(
 
 
 def preprocessing_for(recipe: Recipe, size: int) -> Preprocessing:
-    """The recipe's crop, in the range that the weights it starts from were trained in."""
-    default = Preprocessing(size=size, crop=recipe.crop)
+    """The recipe's settings, in the range that the weights it starts from were trained in."""
+    default = Preprocessing(
+        size=size,
+        crop=recipe.crop,
+        alpha=recipe.alpha,
+        exif_orientation=recipe.exif_orientation,
+    )
     if recipe.weights is None:
         return default
     published = preprocessing_of(recipe.weights, size)
@@ -65,23 +67,19 @@ def compile_network(
     learning_rate: Any,
     metrics: Sequence[keras.metrics.Metric],
     *,
-    multi_label: bool = False,
+    loss: Any = None,
     fast: bool = True,
 ) -> None:
     """Compile for what is trainable now, the optimizer built.
 
     Args:
         learning_rate: a number or a schedule.
-        metrics: of the classifier.
-        multi_label: whether an image can be of several classes, or of none.
+        metrics: of the classifier, from its logits.
+        loss: of every output, see :func:`~keras_inception.training.optimization.losses.make_loss`;
+            by default that of one class an image.
         fast: whether to train by TensorFlow's fast path.
     """
-    smoothing = recipe.label_smoothing
-    loss: Any
-    if multi_label:
-        loss = keras.losses.BinaryCrossentropy(label_smoothing=smoothing)
-    else:
-        loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
+    loss = loss or make_loss(recipe, multi_label=False)
     optimizer = make_optimizer(recipe, model, learning_rate)
     if recipe.aux:
         weights = loss_weights(model)
@@ -99,13 +97,18 @@ def compile_network(
         take_fast_path(model)
 
 
-def inference(model: keras.Model, values: Sequence[np.ndarray] | None = None) -> keras.Model:
+def inference(
+    model: keras.Model, values: Sequence[np.ndarray] | None = None, *, multi_label: bool = False
+) -> keras.Model:
     """A copy to be kept: stock layers, uncompiled, without auxiliary heads, on one device.
 
-    It computes in float32 whatever the precision of the training.
+    It computes in float32 whatever the precision of the training, and ends in probabilities.
 
     Args:
+        model: a network that is trained, as :func:`build` makes it.
         values: for ``model.weights``; by default its own.
+        multi_label: whether an image can be of several classes, or of none: a sigmoid of each
+            then, and not a softmax.
     """
     if values is None:
         values = model.get_weights()
@@ -115,7 +118,10 @@ def inference(model: keras.Model, values: Sequence[np.ndarray] | None = None) ->
     copy = keras.models.clone_model(network, clone_function=_plain)
     for layer, plain in zip(network.layers, copy.layers, strict=True):
         plain.set_weights([of[id(weight)] for weight in layer.weights])
-    return copy
+    activation = keras.layers.Activation(
+        "sigmoid" if multi_label else "softmax", dtype="float32", name="predictions"
+    )
+    return keras.Model(copy.input, activation(copy.output), name=model.name)
 
 
 def _plain(layer: keras.Layer) -> keras.Layer:

@@ -17,6 +17,7 @@ from keras_inception.data.examples import listed
 from keras_inception.data.pipeline import training_batches
 from keras_inception.data.preparation.prepare import CheckImages, Prepared, prepare
 from keras_inception.data.sources.source import Source
+from keras_inception.data.text import printable
 from keras_inception.evaluation.evaluate_model import evaluate_model
 from keras_inception.renamed import renamed
 from keras_inception.report.report import draw_curves, write_report
@@ -125,7 +126,8 @@ def train(
             with telling_of_lost_hosts(heartbeats), where.scope():
                 fit(job, run, tell)
             if job.unreadable:
-                names = [prepared.training.images.name(index) for index in sorted(job.unreadable)]
+                unreadable = sorted(job.unreadable)
+                names = [printable(prepared.training.images.name(index)) for index in unreadable]
                 log(f"{len(names)} images could not be read and were left out: {listed(names)}")
                 if where.first:
                     run.update_record(left_out_in_training=names)
@@ -144,7 +146,7 @@ def _identity(prepared: Prepared) -> Iterator[bytes]:
     for part in (prepared.training, prepared.validation):
         yield part.targets.tobytes()
         for index in np.linspace(0, max(len(part) - 1, 0), min(len(part), 100), dtype=int):
-            yield os.path.basename(part.images.name(index)).encode()
+            yield os.fsencode(os.path.basename(part.images.name(index)))
 
 
 def _open(output: str | Path, recipe: Recipe | None, resume: bool) -> tuple[Run | None, Recipe]:
@@ -207,12 +209,7 @@ def build_job(
     devices = devices or Devices()
     devices.check_batch(batch_size)
     classes = len(training.labels)
-    model = build(
-        recipe,
-        classes,
-        momentum(recipe, len(training) // batch_size),
-        multi_label=training.multi_label,
-    )
+    model = build(recipe, classes, momentum(recipe, len(training) // batch_size))
     if devices.count > 1:
         synchronize_batch_norm(model)
         log(f"On {devices.count} devices, {batch_size // devices.count} images of a batch on each")
@@ -235,7 +232,8 @@ def disk_space_needed(job: TrainingJob) -> int:
 def publish_result(job: TrainingJob, run: Run, log: Callable[[str], None]) -> None:
     """Keep the best epoch's network, measured; the run is then finished."""
     recipe, validation = job.recipe, job.data.validation
-    network = inference(job.model, best_weights(run.path))
+    multi_label = job.data.training.multi_label
+    network = inference(job.model, best_weights(run.path), multi_label=multi_label)
     batch_size = max(1, job.batch_size // job.devices.count)  # on one device
     if recipe.recalibrate:
         # Shuffled, since a batch of one class alone has other statistics; not augmented.

@@ -16,6 +16,18 @@ from inception_serving.errors import ImageError
 # A file, a file's content, a PIL image (any object with its `save`), or pixels.
 Image = Any
 
+# Formats that are not read, by their first bytes; the ISO media files among them by their brand.
+_UNREAD = {
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL \x0d\x0a\x87\x0a": "JPEG XL",
+    b"\0\0\0\x0cjP  \x0d\x0a\x87\x0a": "JPEG 2000",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"<svg": "SVG",
+}
+_BRANDS = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys(
+    [b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"], "HEIC"
+)
 _STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"RIFF")
 
 
@@ -32,8 +44,10 @@ def encode(image: Image) -> bytes:
 
     Args:
         image: a path (`str` or `Path`), the bytes of a JPEG, PNG, GIF, BMP or WebP file, a PIL
-            image, or a uint8 array [height, width], [height, width, 1], [height, width, 3] or
-            [height, width, 4], of which the alpha channel is dropped.
+            image, or an array [height, width], [height, width, 1], [height, width, 3] or
+            [height, width, 4], uint8 or uint16, 0 to 65535. Of the latter, and of a PIL image of
+            16 bits, the upper 8 are sent, as TensorFlow reads a PNG of 16 bits. What becomes of
+            alpha, the model decides.
 
     Raises:
         ImageError: the file is not there, or this is no image.
@@ -45,7 +59,7 @@ def encode(image: Image) -> bytes:
         if not data.startswith(_STARTS):
             raise ImageError(
                 "Expected the bytes of a JPEG, PNG, GIF, BMP or WebP file: received"
-                f" {len(data)} bytes that begin with {data[:8]!r}."
+                f" {_unread(data) or f'{len(data)} bytes that begin with {data[:8]!r}'}."
             )
         return data
     if isinstance(image, np.ndarray):
@@ -96,14 +110,32 @@ def _read(path: Path) -> bytes:
         raise ImageError(f"{str(path)!r} is not a file's name: {error}.") from error
     if not data.startswith(_STARTS):
         what = f"it begins with {data[:8]!r}" if data else "it is empty"
+        if unread := _unread(data):
+            what = f"it is {unread}"
         raise ImageError(f"{path} is not a JPEG, PNG, GIF, BMP or WebP image: {what}.")
     return data
+
+
+def _unread(data: bytes) -> str:
+    """What bytes are and what helps, if they are of a known format that is not read."""
+    name = next((name for start, name in _UNREAD.items() if data.startswith(start)), "")
+    if data[4:8] == b"ftyp":
+        name = _BRANDS.get(data[8:12], "")
+    advice = "convert it first, with ImageMagick: mogrify -format png FILE"
+    return f"{name}; {advice}" if name else ""
 
 
 def _encode_array(array: np.ndarray[Any, Any]) -> bytes:
     from PIL import Image as pil
 
     channels = array.shape[2] if array.ndim == 3 else 1
+    if array.dtype.kind == "u" and array.dtype.itemsize == 2:
+        if array.size and 0 < array.max() <= 255:
+            raise ImageError(
+                "Expected pixels of uint16 from 0 to 65535: received"
+                f" at most {array.max()}, which would be black. Make them uint8."
+            )
+        array = (array >> 8).astype(np.uint8)
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or channels not in (1, 3, 4):
         raise ImageError(
             "Expected pixels as a uint8 array [height, width, 3], [height, width, 1] or "
@@ -117,7 +149,18 @@ def _encode_array(array: np.ndarray[Any, Any]) -> bytes:
 
 
 def _encode_pil(image: Any) -> bytes:
+    if image.mode == "F":
+        raise ImageError("Expected a PIL image of whole numbers: received one of floats, mode 'F'.")
+    if image.mode.startswith("I"):  # which Pillow would clip at 255
+        pixels = np.asarray(image)
+        if pixels.size and not 0 <= pixels.min() <= pixels.max() <= 65535:
+            raise ImageError(
+                "Expected a PIL image of up to 16 bits, 0 to 65535: received"
+                f" {pixels.min()} to {pixels.max()}."
+            )
+        return _encode_array(pixels.astype(np.uint16))
+    transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
     buffer = io.BytesIO()
     # Compression costs more time than it saves on a wire that is not slow.
-    image.convert("RGB").save(buffer, "PNG", compress_level=1)
+    image.convert("RGBA" if transparent else "RGB").save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()

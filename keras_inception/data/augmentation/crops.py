@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_inception.data.augmentation.seeded import draw
 from keras_inception.data.augmentation.settings import Augmentation
+from keras_inception.data.exif import stored_window, turn_upright, upright_shape
 from keras_inception.data.preprocessing import Preprocessing, decode, sample
 from keras_inception.data.types import Tensor
 
@@ -41,7 +42,7 @@ def crop_at_random(
         crop = tf.cond(
             whole_jpeg(image),
             lambda: _crop_jpeg(image, window_seed, preprocessing, augmentation),
-            lambda: _crop_pixels(decode(image), window_seed, augmentation),
+            lambda: _crop_pixels(decode(image, preprocessing), window_seed, augmentation),
         )
     else:
         crop = _crop_pixels(image, window_seed, augmentation)
@@ -84,12 +85,18 @@ def _crop_jpeg(
     encoded: Tensor, seed: Tensor, preprocessing: Preprocessing, augmentation: Augmentation
 ) -> Tensor:
     shape = tf.io.extract_jpeg_shape(encoded)
-    window = _window(shape, seed, augmentation)
+    turned = preprocessing.exif_orientation == "apply"
+    if turned:
+        upright = upright_shape(shape, encoded)
+        window = stored_window(_window(upright, seed, augmentation), upright, encoded)
+    else:
+        window = _window(shape, seed, augmentation)
     times = tf.reduce_min(window[2:]) // preprocessing.size
-    return tf.switch_case(
+    pixels = tf.switch_case(
         tf.reduce_sum(tf.cast(times >= _RATIOS[1:], tf.int32)),
         [partial(_decode_window, encoded, shape[1], window, ratio) for ratio in _RATIOS],
     )
+    return turn_upright(pixels, encoded) if turned else pixels
 
 
 def _decode_window(encoded: Tensor, columns: Tensor, window: Tensor, ratio: int) -> Tensor:

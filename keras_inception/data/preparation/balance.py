@@ -23,6 +23,22 @@ def class_weights(examples: Examples) -> np.ndarray:
     return np.where(there, weights, 0).astype(np.float32)
 
 
+def label_weights(examples: Examples) -> np.ndarray:
+    """What an image counts in each class's part of the loss, where it can be of several classes.
+
+    So that in every part the images of the class count as much together as all others, and every
+    part as much as any other: images / (2 * images of the class), and likewise of the others.
+
+    Returns:
+        float32 [2, classes], of images that are not of the class, and of those that are; the mean
+        of each class over the images is 1. Where all or none are of it, 1.
+    """
+    counts = examples.counts()
+    both = np.stack([len(examples) - counts, counts])
+    there = (both > 0).all(axis=0)
+    return np.where(there, len(examples) / (2 * np.maximum(both, 1)), 1).astype(np.float32)
+
+
 def uneven(examples: Examples) -> bool:
     """Whether the largest class has over three times the images of the smallest."""
     counts = examples.counts()

@@ -14,10 +14,15 @@ import tensorflow as tf
 
 from keras_inception.data.errors import DataError
 from keras_inception.data.examples import Examples, listed
+from keras_inception.data.formats import unread_format
 from keras_inception.data.headers import Header, read_header
 from keras_inception.data.images import Images
 from keras_inception.data.preprocessing import decode, decoder_message
+from keras_inception.data.text import printable
 from keras_inception.data.types import Advance, Tensor
+
+# Pixels from which an image's size is kept, for who asks whether it is too large.
+LARGE = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class Inspection:
         kinds: how many are of each of the kinds that are read otherwise than they are kept.
         exif_rotated: the indices of those with an EXIF orientation, which is ignored.
         misread: those of a kind that the decoder would read wrongly.
+        pixels: of those that are large, by their indices.
         digests: uint64 [images], equal for equal bytes, or pixels.
     """
 
@@ -45,6 +51,7 @@ class Inspection:
     kinds: Counter[str] = field(default_factory=Counter)
     exif_rotated: list[int] = field(default_factory=list)
     misread: list[BadImage] = field(default_factory=list)
+    pixels: dict[int, int] = field(default_factory=dict)
     digests: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))
 
     def add(self, index: int, name: str, header: Header) -> None:
@@ -53,6 +60,8 @@ class Inspection:
         self.kinds.update(header.kinds)
         if header.exif_rotated:
             self.exif_rotated.append(index)
+        if header.pixels >= LARGE:
+            self.pixels[index] = header.pixels
         if header.misread:
             self.misread.append(BadImage(index, printable(name), header.misread))
 
@@ -89,8 +98,8 @@ def bad_image(images: Images, index: int) -> BadImage:
     """An image that can't be decoded, with the reason."""
     try:
         encoded = images.encoded(index)
-        reason = "the file is empty"
-        if encoded:
+        reason = unread_format(encoded) if encoded else "the file is empty"
+        if not reason:
             decode(encoded)
             reason = "it could not be decoded"
     except FileNotFoundError:
@@ -150,27 +159,32 @@ def decodable(
         raise DataError(
             f"{describe_bad(bad)} Remove them, or leave them out with --on-bad-image skip."
         )
-    kept = np.delete(np.arange(len(examples)), [image.index for image in bad])
-    had, have = examples.counts(), examples.take(kept).counts()
-    lost = [
-        label
-        for label, before, now in zip(examples.labels, had, have, strict=True)
-        if before and not now
-    ]
+    kept = without(examples, bad)
+    lost = left_empty(examples, kept)
     if lost:
         raise DataError(f"No file can be decoded of: {listed(lost)}. {describe_bad(bad)}")
     return kept
 
 
-def describe_bad(bad: Sequence[BadImage]) -> str:
+def without(examples: Examples, bad: Sequence[BadImage]) -> np.ndarray:
+    """The indices of the examples that are not bad: int64."""
+    return np.delete(np.arange(len(examples)), [image.index for image in bad])
+
+
+def left_empty(examples: Examples, kept: np.ndarray) -> list[str]:
+    """The classes that have examples, but none among those kept."""
+    had, have = examples.counts(), examples.take(kept).counts()
+    return [
+        label
+        for label, before, now in zip(examples.labels, had, have, strict=True)
+        if before and not now
+    ]
+
+
+def describe_bad(bad: Sequence[BadImage], most: int = 10) -> str:
     """How many files can't be decoded, and the first of them by name with the reason."""
-    lines = [f"\n  {image.name}: {image.reason}" for image in bad[:10]]
-    if len(bad) > 10:
-        lines.append(f"\n  and {len(bad) - 10} more")
+    lines = [f"\n  {image.name}: {image.reason}" for image in bad[:most]]
+    if len(bad) > most:
+        lines.append(f"\n  and {len(bad) - most} more")
     files = "file is no image" if len(bad) == 1 else "files are no images"
     return f"{len(bad)} {files} that can be decoded:{''.join(lines)}\n"
-
-
-def printable(name: str) -> str:
-    """A file's name as text, whatever its bytes."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")

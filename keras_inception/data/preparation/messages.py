@@ -10,8 +10,9 @@ from keras_inception.data.examples import Examples, listed
 from keras_inception.data.headers import READ_AS
 from keras_inception.data.images import Images
 from keras_inception.data.preparation.balance import draw_counts, uneven
-from keras_inception.data.preparation.inspection import Inspection, printable
+from keras_inception.data.preparation.inspection import Inspection
 from keras_inception.data.preparation.splits import joined
+from keras_inception.data.text import printable
 from keras_inception.data.types import Log
 
 
@@ -85,8 +86,9 @@ def report_exif_rotated(
         log(
             f"Images with an EXIF orientation: {len(exif_rotated)}"
             f"{f' of {of} looked at' if of else ''},"
-            f" such as {printable(images.name(exif_rotated[0]))}. It is ignored, in training and in"
-            " serving: the network sees the pixels as they are stored."
+            f" such as {printable(images.name(exif_rotated[0]))}. Unless the recipe has"
+            " exif_orientation: apply, it is ignored, in training and in serving: the network sees"
+            " the pixels as they are stored."
         )
 
 

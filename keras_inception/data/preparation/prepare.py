@@ -32,7 +32,8 @@ from keras_inception.data.preparation.messages import (
 )
 from keras_inception.data.preparation.splits import split
 from keras_inception.data.progress import bar
-from keras_inception.data.sources.source import Source, open_source
+from keras_inception.data.sources.source import Source, open_source, split_of
+from keras_inception.data.sources.table import Table
 from keras_inception.data.types import Log
 
 CheckImages = Literal["auto", "all", "none"]
@@ -102,7 +103,7 @@ def prepare(
         log(note)
     own_split = validation_data is None and "validation" in everything.splits
     if own_split:
-        validation_data = f"{data}/validation"
+        validation_data = split_of(data, "validation")
         log(f"To validate on, there are the images of {validation_data}.")
     training = _check(everything, check_images, on_bad_image, log)
     keep_together = report_copies(training.examples, training.digests, log)
@@ -159,7 +160,7 @@ def _record(
 
 def source_name(source: Source) -> str | None:
     """A source as text that opens it from any folder; ``None`` for what is only in memory."""
-    if isinstance(source, (str, Path)):
+    if isinstance(source, (str, Path, Table)):
         text = os.fspath(source)
         return text if text.startswith(("keras:", "tfds:")) else os.path.abspath(text)
     return None

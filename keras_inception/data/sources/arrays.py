@@ -23,7 +23,8 @@ def read_arrays(
     """Examples of two arrays.
 
     Args:
-        images: uint8 [images, height, width], or [..., 1] or [..., 3].
+        images: uint8 or uint16 (see ``Pixels.of``) [images, height, width], or [..., 1] or
+            [..., 3].
         targets: whole numbers [images] or [images, 1], indices into ``labels``; or class names;
             or [images, classes] of 0 and 1: where every row has one 1, the class, else (and
             always if bool) any number of classes an image.

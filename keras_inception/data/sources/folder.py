@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,10 @@ import numpy as np
 from keras_inception.data.errors import DataError
 from keras_inception.data.examples import Examples, listed
 from keras_inception.data.images import Files
-from keras_inception.data.sources.split_names import SPLIT_NAMES
+from keras_inception.data.sources.split_names import parts_of
+from keras_inception.data.sources.walk import Walk
+from keras_inception.data.text import one_form, printable
 
-# What file managers leave in folders.
-_DEBRIS = {b"thumbs.db", b"desktop.ini", b"icon\r"}
 _LAYOUT = (
     "Expected one folder for each class with its images in it, such as"
     " FOLDER/cat/1.jpg and FOLDER/dog/2.png."
@@ -22,50 +22,75 @@ _LAYOUT = (
 
 
 def read_folder(root: Path) -> Examples:
-    """List ``root/CLASS/**/FILE``: every folder in ``root`` is a class, named by the folder.
+    """List ``root/CLASS/**/FILE``: every folder in ``root`` with a file is a class, named by it.
 
-    Hidden files and folders are left out; so are files in ``root`` itself. Whether a file is an
-    image shows when it is decoded. The classes stand in the order of their code points.
+    What is no image before it is looked at is left out (see
+    :class:`~keras_inception.data.sources.walk.Walk`), and so are files in ``root`` itself. Whether
+    a file is an image shows when it is decoded. The classes stand in the order of their code
+    points; two folders whose names are the same in Unicode's form NFC are one class.
 
     Raises:
-        DataError: there is no file in any class, or the folders are splits, not classes.
+        DataError: there is no file in any class, or the folders are parts of a data set, not
+            classes.
     """
-    with os.scandir(root) as entries:
-        labels = sorted(
-            entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")
-        )
+    walk = Walk(root)
+    folders, loose = walk.children()
+    folders.sort(key=_label)
+    _refuse_parts(root, folders)
     counts: list[int] = []
 
     def names() -> Iterator[bytes]:
-        for label in labels:
-            found = _files(os.fsencode(root), os.fsencode(label))
+        for folder in folders:
+            found = walk.files(folder)
             counts.append(len(found))
             yield from found
 
     files = Files.of(root, names())
     if not len(files):
-        raise DataError(f"{root} holds no images. {_LAYOUT}")
-    if {label.lower() for label in labels} <= set(SPLIT_NAMES):
-        raise DataError(
-            f"{root} holds the splits of a data set ({listed(labels)}), not classes."
-            f" Name one of them, such as {root / labels[0]}."
+        raise DataError(" ".join(filter(None, [f"{root} holds no images.", walk.note(), _LAYOUT])))
+    full = [folder for folder, count in zip(folders, counts, strict=True) if count]
+    _refuse_parts(root, full)
+    labels = tuple(dict.fromkeys(map(_label, full)))
+    place = {label: target for target, label in enumerate(labels)}
+    targets = np.array([place[_label(folder)] for folder in full], np.int64)
+    notes = [walk.note()]
+    if loose:
+        notes.append(
+            f"{len(loose)} files lie in {root} itself, in no class's folder, and are left out:"
+            f" {listed([printable(os.fsdecode(name)) for name in loose], 3)}"
         )
-    return Examples(tuple(labels), files, np.repeat(np.arange(len(labels)), counts))
+    empty = [os.fsdecode(folder) for folder in folders if folder not in set(full)]
+    if empty:
+        notes.append(f"Folders without an image, which are no classes: {listed(empty)}")
+    return Examples(
+        labels,
+        files,
+        np.repeat(targets, [count for count in counts if count]),
+        notes=tuple(printable(note) for note in notes if note),
+    )
 
 
-def _files(root: bytes, folder: bytes) -> list[bytes]:
-    """The files below ``root/folder``, relative to ``root``, in the order of their paths."""
-    found: list[bytes] = []
-    folders = [folder]
-    while folders:
-        inner = folders.pop()
-        with os.scandir(os.path.join(root, inner)) as entries:
-            for entry in entries:
-                name = entry.name
-                if name.startswith(b".") or name.lower() in _DEBRIS:
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(inner + b"/" + name)
-                elif entry.is_file():
-                    found.append(inner + b"/" + name)
-    return sorted(found)
+def _label(folder: bytes) -> str:
+    """What a class is called by its folder's name."""
+    return printable(one_form(os.fsdecode(folder)))
+
+
+def _refuse_parts(root: Path, folders: Sequence[bytes]) -> None:
+    names = [os.fsdecode(folder) for folder in folders]
+    splits = parts_of(names)
+    if not splits:
+        return
+    training = next((name for name in names if splits[name] == "train"), names[0])
+    others = [name for name in names if splits[name] != splits[training]]
+    other = next((name for name in others if splits[name] == "validation"), others[0])
+    message = (
+        f"{root} holds the splits of a data set ({listed(names)}), not classes. Name one of them,"
+        f" such as {root / training}; to validate on another: --validation-data {root / other}."
+    )
+    flat = [name for name in names if not Walk(root / name).children()[0]]
+    if flat:
+        message += (
+            f" In {listed(flat)} there is no folder for each class: sort the images into such"
+            " folders, or list them in a CSV of path and label."
+        )
+    raise DataError(message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -203,11 +204,29 @@ def _classes_of_texts(
     return tuple(names), order[scan.texts]
 
 
+def _compressed(file: str) -> str:
+    """What to do if a shard is compressed as a whole; ``""`` if it is not."""
+    with open(file, "rb") as shard:
+        start = shard.read(1024)
+    for kind, window, module in (("GZIP", 31, "gzip"), ("ZLIB", 15, "zlib")):
+        try:
+            content = zlib.decompressobj(window).decompress(start)
+        except zlib.error:
+            continue
+        if content:
+            return (
+                f"{file} is compressed ({kind}), and so its records can't be read by number."
+                f" Decompress it: python -c 'import {module}, sys; sys.stdout.buffer.write("
+                f"{module}.decompress(sys.stdin.buffer.read()))' < {file} > NEW.tfrecord"
+            )
+    return ""
+
+
 def _damage(file: str, error: tf.errors.OpError) -> str:
     """Where a shard breaks off, and why."""
-    with open(file, "rb") as shard:
-        if shard.read(2) == b"\x1f\x8b":
-            return f"{file} is compressed and so can't be read by number: decompress it, gunzip."
+    compressed = _compressed(file)
+    if compressed:
+        return compressed
     count, offset = 0, 0
     try:
         for data in tf.data.TFRecordDataset(file).as_numpy_iterator():

@@ -12,7 +12,10 @@ from keras_inception.data.errors import DataError
 from keras_inception.data.examples import listed
 from keras_inception.data.sources.split_names import SPLIT_NAMES
 
-_SHARD = re.compile(r"(?P<stem>.*?)[-.](?P<number>\d{5})-of-(?P<count>\d{5})(\.tfrecords?)?")
+# Compressed ones are known by their names, too, so that they are refused for what they are.
+_SHARD = re.compile(
+    r"(?P<stem>.*?)[-.](?P<number>\d{5})-of-(?P<count>\d{5})(\.tfrecords?)?(\.gz|\.zlib)?"
+)
 
 
 def find_shards(source: str, split: str | None) -> tuple[list[str], tuple[str, ...]]:
@@ -53,7 +56,7 @@ def find_shards(source: str, split: str | None) -> tuple[list[str], tuple[str, .
 def is_shard(file: str) -> bool:
     """Whether a file is TFRecords by its name: x.tfrecord, or train-00000-of-00010."""
     name = os.path.basename(file)
-    return name.endswith((".tfrecord", ".tfrecords")) or bool(_SHARD.fullmatch(name))
+    return bool(re.search(r"\.tfrecords?(\.gz|\.zlib)?$", name) or _SHARD.fullmatch(name))
 
 
 def stem(file: str) -> str:

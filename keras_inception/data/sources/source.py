@@ -15,9 +15,11 @@ from keras_inception.data.sources.datasets import read_keras, read_tfds
 from keras_inception.data.sources.folder import read_folder
 from keras_inception.data.sources.records import read_records
 from keras_inception.data.sources.split_names import SPLIT_NAMES
-from keras_inception.data.sources.table import read_table
+from keras_inception.data.sources.table import TABLES, Table, read_table
+from keras_inception.data.sources.walk import Walk
+from keras_inception.data.text import printable
 
-Source = str | Path | Examples | tuple[Any, Any]
+Source = str | Path | Table | Examples | tuple[Any, Any]
 
 
 def open_source(source: Source, labels: Sequence[str] | None = None) -> Examples:
@@ -26,6 +28,7 @@ def open_source(source: Source, labels: Sequence[str] | None = None) -> Examples
     =============================  ================================================================
     ``FOLDER``                     one folder of images for each class
     ``FILE.csv``                   a line for each image: ``path``, ``label``, ``group``, ``split``
+    ``Table(FILE, ENCODING)``      the same in another encoding than UTF-8 and UTF-16
     ``FOLDER``, ``train-*``        TFRecords: ``image/encoded``, ``image/class/label``
     ``FILE.npz``                   arrays ``x`` and ``y``, or ``x_train``, ``y_train``, ``x_test`` …
     ``train-images-idx3-ubyte``    IDX, as MNIST has it, compressed or not; its labels beside it
@@ -52,7 +55,9 @@ def open_source(source: Source, labels: Sequence[str] | None = None) -> Examples
             raise DataError(f"Arrays must be a pair, images and labels. Received: {len(source)}")
         examples = read_arrays(*source, labels)
     else:
-        examples = _read(os.fspath(source), labels)
+        encoding = source.encoding if isinstance(source, Table) else None
+        examples = _read(os.fspath(source), labels, encoding)
+    examples = examples.in_one_form()
     if labels is not None:
         return examples.with_labels(labels)
     for label in examples.labels:
@@ -64,19 +69,39 @@ def open_source(source: Source, labels: Sequence[str] | None = None) -> Examples
     if empty:
         raise DataError(f"Every class needs images; without any: {listed(empty)} in {source}.")
     if len(examples.labels) == 1 and not examples.multi_label:
+        within = _within(source, examples.labels[0])
         raise DataError(
-            f"A classifier needs at least two classes; there is one: {examples.labels[0]}."
+            f"A classifier needs at least two classes; there is one: {examples.labels[0]}.{within}"
         )
     return examples
 
 
-def _read(source: str, labels: Sequence[str] | None) -> Examples:
+def split_of(source: Source, split: str) -> Source:
+    """Another split of a source that is kept in files."""
+    if isinstance(source, Table):
+        return Table(f"{source}/{split}", source.encoding)
+    return f"{source}/{split}"
+
+
+def _within(source: Source, label: str) -> str:
+    """Where the classes are if someone packed their folders into one."""
+    if isinstance(source, (str, Path)) and (inner := Path(source) / label).is_dir():
+        folders, _ = Walk(inner).children()
+        if len(folders) > 1:
+            names = listed([printable(os.fsdecode(name)) for name in folders], 3)
+            return f" If its folders are the classes ({names}), name {inner}."
+    return ""
+
+
+def _read(source: str, labels: Sequence[str] | None, encoding: str | None) -> Examples:
     for prefix, read in (("keras:", read_keras), ("tfds:", read_tfds)):
         if source.startswith(prefix):
             return read(source.removeprefix(prefix))
     source, split = with_split(source)
     path = Path(source)
     suffix = path.suffix.lower()
+    if encoding is not None and suffix not in TABLES:
+        raise DataError(f"An encoding is for tables ({', '.join(TABLES)}). Received: {source}")
     if path.is_dir():
         if _has_shards(path):
             return read_records(*shards.find_shards(source, split))
@@ -87,8 +112,8 @@ def _read(source: str, labels: Sequence[str] | None) -> Examples:
         return read_records(*shards.find_shards(source, split))
     if not path.exists():
         raise DataError(f"{source} does not exist.")
-    if suffix in (".csv", ".tsv"):
-        return read_table(path, split)
+    if suffix in TABLES:
+        return read_table(path, split, encoding)
     if suffix == ".npz":
         return read_npz(path, split, labels)
     if split is not None:
@@ -99,8 +124,8 @@ def _read(source: str, labels: Sequence[str] | None) -> Examples:
         return read_idx(path, labels)
     raise DataError(
         f"{source} is none of what images come from: a folder with a folder for each class, a"
-        " .csv file, an .npz file, TFRecords (.tfrecord or such as train-00000-of-00010), or an"
-        " IDX file."
+        " .csv file (or .tsv, .txt), an .npz file, TFRecords (.tfrecord or such as"
+        " train-00000-of-00010), or an IDX file."
     )
 
 

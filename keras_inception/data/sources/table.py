@@ -1,10 +1,14 @@
-"""A CSV file of images and their classes."""
+"""A table of images and their classes in a text file: CSV, or as spreadsheets write it."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,71 +18,107 @@ from keras_inception.data.errors import DataError
 from keras_inception.data.examples import Examples, listed
 from keras_inception.data.images import Files
 from keras_inception.data.sources.split_names import SPLIT_NAMES
+from keras_inception.data.text import encoding_of, like_gbk, no_text, printable, readings
+
+# What a table's name ends in; a spreadsheet's "Unicode text" is .txt.
+TABLES = (".csv", ".tsv", ".txt")
 
 _COLUMNS = (
-    "path, label (or labels, where an image can be of several classes, a|b, or of none) and, if"
-    " needed, group and split"
+    "path, label (or labels, where an image can be of several classes, a|b, or of none; or a"
+    " column of 0 and 1 for each class) and, if needed, group and split"
 )
+_KNOWN = ("path", "label", "labels", "group", "split")
+_YES, _NO = {"1", "1.0", "true"}, {"0", "0.0", "false"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that is neither UTF-8 nor UTF-16, as a source of images.
+
+    Args:
+        path: the file, with ``/SPLIT`` after it for a split.
+        encoding: as Python calls it, such as ``"gbk"`` or ``"cp1252"``.
+    """
+
+    path: str
+    encoding: str
+
+    def __fspath__(self) -> str:
+        return self.path
+
+    __str__ = __fspath__
 
 
 class _Rows(NamedTuple):
-    paths: list[str]
-    labels: list[str]
-    groups: list[str]
-    splits: list[str]
+    """The cells of a table's rows that are not empty.
+
+    Args:
+        lines: of each row, from 1.
+        columns: by its name all cells of each column; of the known ones in small letters.
+    """
+
+    lines: list[int]
+    columns: dict[str, list[str]]
 
 
-def read_table(path: Path, split: str | None = None) -> Examples:
-    """Read a CSV with a line for each image and these columns; any others are left alone.
+def read_table(path: Path, split: str | None = None, encoding: str | None = None) -> Examples:
+    """Read a table with a line for each image and these columns; any others are left alone.
 
-    - ``path``: of the image, absolute or from the CSV's folder.
+    - ``path``: of the image, absolute or from the table's folder, with slashes or backslashes.
     - ``label``: its class. Where a cell has several, ``cat|dog``, an image can be of any number
       of classes, and an empty cell means none. The column is named ``labels`` to say so where no
       cell shows it.
+    - without such a column: a column for each class, of 0 and 1. Where every row has one 1, it is
+      the class; else an image can be of any number of classes.
     - ``group``, optional: images of one group, such as a patient, are never split.
     - ``split``, optional: ``train``, ``validation`` or ``test``.
 
+    Columns are parted by commas, semicolons or tabs. Lines of empty cells don't count.
+
     Args:
         split: which one to take; by default ``"train"`` where there is such a column.
+        encoding: of the file; by default UTF-8, or UTF-16 with a byte order mark.
 
     Raises:
-        DataError: a column or a cell is missing or wrong, or there is no image.
+        DataError: the text is in another encoding, a column or a cell is missing or wrong, or
+            there is no image.
     """
-    rows, many = _read(path)
-    if not rows.paths:
+    content = path.read_bytes()
+    text = _decoded(path, content, encoding)
+    if "\0" in text:
+        raise _encoding_asked(path, content, f"is no text: {no_text(content) or 'a zero byte'}.")
+    rows = _parse(path, text)
+    if not rows.lines:
         raise DataError(f"{path} lists no images.")
-    _check_paths(path, rows.paths)
-    many = many or any("|" in cell for cell in rows.labels)
-    if not many and "" in rows.labels:
-        line = rows.labels.index("") + 2
-        raise DataError(
-            f"{path}, line {line}: the label is empty. If an image may be of no class, name the"
-            " column `labels`."
-        )
-    labels, targets = _multi_targets(rows.labels) if many else _targets(rows.labels)
+    if encoding is None:
+        _check_encoding(path, content, rows)
+    names = rows.columns["path"]
+    paths = _existing(path.parent, names, encoding)
+    _check_paths(path, rows, paths)
+    labels, targets, note = _classes(path, rows)
     groups = None
-    if rows.groups:
-        groups = np.unique(np.array(rows.groups), return_inverse=True)[1].astype(np.int64)
-    root, paths = str(path.parent), rows.paths
+    if "group" in rows.columns:
+        groups = np.unique(np.array(rows.columns["group"]), return_inverse=True)[1].astype(np.int64)
+    root = str(path.parent)
     if any(map(os.path.isabs, paths)):
         root, paths = "", [os.path.abspath(path.parent / name) for name in paths]
-    examples = Examples(labels, Files.of(root, paths), targets, groups)
-    return _taken(path, examples, rows.splits, split)
+    examples = Examples(labels, Files.of(root, paths), targets, groups, notes=note)
+    return _taken(path, examples, rows, split)
 
 
-def _taken(path: Path, examples: Examples, splits: list[str], split: str | None) -> Examples:
+def _taken(path: Path, examples: Examples, rows: _Rows, split: str | None) -> Examples:
     """The examples of one split."""
-    if not splits:
+    splits = rows.columns.get("split")
+    if splits is None:
         if split is not None:
             raise DataError(f"{path} has no column `split` and so no split {split!r}.")
         return examples
-    unknown = sorted({name for name in splits if name.lower() not in SPLIT_NAMES})
-    if unknown:
-        line = splits.index(unknown[0]) + 2
-        raise DataError(
-            f"{path}, line {line}: `split` must be train, validation or test."
-            f" Received: {unknown[0]!r}"
-        )
+    for line, name in zip(rows.lines, splits, strict=True):
+        if name.lower() not in SPLIT_NAMES:
+            raise DataError(
+                f"{path}, line {line}: `split` must be train, validation or test."
+                f" Received: {name!r}"
+            )
     named = np.array([SPLIT_NAMES[name.lower()] for name in splits])
     wanted = split or "train"
     chosen = np.flatnonzero(named == wanted)
@@ -88,58 +128,142 @@ def _taken(path: Path, examples: Examples, splits: list[str], split: str | None)
     return dataclasses.replace(examples.take(chosen), splits=others)
 
 
-def _read(path: Path) -> tuple[_Rows, bool]:
-    """The columns' cells, and whether the labels' column is named for several."""
-    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        first = file.readline()
-        delimiter = max(",;\t", key=first.count)
-        file.seek(0)
-        reader = csv.reader(file, delimiter=delimiter)
-        try:
-            header = [name.strip().lower() for name in next(reader, [])]
-            many = "labels" in header
-            columns = ["path", "labels" if many else "label", "group", "split"]
-            missing = [name for name in columns[:2] if name not in header]
-            if missing:
+def _decoded(path: Path, content: bytes, encoding: str | None) -> str:
+    """The text; of what is no UTF-8 as Python has file names, for they may be of any bytes."""
+    errors = "strict"
+    if encoding is None:
+        encoding, errors = encoding_of(content), "surrogateescape"
+    try:
+        return content.decode(encoding, errors)
+    except LookupError:
+        raise DataError(
+            "The encoding must be one that Python knows, such as utf-8, cp1252, gbk, big5,"
+            f" shift_jis or euc_kr. Received: {encoding!r}"
+        ) from None
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise DataError(f"{path}, line {line}: this is not {encoding}.") from None
+
+
+def _check_encoding(path: Path, content: bytes, rows: _Rows) -> None:
+    """Refuse names of classes that are in no Unicode, and of files that are not there."""
+    texts = [*rows.columns, *_cells(rows, all_but="path")]
+    if any(map(_escaped, texts)) or any(
+        _escaped(name) and not os.path.lexists(path.parent / name) for name in rows.columns["path"]
+    ):
+        reason = no_text(content)
+        raise _encoding_asked(path, content, f"is neither UTF-8 nor UTF-16: {reason}.")
+    if encoding_of(content) == "utf-8" and like_gbk(dict.fromkeys(texts)):
+        raise _encoding_asked(path, content, "is hardly UTF-8, though it could be.")
+
+
+def _encoding_asked(path: Path, content: bytes, said: str) -> DataError:
+    def names_in(text: str) -> Iterable[str]:
+        rows = _parse(path, text)
+        return [*rows.columns, *_cells(rows, all_but="path"), *rows.columns["path"]]
+
+    return DataError(
+        f"{path} {said}{readings(content, names_in)} Say which encoding it is, --encoding NAME, or"
+        " save it as UTF-8."
+    )
+
+
+def _escaped(text: str) -> bool:
+    return not text.isascii() and any("\udc80" <= letter <= "\udcff" for letter in text)
+
+
+def _cells(rows: _Rows, all_but: str) -> list[str]:
+    return [cell for name, cells in rows.columns.items() if name != all_but for cell in cells]
+
+
+def _parse(path: Path, text: str) -> _Rows:
+    """The cells of the columns that matter: the known ones, and where none is a label, all."""
+    # A spreadsheet may say first what parts its columns.
+    said = re.match(r"sep=(.)\r?\n", text)
+    text = text[said.end() :] if said else text
+    first = text.partition("\n")[0]
+    delimiter = said[1] if said else max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        header = [name.lower() if name.lower() in _KNOWN else name for name in header]
+        labelled = "label" in header or "labels" in header
+        taken = [name for name in header if name and (name in _KNOWN or not labelled)]
+        if "path" not in header or not (labelled or set(taken) - set(_KNOWN)):
+            missing = [*["path"] * ("path" not in header), *["label"] * (not labelled)]
+            raise DataError(
+                f"{path} has no column {' and no column '.join(missing)} in its first line,"
+                f" {printable(listed(header))!r}. The columns are: {_COLUMNS}."
+            )
+        twice = [name for name in taken if header.count(name) > 1]
+        if twice:
+            raise DataError(f"{path} must have one column {twice[0]!r}. It has several.")
+        places = [header.index(name) for name in taken]
+        cells: list[list[str]] = [[] for _ in taken]
+        lines = []
+        for row in reader:
+            if not any(map(str.strip, row)):
+                continue  # spreadsheets write lines of empty cells behind the last
+            lines.append(reader.line_num + bool(said))
+            if len(row) <= max(places) or any(map(str.strip, row[len(header) :])):
                 raise DataError(
-                    f"{path} has no column {' and no column '.join(missing)} in its first line,"
-                    f" {listed(header)!r}. The columns are: {_COLUMNS}."
+                    f"{path}, line {lines[-1]}: {len(row)} cells where the first line has"
+                    f" {len(header)}."
                 )
-            places = [header.index(name) if name in header else None for name in columns]
-            cells: list[list[str]] = [[], [], [], []]
-            for row in reader:
-                if not row:
-                    continue
-                if len(row) != len(header):
-                    raise DataError(
-                        f"{path}, line {reader.line_num}: {len(row)} cells where the first line"
-                        f" has {len(header)}."
-                    )
-                for column, place in zip(cells, places, strict=True):
-                    if place is not None:
-                        column.append(row[place].strip())
-        except csv.Error as error:
-            raise DataError(f"{path}, line {reader.line_num}: {error}") from None
-    return _Rows(*cells), many
+            for column, place in zip(cells, places, strict=True):
+                column.append(row[place].strip())
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}") from None
+    return _Rows(lines, dict(zip(taken, cells, strict=True)))
 
 
-def _check_paths(path: Path, paths: list[str]) -> None:
+def _existing(folder: Path, names: list[str], encoding: str | None) -> list[str]:
+    """Paths as the file system has them, where the table says them otherwise."""
+
+    def found(name: str) -> str:
+        choices = [name, name.replace("\\", "/")]
+        if encoding is not None:  # an archive's names may be in it, too
+            choices += [
+                os.fsdecode(choice.encode(encoding, "surrogateescape")) for choice in choices
+            ]
+        return next((each for each in choices if os.path.lexists(folder / each)), choices[1])
+
+    odd = encoding is not None
+    return [found(name) if "\\" in name or (odd and not name.isascii()) else name for name in names]
+
+
+def _check_paths(path: Path, rows: _Rows, paths: list[str]) -> None:
     if len(set(paths)) < len(paths):
         seen: dict[str, int] = {}
-        for line, name in enumerate(paths, 2):
+        for line, name in zip(rows.lines, paths, strict=True):
             if seen.setdefault(name, line) != line:
                 raise DataError(
-                    f"{path}: {name} stands in line {seen[name]} and in line {line}. Several"
-                    " classes of one image go into one cell, such as cat|dog."
+                    f"{path}: {printable(name)} stands in line {seen[name]} and in line {line}."
+                    " Several classes of one image go into one cell, such as cat|dog."
                 )
     if "" in paths:
-        raise DataError(f"{path}, line {paths.index('') + 2}: the path is empty.")
+        raise DataError(f"{path}, line {rows.lines[paths.index('')]}: the path is empty.")
     # One is missing now and then; all are when they are relative to another folder.
     if not any(os.path.exists(path.parent / name) for name in paths[:100]):
         raise DataError(
-            f"{path} names {paths[0]}, and there is no file {path.parent / paths[0]}. Paths are"
-            " absolute or from the CSV's own folder."
+            f"{path} names {printable(rows.columns['path'][0])}, and there is no file"
+            f" {printable(str(path.parent / paths[0]))}. Paths are absolute or from the table's own"
+            " folder."
         )
+
+
+def _classes(path: Path, rows: _Rows) -> tuple[tuple[str, ...], np.ndarray, tuple[str, ...]]:
+    """The class names, the targets, and notes for the user."""
+    if not rows.columns.keys() & {"label", "labels"}:
+        return _columns_of_classes(path, rows)
+    cells = rows.columns["labels" if "labels" in rows.columns else "label"]
+    many = "labels" in rows.columns or any("|" in cell for cell in cells)
+    if not many and "" in cells:
+        raise DataError(
+            f"{path}, line {rows.lines[cells.index('')]}: the label is empty. If an image may be of"
+            " no class, name the column `labels`."
+        )
+    return *(_multi_targets(cells) if many else _targets(cells)), ()
 
 
 def _targets(cells: list[str]) -> tuple[tuple[str, ...], np.ndarray]:
@@ -156,3 +280,37 @@ def _multi_targets(cells: list[str]) -> tuple[tuple[str, ...], np.ndarray]:
     for row, names in enumerate(parted):
         targets[row, [index[name] for name in names]] = True
     return tuple(labels), targets
+
+
+def _columns_of_classes(
+    path: Path, rows: _Rows
+) -> tuple[tuple[str, ...], np.ndarray, tuple[str, ...]]:
+    """A class for each column of 0 and 1; a column of other things is left alone."""
+    labels, columns, others = [], [], []
+    for name, cells in rows.columns.items():
+        if name in _KNOWN:
+            continue
+        small = [cell.lower() for cell in cells]
+        odd = next((at for at, cell in enumerate(small) if cell not in _YES | _NO), None)
+        if odd is None:
+            labels.append(name)
+            columns.append([cell in _YES for cell in small])
+        elif 2 * sum(cell in _YES | _NO for cell in small) > len(small):
+            raise DataError(
+                f"{path}, line {rows.lines[odd]}: a column of a class must hold 0 and 1 only."
+                f" Received in {printable(name)!r}: {cells[odd]!r}"
+            )
+        else:
+            others.append(name)
+    if not labels:
+        raise DataError(
+            f"{path} has no column label in its first line, and none of 0 and 1 for a class:"
+            f" {printable(listed(list(rows.columns)))!r}. The columns are: {_COLUMNS}."
+        )
+    order = np.argsort(np.array(labels, object), kind="stable")
+    labels = [labels[place] for place in order]
+    targets = np.array(columns, bool).T[:, order]
+    note = (f"Columns that are no classes, since they hold more than 0 and 1: {listed(others)}",)
+    if (targets.sum(axis=1) == 1).all():
+        targets = targets.argmax(axis=1).astype(np.int64)
+    return tuple(labels), targets, note if others else ()
