@@ -20,7 +20,7 @@ from keras_inception.data.pipeline import (
     training_batches,
     with_auxiliary_targets,
 )
-from keras_inception.data.preparation.balance import class_weights
+from keras_inception.data.preparation.balance import class_weights, label_weights
 from keras_inception.data.preparation.prepare import Prepared
 from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.runs.recipe import Recipe
@@ -45,6 +45,7 @@ from keras_inception.training.metrics import ConfusionAccuracy
 from keras_inception.training.network import compile_network
 from keras_inception.training.optimization.averages import Averages
 from keras_inception.training.optimization.finetune import Phase, phase_of, set_trainable
+from keras_inception.training.optimization.losses import make_loss
 from keras_inception.training.optimization.schedule import Schedule
 from keras_inception.training.tensorboard import TensorBoard
 
@@ -109,16 +110,26 @@ class TrainingJob:
             self.recipe,
             self.learning_rate(phase),
             self.metrics,
-            multi_label=self.data.training.multi_label,
+            loss=self.loss(),
             fast=self.fast,
         )
+
+    def loss(self) -> Any:
+        """Of every output, from its logits."""
+        training = self.data.training
+        balanced = self.recipe.class_weights and training.multi_label
+        balance = label_weights(training) if balanced else None
+        return make_loss(self.recipe, training.multi_label, balance)
 
     def batches(self, epochs: int, first_epoch: int = 0, first_step: int = 0) -> Any:
         """The training images from a step on, a tf.data stream."""
         recipe = self.recipe
+        training = self.data.training
         augmentation = Augmentation(**recipe.augmentation())
+        # Where an image can be of several classes, the loss weighs them.
+        weigh = recipe.class_weights and not training.multi_label
         batches = training_batches(
-            self.data.training,
+            training,
             self.preprocessing,
             augmentation,
             batch_size=self.batch_size,
@@ -128,7 +139,7 @@ class TrainingJob:
             seed=recipe.seed,
             shard=self.devices.shard,
             on_bad=None if self.data.inspected else self.unreadable.add,
-            class_weights=class_weights(self.data.training) if recipe.class_weights else None,
+            class_weights=class_weights(training) if weigh else None,
         )
         return self._for_all_outputs(batches)
 

@@ -1,4 +1,4 @@
-"""Metrics that training counts while it goes on."""
+"""Metrics that training counts while it goes on, all from logits."""
 
 from __future__ import annotations
 
@@ -74,9 +74,15 @@ def metrics_for(classes: int, multi_label: bool, confusion: bool) -> list[keras.
     """
     if multi_label:
         return [
-            _BinaryAccuracy(name="accuracy"),
+            _BinaryAccuracy(name="accuracy", threshold=0.0),  # of a logit: a score of 0.5
             # The mean over the classes of the area under precision by recall.
-            _AUC(curve="PR", multi_label=True, num_labels=classes, name="average_precision"),
+            _AUC(
+                curve="PR",
+                multi_label=True,
+                num_labels=classes,
+                from_logits=True,
+                name="average_precision",
+            ),
         ]
     counted: list[keras.metrics.Metric] = [
         ConfusionAccuracy(classes) if confusion else _CategoricalAccuracy(name="accuracy")

@@ -23,9 +23,7 @@ def quiet(line: str) -> None:
     pass
 
 
-def one_convolution(
-    recipe: Recipe, classes: int, momentum: float, *, multi_label: bool = False
-) -> keras.Model:
+def one_convolution(recipe: Recipe, classes: int, momentum: float) -> keras.Model:
     """What a recipe's network has, dropout's random state included, but traced in no time.
 
     Its layers have names, as the networks' do, by which checkpoints know the optimizer's variables.
@@ -36,8 +34,6 @@ def one_convolution(
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Activation("relu")(x))
     x = keras.layers.Dropout(0.2)(x)
     x = keras.layers.Dense(classes, dtype="float32", name="logits")(x)
-    activation = "sigmoid" if multi_label else "softmax"
-    x = keras.layers.Activation(activation, dtype="float32", name="predictions")(x)
     return keras.Model(image, x, name="one_convolution")
 
 
