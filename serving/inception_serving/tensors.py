@@ -9,7 +9,8 @@ A tensor is a `numpy.ndarray`; a string tensor is an array of dtype `object` tha
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
 
 import ml_dtypes
 import numpy as np
@@ -22,6 +23,7 @@ Tensor = NDArray[Any]
 # gRPC carries no message over 2 GiB, so no honest request means a larger tensor. The limit keeps
 # a few bytes that say "a million times a million, all the same" from taking the memory.
 MAX_TENSOR_BYTES = 2**31
+_NUMPY_DIMENSIONS = 64
 MAX_DIMENSIONS = 254  # TensorFlow's own (core/framework/tensor_shape.h, MaxDimensions)
 # Each string is an object here and 24 bytes in TensorFlow, however short it is.
 MAX_STRINGS = 2**20
@@ -29,6 +31,33 @@ STRING_BYTES = 24  # tsl/platform/ctstring.h
 
 _CHUNK = 1 << 16  # numbers that are Python objects at a time, for which nobody else may run
 _MAX_VARINT_BYTES = 10  # 64 bits
+
+
+class HighRank:
+    """An array of more dimensions than NumPy's have, as far as a server needs it.
+
+    Attributes:
+        shape, ndim, dtype, size, nbytes: as an array's.
+    """
+
+    def __init__(self, flat: Tensor, shape: Sequence[int]) -> None:
+        """Make it of its values, in order."""
+        self._flat = flat
+        self.shape = tuple(shape)
+        self.ndim, self.dtype, self.size = len(self.shape), flat.dtype, flat.size
+        self.nbytes = flat.nbytes
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def ravel(self) -> Tensor:
+        """The values, in order."""
+        return self._flat
+
+    @property
+    def flat(self) -> Tensor:
+        """See `ravel`."""
+        return self._flat
 
 
 class _Type(NamedTuple):
@@ -113,6 +142,14 @@ def string_tensor(value: ArrayLike) -> Tensor:
     return strings.reshape(given.shape)
 
 
+def reshape(flat: Tensor, shape: Sequence[int]) -> Tensor:
+    """Values in a shape, which may have more dimensions than NumPy's arrays; see `HighRank`."""
+    if len(shape) <= _NUMPY_DIMENSIONS:
+        return flat.reshape(shape)
+    high: Any = HighRank(flat, shape)
+    return cast(Tensor, high)
+
+
 def to_proto(tensor: Tensor, *, typed: bool = False) -> Any:
     """An array as a new TensorProto; see `fill_proto`."""
     proto = messages.TensorProto()
@@ -135,6 +172,12 @@ def fill_proto(proto: Any, tensor: Tensor, *, typed: bool = False) -> None:
         ValueError: the dtype is none of TensorFlow's.
         TypeError: an object array holds something other than `bytes` and `str`.
     """
+    if isinstance(tensor, HighRank):
+        fill_proto(proto, tensor.ravel(), typed=typed)
+        del proto.tensor_shape.dim[:]
+        for size in tensor.shape:
+            proto.tensor_shape.dim.add(size=size)
+        return
     if tensor.dtype.kind in "OSU":
         tensor = string_tensor(tensor)
     tensor = tensor.astype(tensor.dtype.newbyteorder("="), copy=False)
@@ -169,7 +212,7 @@ def from_proto(proto: Any) -> Tensor:
         flat = _from_content(proto.tensor_content, dtype, count)
     else:
         flat = _from_typed(proto, _TYPES[proto.dtype], count)
-    return flat.reshape(shape)
+    return reshape(flat, shape)
 
 
 def unpacked_size(proto: Any) -> int:
@@ -196,9 +239,10 @@ def unpacked_size(proto: Any) -> int:
 
 
 def _count(shape: Any) -> int:
-    """The elements of a TensorShapeProto, whose numbers are whatever a client wrote."""
-    if shape.unknown_rank:
-        raise ValueError("A tensor needs a shape: received one of unknown rank.")
+    """The elements of a TensorShapeProto, whose numbers are whatever a client wrote.
+
+    A rank that is said to be unknown is that of its sizes, as in TensorFlow.
+    """
     if len(shape.dim) > MAX_DIMENSIONS:
         raise ValueError(
             f"A tensor has {MAX_DIMENSIONS} dimensions at most: received {len(shape.dim)}."

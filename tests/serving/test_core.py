@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from inception_serving import messages
+from inception_serving.server.budget import Workspace
 from inception_serving.server.core import Call, _GuardedModel
 from inception_serving.server.metrics import Metrics
 from inception_serving.tensors import Tensor
@@ -18,10 +20,8 @@ class Recorder:
 
     def __init__(self) -> None:
         self.deadlines: list[float | None] = []
-        self.signatures: Mapping[str, Any] = {}
-
-    def can_run(self, signature_name: str) -> bool:
-        return True
+        self.signatures: Mapping[str, Any] = {"serving_default": messages.SignatureDef()}
+        self.row_bytes = 0
 
     def run(
         self,
@@ -49,7 +49,8 @@ def test_the_earlier_deadline_counts(
     of_the_call: float | None, given: float | None, expected: float | None
 ) -> None:
     model = Recorder()
-    guarded = _GuardedModel(model, Metrics(), ("m", "Predict"), 0, Call("GRPC", of_the_call))
+    call = Call("GRPC", of_the_call)
+    guarded = _GuardedModel(model, Metrics(), ("m", "Predict"), 0, Workspace(1 << 20), call)
 
     guarded.run("serving_default", {"x": np.zeros(1)}, ["y"], deadline=given)
 

@@ -119,7 +119,6 @@ def test_strings_in_tensor_content() -> None:
     ("text", "message"),
     [
         ("dtype: DT_FLOAT tensor_shape { dim { size: -1 } }", "known shape: received [-1]"),
-        ("dtype: DT_FLOAT tensor_shape { unknown_rank: true }", "unknown rank"),
         ('dtype: DT_FLOAT tensor_shape { dim { size: 1 } } tensor_content: "abc"', "3 bytes"),
         ("tensor_shape { dim { size: 1 } }", "invalid are not supported"),
         ("dtype: DT_RESOURCE", "resource are not supported"),

@@ -260,10 +260,6 @@ class _GuardedModel:
         """See `Model`."""
         return self.model.signatures
 
-    def can_run(self, signature_name: str) -> bool:
-        """See `Model`."""
-        return self.model.can_run(signature_name)
-
     def run(
         self,
         signature_name: str,
@@ -273,6 +269,30 @@ class _GuardedModel:
         deadline: float | None = None,
     ) -> dict[str, Tensor]:
         """See `Model`; the earlier of the call's deadline and the one given counts."""
+        with self._memory(signature_name, inputs, deadline) as end:
+            started = time.monotonic()
+            results = self.model.run(signature_name, inputs, outputs, deadline=end)
+            took = _microseconds_since(started)
+        self.metrics.runtime_latency.observe(*self.labels, "TF1", value=took)
+        return results
+
+    def run_together(
+        self,
+        outputs: Mapping[str, Iterable[str]],
+        input_name: str,
+        tensor: Tensor,
+        *,
+        deadline: float | None = None,
+    ) -> dict[str, dict[str, Tensor]]:
+        """See `Model` and `run`; it is not timed, as in TF Serving."""
+        with self._memory(next(iter(outputs)), {input_name: tensor}, deadline) as end:
+            return self.model.run_together(outputs, input_name, tensor, deadline=end)
+
+    @contextmanager
+    def _memory(
+        self, signature_name: str, inputs: Mapping[str, Tensor], deadline: float | None
+    ) -> Iterator[float | None]:
+        """What a run takes, held until the block ends; and the run's deadline."""
         taken = run_bytes(
             inputs,
             self.signatures[signature_name],
@@ -282,11 +302,7 @@ class _GuardedModel:
         ends = [end for end in (deadline, self.call.deadline) if end is not None]
         end = min(ends, default=None)
         with self.workspace.take(taken, deadline=end, turns=self.call.turns):
-            started = time.monotonic()
-            results = self.model.run(signature_name, inputs, outputs, deadline=end)
-            took = _microseconds_since(started)
-        self.metrics.runtime_latency.observe(*self.labels, "TF1", value=took)
-        return results
+            yield end
 
 
 def required_spec(request: Any) -> Any:

@@ -40,13 +40,11 @@ class Recorder:
         signature = tf.compat.v1.saved_model.signature_def_utils.build_signature_def()
         signature.outputs["y"].name = "y"
         self.signatures = {"serving_default": signature}
+        self.row_bytes = 0
         self.batches: list[Tensor] = []
         self.go = threading.Event()
         self.go.set()
         self.entered = threading.Semaphore(0)
-
-    def can_run(self, signature_name: str) -> bool:
-        return True
 
     def run(
         self, signature_name: str, inputs: Any, outputs: Any, *, deadline: float | None = None
@@ -79,7 +77,7 @@ def batched(**parameters: Any) -> Iterator[tuple[Recorder, Callable[..., Tensor]
         yield recorder, call
     finally:
         recorder.go.set()
-        scheduler.stop()
+        scheduler.stop(20)
 
 
 @contextmanager
@@ -252,12 +250,12 @@ class TestQueue:
         """batching_session.cc, ProcessBatch; what nobody waits for is not run."""
         with batched() as (recorder, call):
             with busy(recorder, call) as pool:
-                with pytest.raises(errors.ResourceExhaustedError) as caught:
+                with pytest.raises(errors.DeadlineExceededError) as caught:
                     call(5, deadline_s=0.05)
                 other = pool.submit(call, 6)
             other.result(20)
 
-        assert str(caught.value) == "Run() timeout exceeded while waiting in batching queue"
+        assert str(caught.value) == "Timed out waiting for notification"
         assert [batch.tolist() for batch in recorder.batches] == [[1000], [6]]
 
     def test_stopping_runs_what_is_queued(self) -> None:

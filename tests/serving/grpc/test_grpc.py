@@ -247,10 +247,10 @@ class TestPredict:
             id="row 13: unknown signature (predict_util.cc)",
         ),
         pytest.param(
-            {"signature": "__saved_model_init_op"},
-            "FAILED_PRECONDITION",
-            'Serving signature key "__saved_model_init_op" not found.',
-            id="row 13: the init op is no function",
+            {"signature": "__saved_model_init_op", "inputs": {}},
+            "OUT_OF_RANGE",
+            "Node 'NoOp' (type: 'NoOp', num of outputs: 0) does not have output 0",
+            id="row 13: the init op is a signature without outputs",
         ),
         pytest.param(
             {"inputs": {}},

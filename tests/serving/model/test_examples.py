@@ -103,12 +103,12 @@ class TestClassify:
             ("three_outputs", "INVALID_ARGUMENT", "Expected one or two output Tensors, found 3"),
             (
                 "wrong_input",
-                "FAILED_PRECONDITION",
+                "INVALID_ARGUMENT",
                 "No classification inputs found in SignatureDef: inputs {",
             ),
             (
                 "no_scores",
-                "FAILED_PRECONDITION",
+                "INVALID_ARGUMENT",
                 "Expected classification signature outputs to contain at least one of "
                 '"classes" or "scores". Signature was: inputs {',
             ),
@@ -152,7 +152,7 @@ class TestClassify:
         with pytest.raises(grpc.RpcError) as caught:
             caller.predictions.Classify(request, timeout=20)
 
-        assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+        assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
     def test_the_method_name_is_checked_on_demand(self, base: Path) -> None:
         """--enable_signature_method_name_check."""
@@ -194,7 +194,7 @@ class TestRegress:
             ),
             (
                 "regress_wrong_output",
-                "FAILED_PRECONDITION",
+                "INVALID_ARGUMENT",
                 "No regression outputs found in SignatureDef: inputs {",
             ),
         ],
@@ -240,9 +240,10 @@ class TestMultiInference:
                 "Requested signature not found in model graph: nope",
             ),
             (
-                multi(("regress", "regress"), ("other_input", "regress")),
+                multi(("regress", "regress"), ("other_input", "regress")),  # both are fed
                 "INVALID_ARGUMENT",
-                "Input tensor must be the same for all Signatures.",
+                "StringToNumberOp could not correctly convert string: "
+                "\n\x0f\n\r\n\x01x\x12\x08\x12\x06\n\x04\n\t [[{{node StringToNumber}}]]",
             ),
             (multi(), "INVALID_ARGUMENT", "ModelSpec has no name specified."),
             (

@@ -22,7 +22,7 @@ from inception_serving.server.batching.queue import Batch, Queue
 from inception_serving.server.config.batching_parameters import BatchingParameters
 from inception_serving.server.metrics import Metrics
 from inception_serving.server.model.saved_model import Model
-from inception_serving.tensors import Tensor
+from inception_serving.tensors import HighRank, Tensor
 
 
 class BatchScheduler:
@@ -116,10 +116,6 @@ class BatchedModel:
         """See `Model`."""
         return self._model.row_bytes
 
-    def can_run(self, signature_name: str) -> bool:
-        """See `Model`."""
-        return self._model.can_run(signature_name)
-
     def run(
         self,
         signature_name: str,
@@ -131,7 +127,8 @@ class BatchedModel:
         """See `Model`. A request that is still queued at its deadline is dropped."""
         wanted = list(outputs)
         everything = set(wanted) == set(self.signatures[signature_name].outputs)
-        size = _batch_size(inputs) if everything else 0
+        is_usual = everything and not any(isinstance(part, HighRank) for part in inputs.values())
+        size = _batch_size(inputs) if is_usual else 0
         if size == 0:
             return self._model.run(signature_name, inputs, wanted, deadline=deadline)
         parts = self._scheduler.put(self._queues[signature_name], inputs, size)
@@ -143,14 +140,24 @@ class BatchedModel:
         except TimeoutError:
             for part in parts:
                 part.cancel()
-            raise errors.ResourceExhaustedError(
-                "Run() timeout exceeded while waiting in batching queue"
-            ) from None
+            # What a client of TF Serving sees, whose own clock ends the call.
+            raise errors.DeadlineExceededError("Timed out waiting for notification") from None
         finally:
             del parts, part  # in the traceback of an error that they hold, so that it keeps itself
         if len(results) == 1:
             return results[0]
         return {name: np.concatenate([result[name] for result in results]) for name in wanted}
+
+    def run_together(
+        self,
+        outputs: Mapping[str, Iterable[str]],
+        input_name: str,
+        tensor: Tensor,
+        *,
+        deadline: float | None = None,
+    ) -> dict[str, dict[str, Tensor]]:
+        """See `Model`; such a run is never part of a batch, as in TF Serving."""
+        return self._model.run_together(outputs, input_name, tensor, deadline=deadline)
 
 
 def _batch_size(inputs: Mapping[str, Tensor]) -> int:

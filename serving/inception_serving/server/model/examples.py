@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from inception_serving import errors, messages, tensors
-from inception_serving.server.model.predict import DEFAULT_SIGNATURE, check_types
+from inception_serving.server.model.predict import DEFAULT_SIGNATURE, check_types, type_error
 from inception_serving.server.model.saved_model import Model
 from inception_serving.tensors import Tensor
 
@@ -67,10 +67,12 @@ def infer_all(
 ) -> Any:
     """A MultiInferenceResponse: several signatures of one model on the same examples.
 
+    They are run as one, each fed the examples.
+
     Raises:
         errors.StatusError: with TF Serving's code and text.
     """
-    model_name, input_tensor = "", ""
+    model_name = ""
     outputs: dict[str, list[str]] = {}
     for task in request.tasks:
         if not task.model_spec.name:
@@ -91,18 +93,14 @@ def infer_all(
             raise errors.UnimplementedError(
                 f"Unsupported signature method_name: {task.method_name}"
             )
-        signature = model.signatures[name]
-        outputs[name] = _METHODS[task.method_name][0](signature, check_method)
-        tensor = signature.inputs[_INPUTS].name
-        input_tensor = input_tensor or tensor
-        if tensor != input_tensor:
-            raise errors.InvalidArgumentError("Input tensor must be the same for all Signatures.")
+        outputs[name] = _METHODS[task.method_name][0](model.signatures[name], check_method)
+    serialized = _serialize(request.input)
+    _check_inputs([model.signatures[name].inputs[_INPUTS] for name in outputs])
+    found = model.run_together(outputs, _INPUTS, serialized)
     response = messages.MultiInferenceResponse()
     for task in request.tasks:
         name = task.model_spec.signature_name or DEFAULT_SIGNATURE
-        signature = model.signatures[name]
-        read = _METHODS[task.method_name][1]
-        answer = read(*_run(model, name, signature, request.input, outputs[name]))
+        answer = _METHODS[task.method_name][1](found[name], len(serialized))
         result = response.results.add()
         result.model_spec.name = task.model_spec.name
         result.model_spec.signature_name = name
@@ -112,6 +110,14 @@ def infer_all(
         else:
             result.regression_result.CopyFrom(answer)
     return response
+
+
+def _check_inputs(infos: Sequence[Any]) -> None:
+    """Refuse serialized examples for inputs that take something else, each of them named once."""
+    types = {info.name: info.dtype for info in infos}
+    for position, name in enumerate(sorted(types)):
+        if types[name] != messages.DataType.DT_STRING:
+            raise type_error(position, types[name], messages.DataType.DT_STRING)
 
 
 def count_examples(examples: Any) -> int:
@@ -135,12 +141,12 @@ def _classify_outputs(signature: Any, check_method: bool) -> list[str]:
             f"Expected one or two output Tensors, found {len(signature.outputs)}"
         )
     if _INPUTS not in signature.inputs:
-        raise errors.FailedPreconditionError(
+        raise errors.InvalidArgumentError(
             f"No classification inputs found in SignatureDef: {signature}"
         )
     outputs = [name for name in ("classes", "scores") if name in signature.outputs]
     if not outputs:
-        raise errors.FailedPreconditionError(
+        raise errors.InvalidArgumentError(
             "Expected classification signature outputs to contain at least one of "
             f'"classes" or "scores". Signature was: {signature}'
         )
@@ -154,7 +160,7 @@ def _regress_outputs(signature: Any, check_method: bool) -> list[str]:
         raise errors.InvalidArgumentError("Expected one output Tensor.")
     for kind, tensor_infos in (("inputs", signature.inputs), ("outputs", signature.outputs)):
         if kind not in tensor_infos:
-            raise errors.FailedPreconditionError(
+            raise errors.InvalidArgumentError(
                 f"No regression {kind} found in SignatureDef: {signature}"
             )
     return ["outputs"]

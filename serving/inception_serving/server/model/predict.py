@@ -42,7 +42,7 @@ def predict(
         errors.StatusError: with TF Serving's code and text.
     """
     signature = model.signatures.get(signature_name)
-    if signature is None or not model.can_run(signature_name):
+    if signature is None:
         raise errors.FailedPreconditionError(f'Serving signature key "{signature_name}" not found.')
     if check_method and signature.method_name not in _METHODS:
         raise errors.InvalidArgumentError(
@@ -130,10 +130,15 @@ def check_types(signature: Any, feeds: Mapping[str, Tensor]) -> None:
     for position, (name, tensor) in enumerate(feeds.items()):
         expected, received = signature.inputs[name].dtype, tensors.data_type(tensor)
         if expected != received:
-            raise errors.InvalidArgumentError(
-                f"Expects arg[{position}] to be {tensors.type_name(expected)} but "
-                f"{tensors.type_name(received)} is provided"
-            )
+            raise type_error(position, expected, received)
+
+
+def type_error(position: int, expected: int, received: int) -> errors.InvalidArgumentError:
+    """The error for an input that is not of the dtype wanted, as DataType numbers."""
+    return errors.InvalidArgumentError(
+        f"Expects arg[{position}] to be {tensors.type_name(expected)} but "
+        f"{tensors.type_name(received)} is provided"
+    )
 
 
 def _braces(names: Iterable[str]) -> str:

@@ -18,7 +18,8 @@ from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 from inception_serving import errors, messages
 from inception_serving.server.metrics import Metrics
 from inception_serving.server.model.footprint import row_bytes
-from inception_serving.tensors import Tensor
+from inception_serving.server.model.high_rank import HighRankRuns
+from inception_serving.tensors import HighRank, Tensor
 
 SERVING_TAG = "serve"  # tf.saved_model.SERVING
 _INIT_OP = "__saved_model_init_op"
@@ -39,9 +40,6 @@ class Model(Protocol):
     def row_bytes(self) -> int:
         """The bytes of the largest tensor, for one row of a batch; 0 where it is not known."""
 
-    def can_run(self, signature_name: str) -> bool:
-        """Whether the signature is a function; `__saved_model_init_op` is listed and is none."""
-
     def run(
         self,
         signature_name: str,
@@ -58,6 +56,28 @@ class Model(Protocol):
 
         Raises:
             errors.StatusError: an op refused its input, or failed.
+        """
+
+    def run_together(
+        self,
+        outputs: Mapping[str, Iterable[str]],
+        input_name: str,
+        tensor: Tensor,
+        *,
+        deadline: float | None = None,
+    ) -> dict[str, dict[str, Tensor]]:
+        """Run several signatures at once, each on the same tensor.
+
+        Args:
+            outputs: the outputs wanted of each signature.
+            input_name: each one's only input.
+            deadline: see `run`.
+
+        Returns:
+            Each signature's outputs.
+
+        Raises:
+            errors.StatusError: see `run`.
         """
 
 
@@ -104,10 +124,11 @@ class SavedModel:
         # Bounded, since clients choose the outputs. Not a method: the cache, a part of the model,
         # would hold the model, and a version that goes should leave memory at once.
         @functools.lru_cache(maxsize=_MOST_RUNNERS)
-        def runner(signature_name: str, *outputs: str) -> _Runner:
-            return _Runner(session, signatures[signature_name], outputs)
+        def runner(feeds: tuple[str, ...], *fetches: str) -> _Runner:
+            return _Runner(session, feeds, fetches)
 
         self._runner = runner
+        self._high_rank = HighRankRuns(session)
 
     def run(
         self,
@@ -118,48 +139,95 @@ class SavedModel:
         deadline: float | None = None,
     ) -> dict[str, Tensor]:
         """See `Model`. What has begun runs to its end, whatever the deadline."""
+        signature = self.signatures[signature_name]
+        feeds = {signature.inputs[name].name: inputs[name] for name in signature.inputs}
+        fetches = {name: signature.outputs[name].name for name in outputs}
+        if any(isinstance(tensor, HighRank) for tensor in feeds.values()):
+            return self._run_high_rank(signature, feeds, fetches)
+        found = self._run(feeds, fetches.values())
+        return {name: found[fetch] for name, fetch in fetches.items()}
+
+    def run_together(
+        self,
+        outputs: Mapping[str, Iterable[str]],
+        input_name: str,
+        tensor: Tensor,
+        *,
+        deadline: float | None = None,
+    ) -> dict[str, dict[str, Tensor]]:
+        """See `Model`."""
+        signatures = {name: self.signatures[name] for name in outputs}
+        feeds = {signature.inputs[input_name].name: tensor for signature in signatures.values()}
+        fetches = {
+            (name, output): signatures[name].outputs[output].name
+            for name, wanted in outputs.items()
+            for output in wanted
+        }
+        found = self._run(feeds, fetches.values())
+        return {
+            name: {output: found[fetches[name, output]] for output in wanted}
+            for name, wanted in outputs.items()
+        }
+
+    def _run_high_rank(
+        self, signature: Any, feeds: Mapping[str, Tensor], fetches: Mapping[str, str]
+    ) -> dict[str, Tensor]:
+        everything = [info.name for info in signature.outputs.values()]
         try:
-            run = self._runner(signature_name, *sorted(outputs))
-            self._metrics.graph_run_input_bytes.observe(value=_bytes(inputs))
-            started = time.monotonic()
-            results = run(inputs)
+            found = self._high_rank.run(feeds, everything)
         except tf.errors.OpError as error:
             raise from_tensorflow(error) from error
-        took = (time.monotonic() - started) * 1e6
+        return {name: found[fetch] for name, fetch in fetches.items()}
+
+    def _run(self, feeds: Mapping[str, Tensor], fetches: Iterable[str]) -> dict[str, Tensor]:
+        """Tensors of the graph, by their names there, given others."""
+        try:
+            run = self._runner(tuple(sorted(feeds)), *sorted(set(fetches)))
+            self._metrics.graph_run_input_bytes.observe(value=_bytes(feeds))
+            started = time.monotonic()
+            results = run(feeds)
+        except tf.errors.OpError as error:
+            raise from_tensorflow(error) from error
+        took = int((time.monotonic() - started) * 1e6)
         self._metrics.graph_runs.add()
-        self._metrics.graph_run_time.add(by=round(took))
+        self._metrics.graph_run_time.add(by=took)
         self._metrics.graph_run_times.observe(value=took)
         self._metrics.graph_run_output_bytes.observe(value=_bytes(results))
         return results
 
-    def can_run(self, signature_name: str) -> bool:
-        """See `Model`."""
-        outputs = self.signatures[signature_name].outputs.values()
-        return all(":" in info.name for info in outputs)  # tensors, and not an operation
-
 
 class _Runner:
-    """Some of a signature's outputs, of all its inputs."""
+    """Some tensors of a graph, given others."""
 
-    def __init__(self, session: Any, signature: Any, outputs: Sequence[str]) -> None:
-        self._inputs = sorted(signature.inputs)
-        self._outputs = outputs
-        feed = [signature.inputs[name].name for name in self._inputs]
-        fetched = [signature.outputs[name].name for name in outputs]
-        fetch = sorted(set(fetched))
-        self._places = [fetch.index(name) for name in fetched]
+    def __init__(self, session: Any, feeds: Sequence[str], fetches: Sequence[str]) -> None:
+        self._feeds, self._fetches = feeds, fetches
+        for name in fetches:
+            _check_tensor(session.graph, name)
         # What `Session.run` is made of. The method itself refuses an input that has not the shape
         # which the signature names; TF Serving leaves that to the ops.
         self._run = session._make_callable_from_options(
-            config_pb2.CallableOptions(feed=feed, fetch=fetch)
+            config_pb2.CallableOptions(feed=feeds, fetch=fetches)
         )
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        results = self._run(*(inputs[name] for name in self._inputs))
-        return {
-            name: _as_array(results[place])
-            for name, place in zip(self._outputs, self._places, strict=True)
-        }
+        results = self._run(*(inputs[name] for name in self._feeds))
+        return dict(zip(self._fetches, map(_as_array, results), strict=True))
+
+
+def _check_tensor(graph: Any, name: str) -> None:
+    """Refuse an operation without outputs, such as that of `__saved_model_init_op`.
+
+    Raises:
+        errors.OutOfRangeError: in TensorFlow's words (core/common_runtime/graph_execution_state.cc
+            reaches for the node's first output).
+    """
+    if ":" not in name:
+        operation = graph.get_operation_by_name(name)
+        if not operation.outputs:
+            raise errors.OutOfRangeError(
+                f"Node '{name}' (type: '{operation.type}', num of outputs: 0) does not have "
+                "output 0"
+            )
 
 
 def _bytes(tensors: Mapping[str, Tensor]) -> int:

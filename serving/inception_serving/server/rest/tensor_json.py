@@ -39,7 +39,7 @@ def is_row_format(document: Mapping[str, Any]) -> bool:
 def is_delicate(inputs: Mapping[str, Tensor], body: bytes) -> bool:
     """Whether inputs hold numbers that RapidJSON may read, or refuse, in its own way."""
     return any(
-        not np.isfinite(tensor).all()
+        not np.isfinite(tensor.ravel()).all()
         or (tensor.dtype == np.float64 and json_values.has_long_decimals(body))
         for tensor in inputs.values()
         if tensor.dtype in (np.float32, np.float64)
@@ -334,7 +334,7 @@ def _convert(values: list[Any], dtype: int, shape: Sequence[int]) -> Tensor:
         flat = np.array(values, np.int32).astype(numpy_dtype)  # which wraps around
     else:
         flat = np.array(values, numpy_dtype)
-    return flat.reshape(shape)
+    return tensors.reshape(flat, shape)
 
 
 def _is_named(value: Any) -> bool:
