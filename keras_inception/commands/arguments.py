@@ -11,7 +11,7 @@ from typing import Any
 
 from keras_inception.runs.fields import choices_of, nearest
 from keras_inception.runs.named_recipes import RECIPES, load_recipe
-from keras_inception.runs.recipe import Recipe
+from keras_inception.runs.recipe import GROUPS, Recipe
 
 USING = "RUN|SAVEDMODEL|HOST:PORT/NAME"
 
@@ -57,9 +57,13 @@ def add_recipe_options(command: argparse.ArgumentParser) -> None:
         help=f"one of {', '.join(RECIPES)} (`keras-inception recipes` says what for), or a YAML"
         " file of differences from the default",
     )
-    settings = command.add_argument_group("recipe", "each overrides the recipe's setting")
+    settings: Any = command
     hints = typing.get_type_hints(Recipe)
     for setting in dataclasses.fields(Recipe):
+        if setting.name in GROUPS:
+            settings = command.add_argument_group(
+                f"recipe: {GROUPS[setting.name]}", "each overrides the recipe's setting"
+            )
         flag = "--" + setting.name.replace("_", "-")
         about = setting.metadata["doc"]
         hint = hints[setting.name]

@@ -32,6 +32,7 @@ AT_LEAST_1 = Range("at least 1", lambda value: value >= 1)
 BELOW_1 = Range("at least 0 and below 1", lambda value: 0 <= value < 1)
 UP_TO_1 = Range("at least 0 and at most 1", lambda value: 0 <= value <= 1)
 POSITIVE_UP_TO_1 = Range("above 0 and at most 1", lambda value: 0 < value <= 1)
+UP_TO_180 = Range("at least 0 and at most 180", lambda value: 0 <= value <= 180)
 UP_TO_HALF = Range("at least 0 and at most 0.5", lambda value: 0 <= value <= 0.5)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from keras_inception.runs.fields import (
     POSITIVE,
     POSITIVE_UP_TO_1,
     UP_TO_1,
+    UP_TO_180,
     UP_TO_HALF,
     RecipeError,
     check_known,
@@ -28,6 +29,7 @@ from keras_inception.runs.fields import (
     coerce,
 )
 from keras_inception.runs.fields import setting as _setting
+from keras_inception.runs.needs import NEEDS
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,10 @@ class Recipe:
     )
     width: float = _setting(1.0, "factor on the number of filters of every layer", POSITIVE)
     dropout: float | None = _setting(
-        None, "dropout rate before the classifier, 0 to below 1; by default as published", BELOW_1
+        None,
+        "dropout rate before the classifier, 0 to below 1; by default 0.4 for Inception v1, as its"
+        " paper, and 0.2 for the others, as TF-Slim",
+        BELOW_1,
     )
     aux: bool = _setting(False, "train with the auxiliary heads, which are left out of the result")
     variant: str | None = _setting(None, "variant of the network; by default the network's own")
@@ -101,6 +106,11 @@ class Recipe:
     exif_orientation: Literal["ignore", "apply"] = _setting(
         "ignore", "EXIF orientation of JPEGs: ignore, or apply, which turns them upright"
     )
+    validation_fraction: float = _setting(
+        0.1,
+        "share of each class set apart for validation where no validation data are given",
+        BELOW_1,
+    )
     augment_crop_area: float = _setting(
         1.0,
         "smallest share of an image's area in a random training crop; 1: no random crops",
@@ -111,10 +121,21 @@ class Recipe:
         "widest ratio of a random crop's sides, the narrowest being its inverse; by default 4/3",
         AT_LEAST_1,
     )
+    augment_crop_evenly: bool = _setting(
+        False, "draw the areas of random crops evenly, as GoogLeNet's paper says, not their sides"
+    )
     augment_any_resize: bool = _setting(
         False, "resize random crops by one of four methods at random, as in 2016"
     )
     augment_flip: bool = _setting(False, "mirror half of the training images left to right")
+    augment_flip_vertical: bool = _setting(
+        False, "mirror half of the training images top to bottom; where up is no direction"
+    )
+    augment_rotate_degrees: float = _setting(
+        0.0,
+        "degrees by which training images are turned at most, either way, 0 to 180",
+        UP_TO_180,
+    )
     augment_shift_pixels: int = _setting(
         0,
         "number of pixels of the input that training images are moved by at most; for small ones",
@@ -122,6 +143,11 @@ class Recipe:
     )
     augment_brightness: float = _setting(
         0.0, "largest change of brightness, as a share of the range, 0 to 1; 0.125 in 2016", UP_TO_1
+    )
+    augment_brightness_factor: float = _setting(
+        0.0,
+        "largest change of brightness, by a factor of 1 - X to 1 + X, 0 to 1; 0.4 in GluonCV",
+        UP_TO_1,
     )
     augment_saturation: float = _setting(
         0.0,
@@ -137,6 +163,17 @@ class Recipe:
         0.0,
         "largest turn of hue, as a share of the colour circle, 0 to 0.5; 0.2 in 2016",
         UP_TO_HALF,
+    )
+    augment_pca_noise: float = _setting(
+        0.0,
+        "deviation of AlexNet's noise along the colours' principal components; 0.1 in GluonCV",
+        UP_TO_1,
+    )
+    augment_grey: float = _setting(
+        0.0, "share of training images that lose their colour, 0 to 1", UP_TO_1
+    )
+    augment_blur: float = _setting(
+        0.0, "share of training images that are blurred, by up to 2 pixels, 0 to 1", UP_TO_1
     )
     augment_rand_operations: int = _setting(
         0, "number of RandAugment's operations on each training image; 2 is usual", AT_LEAST_0
@@ -159,11 +196,6 @@ class Recipe:
         "alpha of CutMix, which sets a part of one image into another, 0 (off) to 1",
         UP_TO_1,
     )
-    validation_fraction: float = _setting(
-        0.1,
-        "share of each class set apart for validation where no validation data are given",
-        BELOW_1,
-    )
 
     # The optimization
     epochs: int = _setting(100, "number of passes over the training images", AT_LEAST_1)
@@ -184,9 +216,10 @@ class Recipe:
     warmup_epochs: float = _setting(
         1.0, "number of epochs in which the learning rate rises linearly from 0", AT_LEAST_0
     )
-    schedule: Literal["cosine", "exponential", "constant"] = _setting(
+    schedule: Literal["cosine", "exponential", "polynomial", "constant"] = _setting(
         "cosine",
-        "course of the learning rate after the warm-up: to 0, in steps by decay_rate, or level",
+        "course of the learning rate after the warm-up: to 0 by a cosine, in steps by decay_rate,"
+        " to 0 by a power of what is left, or level",
     )
     decay_rate: float | None = _setting(
         None, "factor at each step of the exponential schedule; by default 0.94", POSITIVE_UP_TO_1
@@ -196,6 +229,9 @@ class Recipe:
         "number of epochs between two steps of the exponential schedule; by default 2",
         POSITIVE,
     )
+    decay_power: float | None = _setting(
+        None, "power of the polynomial schedule; by default 1, a straight line", POSITIVE
+    )
     weight_decay: float = _setting(
         1e-4,
         "weight decay of the kernels: in the gradient, as of an L2 loss, except with adamw",
@@ -203,11 +239,14 @@ class Recipe:
     )
     clip_norm: float | None = _setting(
         None,
-        "largest norm of all gradients together; longer ones are shortened to it; by default none",
+        "largest norm of all gradients together, weight decay's included except with adamw;"
+        " longer ones are shortened to it; by default none",
         POSITIVE,
     )
     class_weights: bool = _setting(
-        False, "weigh images in the loss so that every class counts alike, however many it has"
+        False,
+        "weigh images in the loss so that every class counts alike, however many it has; where an"
+        " image can be of several, also that those of a class count as much as all others",
     )
     label_smoothing: float = _setting(
         0.1, "share of the target that is spread over all classes, 0 to below 1", BELOW_1
@@ -217,9 +256,16 @@ class Recipe:
         "decay of moving averages of the weights, 0 to below 1, which are then the result",
         BELOW_1,
     )
+    best_epoch_metric: Literal[
+        "loss", "cross_entropy", "accuracy", "macro_f1", "mean_average_precision"
+    ] = _setting(
+        "loss",
+        "measure of the validation images that decides which epoch is the result, and when to stop"
+        " early; cross_entropy is the loss without smoothing, weights and auxiliary heads",
+    )
     early_stopping_epochs: int | None = _setting(
         None,
-        "number of epochs without a lower validation loss after which to stop; by default never",
+        "number of epochs without a better best_epoch_metric after which to stop; by default never",
         AT_LEAST_1,
     )
     checkpoint_minutes: float | None = _setting(
@@ -227,8 +273,10 @@ class Recipe:
         "minutes between two checkpoints within an epoch, besides the one at its end",
         POSITIVE,
     )
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = _setting(
-        "float32", "Keras's dtype policy: what the network computes in while it is trained"
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = _setting(
+        "auto",
+        "Keras's dtype policy: what the network computes in while it is trained; auto:"
+        " mixed_bfloat16 where the processor or GPU computes bfloat16 itself, else float32",
     )
     deterministic: bool = _setting(
         False, "train to the same numbers every time, to the last bit, by slower operations"
@@ -248,8 +296,8 @@ class Recipe:
     def _check_together(self) -> None:
         """Refuse what contradicts another setting, or would have no effect beside it."""
         for setting in dataclasses.fields(self):
-            if setting.name in _NEEDS and getattr(self, setting.name) != setting.default:
-                holds, rule = _NEEDS[setting.name]
+            if setting.name in NEEDS and getattr(self, setting.name) != setting.default:
+                holds, rule = NEEDS[setting.name]
                 self._require(setting.name, holds(self), rule.format(recipe=self))
         self._require(
             "head_epochs",
@@ -294,42 +342,13 @@ class Recipe:
         Path(path).write_text(self.to_yaml(), "utf-8")
 
 
-# What must hold for a setting that is not at its default, and otherwise the rule that it breaks.
-_NEEDS: dict[str, tuple[Callable[[Recipe], bool], str]] = {
-    "head_epochs": (lambda recipe: recipe.weights is not None, "0 without weights"),
-    "head_learning_rate": (lambda recipe: recipe.head_epochs > 0, "left out without head_epochs"),
-    "trainable_from": (lambda recipe: recipe.weights is not None, "left out without weights"),
-    "freeze_batch_norm": (lambda recipe: recipe.weights is not None, "false without weights"),
-    "recalibrate": (lambda recipe: not recipe.freeze_batch_norm, "false with freeze_batch_norm"),
-    "augment_crop_aspect": (
-        lambda recipe: recipe.augment_crop_area < 1,
-        "left out without augment_crop_area below 1",
-    ),
-    "augment_any_resize": (
-        lambda recipe: recipe.augment_crop_area < 1,
-        "false without augment_crop_area below 1",
-    ),
-    "augment_rand_strength": (
-        lambda recipe: recipe.augment_rand_operations > 0,
-        "left out without augment_rand_operations",
-    ),
-    "augment_mixup_alpha": (lambda recipe: recipe.batch_size > 1, "0 with a batch_size of 1"),
-    "augment_cutmix_alpha": (lambda recipe: recipe.batch_size > 1, "0 with a batch_size of 1"),
-    "momentum": (
-        lambda recipe: recipe.optimizer in ("sgd", "rmsprop"),
-        "left out with optimizer={recipe.optimizer}",
-    ),
-    "nesterov": (
-        lambda recipe: recipe.optimizer == "sgd",
-        "left out with optimizer={recipe.optimizer}",
-    ),
-    "epsilon": (lambda recipe: recipe.optimizer != "sgd", "left out with optimizer=sgd"),
-    "decay_rate": (
-        lambda recipe: recipe.schedule == "exponential",
-        "left out with schedule={recipe.schedule}",
-    ),
-    "decay_epochs": (
-        lambda recipe: recipe.schedule == "exponential",
-        "left out with schedule={recipe.schedule}",
-    ),
+# The settings' groups in ``--help``: each begins with the field of this name.
+GROUPS = {
+    "model": "the network",
+    "weights": "where it starts from",
+    "crop": "the images",
+    "augment_crop_area": "how training images are varied",
+    "epochs": "the optimization",
+    "best_epoch_metric": "the result",
+    "checkpoint_minutes": "the machine",
 }

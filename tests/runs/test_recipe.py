@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from keras_inception.cli import main
 from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.named_recipes import RECIPES, load_recipe
-from keras_inception.runs.recipe import Recipe
+from keras_inception.runs.recipe import GROUPS, Recipe
 
 
 @pytest.mark.parametrize("setting", dataclasses.fields(Recipe), ids=lambda each: each.name)
@@ -102,3 +103,44 @@ def test_an_unknown_recipe_is_refused_with_the_choices() -> None:
         RecipeError, match=r"'smal'\. Did you mean 'small'\? The recipes are: default, finetune"
     ):
         load_recipe("smal")
+
+
+def test_recipes_are_as_their_sources_have_them() -> None:
+    """Where each differed from its source at first."""
+    tpu, v1, slim, best = (RECIPES[name] for name in ("tpu-v3", "paper-v1", "slim", "best-v3"))
+    assert tpu.learning_rate == pytest.approx(0.66)  # 0.165 * 1024 / 256
+    for recipe in (tpu, slim):  # TF-Slim's fast mode
+        assert not recipe.augment_any_resize
+        assert (recipe.augment_contrast, recipe.augment_hue) == (0, 0)
+        assert (recipe.augment_brightness, recipe.augment_saturation) == (32 / 255, 0.5)
+        assert recipe.augment_crop_area == 0.1
+    assert (v1.epochs, v1.decay_rate, v1.decay_epochs) == (250, 0.96, 8)
+    assert v1.augment_crop_evenly and best.augment_crop_evenly
+    assert (best.augment_brightness_factor, best.augment_saturation) == (0.4, 0.4)
+    assert (best.augment_contrast, best.augment_pca_noise, best.dropout) == (0.4, 0.1, 0.5)
+    quick = v1.with_changes(
+        {
+            "schedule": "polynomial",
+            "decay_power": 0.5,
+            "decay_rate": None,
+            "decay_epochs": None,
+            "epochs": 60,
+        }
+    )
+    assert quick.schedule == "polynomial"
+
+
+@pytest.mark.parametrize("name", [*(f"paper-v{number}" for number in (1, 3, 4)), "slim", "tpu-v3"])
+def test_the_papers_recipes_compute_in_float32(name: str) -> None:
+    assert RECIPES[name].precision == "float32"
+    assert Recipe().precision == "auto"
+
+
+def test_help_shows_the_settings_in_groups(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    shown = capsys.readouterr().out
+    titles = [f"recipe: {title}" for title in GROUPS.values()]
+    places = [shown.index(title) for title in titles]
+    assert places == sorted(places)
+    assert set(GROUPS) <= {field.name for field in dataclasses.fields(Recipe)}

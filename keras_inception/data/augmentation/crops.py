@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import tensorflow as tf
@@ -63,17 +64,60 @@ def whole_jpeg(encoded: Tensor) -> Tensor:
 
 
 def _window(shape: Tensor, seed: Tensor, augmentation: Augmentation) -> Tensor:
-    """Where to crop: int32 [4], of top, left, height, width."""
+    """Where to crop: int32 [4], of top, left, height, width.
+
+    Where the image has no part of the area and the aspect asked for, it is the largest of the
+    widest (or narrowest) aspect, in the middle, as torchvision has it. TensorFlow would take the
+    whole image, which is then squashed.
+    """
+    aspect = augmentation.crop_aspect
+    middle = _middle(shape, aspect)
+    if augmentation.crop_evenly:
+        return _even_window(shape, seed, augmentation, middle)
     begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
         shape,
         bounding_boxes=tf.zeros([1, 0, 4]),
         seed=seed,
         min_object_covered=0.0,
-        aspect_ratio_range=(1 / augmentation.crop_aspect, augmentation.crop_aspect),
+        aspect_ratio_range=(1 / aspect, aspect),
         area_range=(augmentation.crop_area, 1.0),
         use_image_if_no_bounding_boxes=True,
     )
-    return tf.concat([begin[:2], extent[:2]], axis=0)
+    # It found none where it is the whole, and the whole is not of the aspect.
+    whole = tf.reduce_all(tf.equal(extent[:2], shape[:2]))
+    return tf.where(whole, middle, tf.concat([begin[:2], extent[:2]], axis=0))
+
+
+def _middle(shape: Tensor, aspect: float) -> Tensor:
+    """The largest window in the middle that is no wider, and no higher, than the aspect."""
+    size = tf.cast(shape[:2], tf.float32)
+    most = tf.cast(tf.round(tf.reverse(size, [0]) * [aspect, aspect]), tf.int32)
+    sides = tf.minimum(shape[:2], most)
+    return tf.concat([(shape[:2] - sides) // 2, sides], axis=0)
+
+
+def _even_window(shape: Tensor, seed: Tensor, augmentation: Augmentation, middle: Tensor) -> Tensor:
+    """A window whose area is drawn evenly, and its aspect on a logarithmic scale; int32 [4].
+
+    Of ten draws the first that fits into the image, as torchvision's ``RandomResizedCrop``.
+    """
+    size_seed, place_seed = draw(seed, 2)
+    widest = math.log(augmentation.crop_aspect)
+    area, aspect = tf.unstack(
+        tf.random.stateless_uniform(
+            [10, 2], size_seed, [augmentation.crop_area, -widest], [1.0, max(widest, 1e-6)]
+        ),
+        axis=1,
+    )
+    size = tf.cast(shape[:2], tf.float32)
+    sides = tf.sqrt((area * tf.reduce_prod(size))[:, tf.newaxis])
+    sides *= tf.exp(tf.stack([-aspect, aspect], axis=1) / 2)
+    rounded = tf.maximum(tf.cast(tf.round(sides), tf.int32), 1)
+    fits = tf.reduce_all(rounded <= shape[:2], axis=1)
+    chosen = rounded[tf.argmax(fits, output_type=tf.int32)]
+    free = tf.cast(shape[:2] - chosen + 1, tf.float32)
+    begins = tf.cast(tf.random.stateless_uniform([2], place_seed) * free, tf.int32)
+    return tf.where(tf.reduce_any(fits), tf.concat([begins, chosen], axis=0), middle)
 
 
 def _crop_pixels(image: Tensor, seed: Tensor, augmentation: Augmentation) -> Tensor:

@@ -8,6 +8,7 @@ from functools import partial
 import keras
 import tensorflow as tf
 
+from keras_inception.data.augmentation.filters import sharpen
 from keras_inception.data.augmentation.seeded import OPTIONS, draw, transform
 from keras_inception.data.types import Tensor
 
@@ -15,7 +16,9 @@ from keras_inception.data.types import Tensor
 def rand_augment(operations: int, strength: float) -> Callable[[Tensor, Tensor], Tensor]:
     """A function that does some of the paper's fourteen operations to an image.
 
-    The operations are Keras's layers. ``keras.layers.RandAugment`` itself does all of them for
+    Most operations are Keras's layers; brightness and sharpness, where Keras's are other
+    operations (a value added, and pixels beyond the edge taken for black), are the paper's,
+    PIL's. ``keras.layers.RandAugment`` itself does all of them for
     every one it needs (64 ms an image of 299 x 299 pixels; here it is 4), chooses the same for a
     whole batch, turns, shifts and brightens one way only, and takes no seed from outside.
 
@@ -35,10 +38,8 @@ def rand_augment(operations: int, strength: float) -> Callable[[Tensor, Tensor],
         keras.layers.RandomTranslation(0.0, 0.45 * strength, **geometry),
         keras.layers.RandomTranslation(0.45 * strength, 0.0, **geometry),
         keras.layers.RandomRotation(30 / 360 * strength, **geometry),
-        keras.layers.RandomBrightness(0.45 * strength, **OPTIONS),
         keras.layers.RandomColorDegeneration(0.9 * strength, **OPTIONS),
         keras.layers.RandomContrast((0.9 * strength, 0.9 * strength), **OPTIONS),
-        keras.layers.RandomSharpness((0.5 - 0.45 * strength, 0.5 + 0.45 * strength), **OPTIONS),
         keras.layers.RandomPosterization((8 - round(4 * strength), 8), **OPTIONS),
         keras.layers.AutoContrast(dtype="float32"),
         keras.layers.Equalization(dtype="float32"),
@@ -47,12 +48,22 @@ def rand_augment(operations: int, strength: float) -> Callable[[Tensor, Tensor],
     def by_layer(layer: keras.layers.Layer, image: Tensor, seed: Tensor) -> Tensor:
         return tf.ensure_shape(transform(layer, image[tf.newaxis], seed)[0], image.shape)
 
+    def factor(seed: Tensor) -> Tensor:
+        return tf.random.stateless_uniform([], seed, 1 - 0.9 * strength, 1 + 0.9 * strength)
+
+    def brightness(image: Tensor, seed: Tensor) -> Tensor:
+        return tf.clip_by_value(image * factor(seed), 0.0, 255.0)
+
+    def sharpness(image: Tensor, seed: Tensor) -> Tensor:
+        return sharpen(image, factor(seed))
+
     def solarize(image: Tensor, seed: Tensor) -> Tensor:
         # Keras's layer can't keep its threshold above a value.
         threshold = tf.random.stateless_uniform([], seed, 255 * (1 - strength), 255.0)
         return tf.where(image < threshold, image, 255 - image)
 
-    choices = [partial(by_layer, layer) for layer in layers] + [solarize, lambda image, seed: image]
+    choices = [partial(by_layer, layer) for layer in layers]
+    choices += [brightness, sharpness, solarize, lambda image, seed: image]
 
     def augment(image: Tensor, seed: Tensor) -> Tensor:
         for each in draw(seed, operations):

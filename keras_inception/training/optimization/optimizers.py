@@ -3,8 +3,8 @@
 That is the gradient of the whole batch before anything is done with it, where Keras clips, and
 looks for overflows, in each replica's own; weight decay as an L2 loss on the kernels gives it, in
 the gradient that is clipped, where Keras's own goes past it (what AdamW means); and RMSProp as
-TensorFlow 1 has it. They run on any backend; :mod:`~keras_inception.training.optimization.fast_path`
-has TensorFlow's kernels for them.
+TensorFlow 1 has it. They run on any backend;
+:mod:`~keras_inception.training.optimization.fast_path` has TensorFlow's kernels for them.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
     ``cosine`` falls to 0 at the last step, from the end of the rise; ``exponential`` is multiplied
     by ``decay_rate`` after every ``decay_epochs``, from the first step (TF-Slim's staircase);
-    ``constant`` stays. Keras has the first with a rise and the second without.
+    ``polynomial`` falls to 0 at the last step by the power ``decay_power`` of what is left (Caffe's
+    ``poly``); ``constant`` stays. Keras has the first with a rise and the second without.
 
     Args:
         steps_per_epoch: of the training.
@@ -29,14 +30,17 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         self.steps = steps_per_epoch * epochs
         self.warmup = min(round(recipe.warmup_epochs * steps_per_epoch), self.steps - 1)
         self.rate = 0.94 if recipe.decay_rate is None else recipe.decay_rate
+        self.power = 1.0 if recipe.decay_power is None else recipe.decay_power
         self.every = steps_per_epoch * (2.0 if recipe.decay_epochs is None else recipe.decay_epochs)
 
     def __call__(self, step: Any) -> Any:
         """The learning rate of a step: float32 []."""
         step = ops.cast(step, "float32")
+        done = ops.clip((step - self.warmup) / (self.steps - self.warmup), 0, 1)
         if self.kind == "cosine":
-            done = (step - self.warmup) / (self.steps - self.warmup)
-            factor = (1 + ops.cos(math.pi * ops.clip(done, 0, 1))) / 2
+            factor = (1 + ops.cos(math.pi * done)) / 2
+        elif self.kind == "polynomial":
+            factor = (1 - done) ** self.power
         elif self.kind == "exponential":
             # A little more than the quotient, which in float32 may fall short of a whole number.
             factor = self.rate ** ops.floor(step / self.every + 1e-6)
@@ -54,6 +58,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         then = {
             "cosine": f"by a cosine to 0 at step {self.steps}",
             "exponential": f"times {self.rate:g} every {self.every:g} steps",
+            "polynomial": f"to 0 at step {self.steps} by the power {self.power:g} of what is left",
             "constant": "level",
         }
         return f"{rise}, then {then[self.kind]}"

@@ -5,9 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image, ImageEnhance
 
 from keras_inception.data.augmentation import colour
 from keras_inception.data.augmentation.augment import changes
+from keras_inception.data.augmentation.filters import sharpen
 from keras_inception.data.augmentation.rand_augment import rand_augment
 from keras_inception.data.augmentation.seeded import Seeds, draw
 from keras_inception.data.augmentation.settings import Augmentation
@@ -185,3 +187,71 @@ def test_the_default_varies_nothing() -> None:
     }
     neutral = {"crop_area": 1.0, "crop_aspect": 4 / 3, "rand_strength": 0.5}
     assert {name: value for name, value in on.items() if value} == neutral
+
+
+def test_what_is_erased_becomes_values_drawn_evenly(image: np.ndarray) -> None:
+    """Keras's noise is of a normal distribution, half of it cut off at 0."""
+    result = varied(image, 200, erase=1.0)
+    noise = result[(result != image).any(axis=3)]
+    assert noise.mean() == pytest.approx(127.5, abs=2)
+    shares, _ = np.histogram(noise, bins=5, range=(0, 255))
+    assert shares.min() > 0.9 * shares.max()
+    assert (noise == 0).mean() < 0.01
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.1, 1.0, 1.9])
+def test_sharpness_is_pils(image: np.ndarray, factor: float) -> None:
+    """At 0.1 a border of 200 became 158, and a corner 131."""
+    grey = np.full((8, 9, 3), 200, np.float32)
+    np.testing.assert_allclose(sharpen(grey, tf.constant(factor)), grey, rtol=1e-5)
+    pixels = image.astype(np.uint8)
+    expected = ImageEnhance.Sharpness(Image.fromarray(pixels)).enhance(factor)
+    found = sharpen(tf.constant(pixels, tf.float32), tf.constant(factor))
+    np.testing.assert_allclose(found, np.asarray(expected, np.float32), atol=2.0)
+
+
+def test_rand_augments_brightness_is_a_factor(image: np.ndarray) -> None:
+    """Black stays black; Keras's layer adds a value."""
+    augment = tf.function(rand_augment(1, 0.9))
+    black = np.zeros_like(image)
+    seen = np.stack([augment(black, tf.constant([3, seed])).numpy() for seed in range(60)])
+    changed = seen[(seen != 0).any(axis=(1, 2, 3))]
+    assert np.isin(changed, [0, 255]).all()  # what solarizing and posterizing make of it
+
+
+def test_vertical_flips_rotation_and_what_takes_colour(image: np.ndarray) -> None:
+    flipped = varied(image, 40, flip_vertical=True)
+    kinds = {each.tobytes() for each in flipped}
+    assert kinds == {image.tobytes(), image[::-1].tobytes()}
+    turned = varied(image, 40, rotate_degrees=20.0)
+    middle = slice(SIZE // 2 - 2, SIZE // 2 + 2)
+    assert np.abs(turned - image).mean() > np.abs(turned - image)[:, middle, middle].mean()
+    assert len({each.tobytes() for each in turned}) == 40
+    grey = varied(image, 100, grey=0.4)
+    without = np.isclose(grey[..., 0], grey[..., 1]).all(axis=(1, 2))
+    assert 0.25 < without.mean() < 0.55
+    np.testing.assert_allclose(grey[~without], np.broadcast_to(image, grey[~without].shape))
+
+
+def test_blur_keeps_the_mean_and_evens_out(image: np.ndarray) -> None:
+    blurred = varied(image, 60, blur=0.5)
+    hit = (np.abs(blurred - image) > 1e-3).any(axis=(1, 2, 3))
+    assert 0.3 < hit.mean() < 0.7
+    assert (blurred[hit].std(axis=(1, 2, 3)) < image.std()).all()
+    flat = varied(np.full((SIZE, SIZE, 3), 77, np.float32), 5, blur=1.0)
+    np.testing.assert_allclose(flat, 77, rtol=1e-4)
+
+
+def test_pca_noise_is_along_the_components() -> None:
+    grey = np.full((SIZE, SIZE, 3), 128, np.float32)
+    moves = varied(grey, 400, pca_noise=0.1)[:, 0, 0] - 128
+    components = np.array(
+        [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]]
+    )
+    np.testing.assert_allclose((moves @ components).std(axis=0), [5.546, 0.479, 0.115], rtol=0.15)
+
+
+def test_a_brightness_factor_leaves_black(image: np.ndarray) -> None:
+    factors = varied(np.full((SIZE, SIZE, 3), 100, np.float32), 60, brightness_factor=0.4) / 100
+    assert 0.6 <= factors.min() < 0.7 and 1.3 < factors.max() <= 1.4
+    np.testing.assert_array_equal(varied(np.zeros_like(image), 5, brightness_factor=0.4), 0)

@@ -103,8 +103,10 @@ def test_a_jpeg_cut_short_fails_wherever_the_crop_is(photo) -> None:
     np.testing.assert_array_equal(one, other)
 
 
-def windows(augmentation: Augmentation, count: int = 400) -> np.ndarray:
-    draw = tf.function(lambda seed: crops._window(tf.constant([300, 400, 3]), seed, augmentation))
+def windows(
+    augmentation: Augmentation, count: int = 400, shape: tuple[int, int] = (300, 400)
+) -> np.ndarray:
+    draw = tf.function(lambda seed: crops._window(tf.constant([*shape, 3]), seed, augmentation))
     return np.stack([draw(tf.constant([5, seed])).numpy() for seed in range(count)])
 
 
@@ -120,6 +122,34 @@ def test_crops_keep_the_part_and_the_shape_that_were_asked_for() -> None:
     assert np.abs(square[:, 2] - square[:, 3]).max() <= 1
     nearly_all = windows(Augmentation(crop_area=0.9), 50)
     assert (nearly_all[:, 2] * nearly_all[:, 3]).min() >= 0.89 * 120_000
+
+
+@pytest.mark.parametrize("evenly", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [((90, 160), (0, 20, 90, 120)), ((160, 90), (20, 0, 120, 90)), ((90, 480), (0, 180, 90, 120))],
+)
+def test_where_the_area_can_not_be_had_it_is_the_middle_at_the_widest_aspect(
+    shape: tuple[int, int], expected: tuple[int, ...], evenly: bool
+) -> None:
+    """Recipe `small` on 16:9 photos: none of 4:3 has 80 %. It was the whole, squashed."""
+    found = windows(Augmentation(crop_area=0.8, crop_evenly=evenly), 20, shape)
+    np.testing.assert_array_equal(found, [expected] * 20)
+
+
+def test_areas_are_drawn_evenly_where_that_is_asked_for() -> None:
+    evenly = Augmentation(crop_area=0.08, crop_evenly=True)
+    top, left, height, width = windows(evenly, 1000, (375, 500)).T
+    area, aspect = height * width / 187_500, width / height
+    assert (top >= 0).all() and (top + height <= 375).all()
+    assert (left >= 0).all() and (left + width <= 500).all()
+    shares, _ = np.histogram(area, bins=[0.08, 0.31, 0.54])  # of more, not all aspects fit
+    assert shares.min() > 0.75 * shares.max()
+    assert area.mean() == pytest.approx(0.43, abs=0.02)  # torchvision's, on this shape
+    assert 0.078 <= area.min() < 0.1 and area.max() > 0.95
+    assert 0.74 <= aspect.min() < 0.77 and 1.3 < aspect.max() <= 1.35
+    square = windows(Augmentation(crop_area=0.08, crop_aspect=1.0, crop_evenly=True), 20)
+    np.testing.assert_array_equal(square[:, 2], square[:, 3])
 
 
 def test_any_resize_uses_four_methods(photo) -> None:

@@ -181,9 +181,8 @@ keras.config.set_dtype_policy(precision)
 with strategy.scope():
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-    made = make_optimizer(
-        Recipe(optimizer=optimizer, clip_norm=0.5, weight_decay=0.3, precision=precision), model, 1.0
-    )
+    recipe = Recipe(optimizer=optimizer, clip_norm=0.5, weight_decay=0.3)
+    made = make_optimizer(recipe, model, 1.0)
     model.compile(made, "mse")
 random = np.random.default_rng(0)
 size = 3 if precision == "float32" else 0.1  # so that the scaled gradients fit
@@ -191,7 +190,8 @@ images, targets = random.normal(0, size, (8, 4)), random.normal(0, size, (8, 3))
 if overflow:
     images[8 * overflow // count - 1] = 6e4
 before = model.get_weights()
-model.fit(images.astype("float32"), targets.astype("float32"), batch_size=8, verbose=0, shuffle=False)
+images, targets = images.astype("float32"), targets.astype("float32")
+model.fit(images, targets, batch_size=8, verbose=0, shuffle=False)
 step = np.concatenate([(a - b).ravel() for a, b in zip(before, model.get_weights())])
 scale = float(keras.ops.convert_to_numpy(getattr(model.optimizer, "dynamic_scale", 0)))
 print(np.linalg.norm(step), np.isfinite(step).all(), scale, *step[:3])

@@ -62,3 +62,15 @@ def test_a_run_shorter_than_its_warm_up_has_a_schedule() -> None:
 def test_it_says_what_it_does(changes: dict, text: str) -> None:
     recipe = Recipe(epochs=10).with_changes(changes)
     assert Schedule(recipe, 5, 10).describe() == text
+
+
+def test_a_polynomial_is_caffes_poly() -> None:
+    recipe = Recipe(
+        schedule="polynomial", decay_power=0.5, learning_rate=0.01, warmup_epochs=0, epochs=10
+    )
+    schedule = Schedule(recipe, 100, 10)
+    steps = np.array([0, 250, 750, 999])
+    expected = 0.01 * (1 - steps / 1000) ** 0.5
+    np.testing.assert_allclose([float(schedule(step)) for step in steps], expected, rtol=1e-5)
+    assert float(schedule(1000)) == 0
+    assert "to 0 at step 1000 by the power 0.5" in schedule.describe()
