@@ -49,7 +49,7 @@ def test_the_earlier_deadline_counts(
     of_the_call: float | None, given: float | None, expected: float | None
 ) -> None:
     model = Recorder()
-    call = Call("GRPC", of_the_call)
+    call = Call(of_the_call)
     guarded = _GuardedModel(model, Metrics(), ("m", "Predict"), 0, Workspace(1 << 20), call)
 
     guarded.run("serving_default", {"x": np.zeros(1)}, ["y"], deadline=given)

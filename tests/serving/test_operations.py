@@ -25,7 +25,7 @@ from inception_serving.server.config import files
 from inception_serving.server.config.tls import Tls
 from inception_serving.server.metrics import Counter, Histogram
 from tests.serving.caller import Caller, free_port
-from tests.serving.model.test_examples import classification
+from tests.serving.model.test_examples import classification, multi
 from tests.serving.test_client import make_certificate
 from tests.serving.test_command import running
 
@@ -55,7 +55,10 @@ class TestMetrics:
         caller.predict(X)
         url = f"{server.rest_address}/v1/models/arithmetic:predict"
         httpx.post(url, json={"instances": [1]}, timeout=20)
+        httpx.get(url.removesuffix(":predict"), timeout=20)
+        httpx.get(f"{server.rest_address}/v1/models/nobody's", timeout=20)
         caller.predictions.Classify(classification("", 1, 2), timeout=20)
+        caller.predictions.MultiInference(multi(("", "classify")), timeout=20)
         for name in ("arithmetic", "nobody's", "nobody else's"):
             with pytest.raises(grpc.RpcError):
                 caller.predict({}, name=name)
@@ -63,28 +66,33 @@ class TestMetrics:
         lines = self.lines(server)
 
         serving = ":tensorflow:serving:"
-        arithmetic = 'model_name="arithmetic",API="Predict"'
+        arithmetic = 'model_name="arithmetic",API'
         for line in (
             f"# TYPE {serving}request_count counter",
-            f'{serving}request_count{{model_name="arithmetic",status="OK"}} 2',
+            f'{serving}request_count{{model_name="arithmetic",status="OK"}} 3',
+            f'{serving}request_count{{model_name="scorer",status="OK"}} 1',
             f'{serving}request_count{{model_name="arithmetic",status="INVALID_ARGUMENT"}} 1',
-            f'{serving}request_count{{model_name="",status="NOT_FOUND"}} 2',
-            f'{serving}request_latency_count{{{arithmetic},entrypoint="GRPC"}} 1',
-            f'{serving}request_latency_count{{{arithmetic},entrypoint="REST"}} 1',
-            f'{serving}runtime_latency_count{{{arithmetic},runtime="TF1"}} 2',
+            f'{serving}request_count{{model_name="",status="NOT_FOUND"}} 3',
+            f'{serving}request_latency_count{{{arithmetic}="Predict",entrypoint="GRPC"}} 1',
+            f'{serving}request_latency_count{{{arithmetic}="predict",entrypoint="REST"}} 1',
+            f'{serving}request_latency_count{{{arithmetic}="",entrypoint="REST"}} 1',
+            f'{serving}runtime_latency_count{{{arithmetic}="Predict",runtime="TF1"}} 2',
             f'{serving}request_example_count_total{{model="scorer"}} 2',
             f'{serving}request_example_counts_sum{{model="scorer"}} 2',
+            f'{serving}request_example_counts_count{{model="scorer"}} 1',
             f"{serving}batching_session:wrapped_run_count{{}} 3",
             f"{serving}batching_session:input_batch_size_count{{}} 3",
             f'{serving}batching_session:padding_size_count{{execution_batch_size="2"}} 1',
             f"{serving}batching_session:queuing_latency_count"
             '{thread_pool_name="model_server_batch_threads"} 3',
-            ":tensorflow:core:graph_runs{} 3",
-            ":tensorflow:core:graph_run_time_usecs_histogram_count{} 3",
-            ":tensorflow:core:graph_run_output_tensor_bytes_count{} 3",
+            ":tensorflow:core:graph_runs{} 4",
+            ":tensorflow:core:graph_run_time_usecs_histogram_count{} 4",
+            ":tensorflow:core:graph_run_output_tensor_bytes_count{} 4",
         ):
             assert line in lines
         joined = "\n".join(lines)
+        sums = re.findall(r"_(?:latency|usecs_histogram)_sum\{.*\} (.*)", joined)
+        assert sums and all(value.isdigit() for value in sums)  # whole microseconds
         assert re.search(r':model_warmup_latency_count\{model_path=".*",status="OK"\} 1', joined)
         assert re.search(r':load_attempt_count\{model_path=".*",status="success"\} 1', joined)
         limits = re.findall(rf'{serving}request_latency_bucket.*REST.*le="(.*)"', joined)
@@ -115,7 +123,8 @@ class TestMetrics:
         response = caller.models.HandleReloadConfigRequest(request, timeout=20)
 
         assert [(metric.name, metric.int64_value_increase) for metric in response.metric] == [
-            (name, 1)
+            ("/nope", 0),
+            (name, 1),
         ]
 
     def test_text(self) -> None:

@@ -23,16 +23,14 @@ from inception_serving.tensors import Tensor
 
 @dataclass(frozen=True)
 class Call:
-    """Where a request came from.
+    """How a request is to be worked on.
 
     Attributes:
-        entrypoint: "GRPC" or "REST", for the metrics.
         deadline: a time of `time.monotonic()` after which nobody wants the answer.
         claim: takes more bytes for the request from what the server may hold, or raises.
         turns: of which the request has one, where it must have one.
     """
 
-    entrypoint: str
     deadline: float | None = None
     claim: Callable[[int], None] | None = None
     turns: Turns | None = None
@@ -106,7 +104,6 @@ class Core:
         """A ClassificationResponse to an `Input` of examples."""
         with self._use(spec, "Classify", call) as (number, model):
             result = classify(model, spec.signature_name, examples, check_method=self._check_method)
-            self._count_examples(spec, examples)
         effective = _effective_spec(spec, number)
         return messages.ClassificationResponse(result=result, model_spec=effective)
 
@@ -114,7 +111,6 @@ class Core:
         """A RegressionResponse to an `Input` of examples."""
         with self._use(spec, "Regress", call) as (number, model):
             result = regress(model, spec.signature_name, examples, check_method=self._check_method)
-            self._count_examples(spec, examples)
         effective = _effective_spec(spec, number)
         return messages.RegressionResponse(result=result, model_spec=effective)
 
@@ -123,7 +119,10 @@ class Core:
         spec = request.tasks[0].model_spec if request.tasks else messages.ModelSpec()
         with self._use(spec, "MultiInference", call) as (number, model):
             response = infer_all(model, number, request, check_method=self._check_method)
-            self._count_examples(spec, request.input)
+        # Of all methods, TF Serving counts this one's examples, and nothing else of it.
+        count = count_examples(request.input)
+        self._metrics.example_counts.observe(spec.name, value=count)
+        self._metrics.example_count_total.add(spec.name, by=count)
         return response
 
     def metadata(self, spec: Any, fields: Sequence[str]) -> Any:
@@ -180,9 +179,9 @@ class Core:
         self._reload(model_list(request.config.model_config_list), is_awaited)
         response = messages.ReloadConfigResponse(status={})
         after = self._metrics.counts()
-        for name in request.metric_names:
-            if name in after:
-                response.metric.add(name=name, int64_value_increase=after[name] - before[name])
+        for name in sorted(set(request.metric_names)):  # a name that nobody knows has 0
+            increase = after.get(name, 0) - before.get(name, 0)
+            response.metric.add(name=name, int64_value_increase=increase)
         return response
 
     def models(self) -> list[str]:
@@ -207,36 +206,45 @@ class Core:
             yield version.number, model
 
     @contextmanager
-    def _use(self, spec: Any, api: str, call: Call) -> Iterator[tuple[int, Model]]:
-        """A version for a request that runs it, counted and timed."""
+    def counted(self, name: str, api: str, entrypoint: str) -> Iterator[None]:
+        """Count and time a request, whose answer is made within the block.
+
+        Args:
+            name: the model's, as the request has it.
+            api: TF Serving's label: "Predict" and the like over gRPC, "predict" over REST, where it
+                is "" for what asks about a model.
+            entrypoint: "GRPC" or "REST".
+        """
         # A name that no model has would be a metric for ever, for whoever makes up names.
-        name = spec.name if self._versions.knows(spec.name) else ""
+        name = name if self._versions.knows(name) else ""
         started = time.monotonic()
         try:
-            with self._find(spec) as (number, model):
-                guarded = _GuardedModel(
-                    model,
-                    self._metrics,
-                    (name, api),
-                    self._max_image_pixels,
-                    self._workspace,
-                    call,
-                )
-                yield number, guarded
+            yield
         except errors.StatusError as error:
             self._metrics.request_count.add(name, errors.code_name(error))
             raise
         except Exception:
             self._metrics.request_count.add(name, "INTERNAL")
             raise
-        self._metrics.request_count.add(name, "OK")
         took = _microseconds_since(started)
-        self._metrics.request_latency.observe(name, api, call.entrypoint, value=took)
+        self._metrics.request_count.add(name, "OK")
+        self._metrics.request_latency.observe(name, api, entrypoint, value=took)
 
-    def _count_examples(self, spec: Any, examples: Any) -> None:
-        count = count_examples(examples)
-        self._metrics.example_counts.observe(spec.name, value=count)
-        self._metrics.example_count_total.add(spec.name, by=count)
+    @contextmanager
+    def _use(self, spec: Any, api: str, call: Call) -> Iterator[tuple[int, Model]]:
+        """A version for a request that runs it."""
+        with self._find(spec) as (number, model):
+            yield (
+                number,
+                _GuardedModel(
+                    model,
+                    self._metrics,
+                    (spec.name, api),
+                    self._max_image_pixels,
+                    self._workspace,
+                    call,
+                ),
+            )
 
 
 @dataclass(frozen=True)
@@ -324,5 +332,5 @@ def _effective_spec(spec: Any, version: int) -> Any:
     return effective
 
 
-def _microseconds_since(started: float) -> float:
-    return (time.monotonic() - started) * 1e6
+def _microseconds_since(started: float) -> int:
+    return int((time.monotonic() - started) * 1e6)

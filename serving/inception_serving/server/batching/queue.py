@@ -170,7 +170,7 @@ class Queue:
         # Those cancelled have passed their deadline.
         tasks = [task for task in batch.tasks if task.future.set_running_or_notify_cancel()]
         for task in tasks:
-            waited = (time.monotonic() - task.put_at) * 1e6
+            waited = int((time.monotonic() - task.put_at) * 1e6)
             self._metrics.queuing_latency.observe(self._thread_pool_name, value=waited)
         if tasks:
             self._run(tasks)

@@ -171,22 +171,25 @@ class GrpcServer:
     # ---- methods ----
 
     def _predict(self, request: Any, context: Any, call: Call) -> Any:
-        answer = self._core.predict(
-            required_spec(request),
-            lambda model: read_protos(request.inputs, call.claim),
-            request.output_filter,
-            call=call,
-        )
-        response = messages.PredictResponse(model_spec=answer.spec)
-        for name, tensor in answer.outputs.items():
-            tensors.fill_proto(response.outputs[name], tensor, typed=self._typed)
+        with self._core.counted(request.model_spec.name, "Predict", "GRPC"):
+            answer = self._core.predict(
+                required_spec(request),
+                lambda model: read_protos(request.inputs, call.claim),
+                request.output_filter,
+                call=call,
+            )
+            response = messages.PredictResponse(model_spec=answer.spec)
+            for name, tensor in answer.outputs.items():
+                tensors.fill_proto(response.outputs[name], tensor, typed=self._typed)
         return response
 
     def _classify(self, request: Any, context: Any, call: Call) -> Any:
-        return self._core.classify(required_spec(request), request.input, call=call)
+        with self._core.counted(request.model_spec.name, "Classify", "GRPC"):
+            return self._core.classify(required_spec(request), request.input, call=call)
 
     def _regress(self, request: Any, context: Any, call: Call) -> Any:
-        return self._core.regress(required_spec(request), request.input, call=call)
+        with self._core.counted(request.model_spec.name, "Regress", "GRPC"):
+            return self._core.regress(required_spec(request), request.input, call=call)
 
     def _multi_inference(self, request: Any, context: Any, call: Call) -> Any:
         return self._core.infer_all(request, call=call)
@@ -261,7 +264,7 @@ class GrpcServer:
                 raise errors.DeadlineExceededError("Deadline exceeded before the work began")
             check_message(data, request_type.DESCRIPTOR)
             request = request_type.FromString(data)
-            response = handle(request, context, Call("GRPC", deadline, held.grow, self._turns))
+            response = handle(request, context, Call(deadline, held.grow, self._turns))
             return bytes(response.SerializeToString())
 
 

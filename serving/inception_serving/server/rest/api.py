@@ -23,18 +23,16 @@ from inception_serving.tensors import Tensor
 _log = logging.getLogger(__name__)
 
 _VERSION = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
-_PREDICT = re.compile(
-    rf"/v1/models/(?P<name>[^/:]+){_VERSION}:(?P<method>classify|regress|predict)", re.I | re.A
-)
-_STATUS = re.compile(
-    rf"/v1/models(?:/(?P<name>[^/:]+))?{_VERSION}(?:/(?P<metadata>metadata))?", re.I | re.A
-)
+_PATHS = {
+    "POST": re.compile(
+        rf"/v1/models/(?P<name>[^/:]+){_VERSION}:(?P<api>classify|regress|predict)", re.I | re.A
+    ),
+    "GET": re.compile(
+        rf"/v1/models(?:/(?P<name>[^/:]+))?{_VERSION}(?:/(?P<metadata>metadata))?", re.I | re.A
+    ),
+}
 
 _MAX_INT64 = 2**63 - 1
-
-
-class _Unanswered(Exception):
-    """A request that is refused without a word."""
 
 
 class RestApi:
@@ -49,22 +47,26 @@ class RestApi:
         Args:
             path: as it was sent, since a name may hold an escaped slash.
         """
+        match = _PATHS[method].fullmatch(path) if method in _PATHS else None
+        name = _unquote(match["name"] or "") if match else ""
+        api = match["api"] if match and method == "POST" else ""
         try:
-            return Response(200, self._dispatch(method, path, body, call))
+            with self._core.counted(name, api, "REST"):
+                return Response(200, self._dispatch(method, path, match, body, call))
         except errors.StatusError as error:
             return error_response(error)
-        except _Unanswered:
-            return Response(400, b"")
         except Exception as error:
             _log.exception("A request failed.")
             return error_response(errors.InternalError(f"{type(error).__name__}: {error}"))
 
-    def _dispatch(self, method: str, path: str, body: bytes, call: Call) -> bytes:
-        if method == "POST" and (match := _PREDICT.fullmatch(path)):
+    def _dispatch(
+        self, method: str, path: str, match: re.Match[str] | None, body: bytes, call: Call
+    ) -> bytes:
+        if match is not None and method == "POST":
             spec = _spec(match)
-            if match["method"] in ("classify", "regress", "predict"):  # and not "Predict"
-                return self._infer(match["method"], spec, body, call)
-        elif method == "GET" and (match := _STATUS.fullmatch(path)):
+            if match["api"] in ("classify", "regress", "predict"):  # and not "Predict"
+                return self._infer(match["api"], spec, body, call)
+        elif match is not None:
             if match["name"] is None:
                 raise errors.InvalidArgumentError("Missing model name in request.")
             spec = _spec(match)
@@ -127,7 +129,7 @@ def _spec(match: re.Match[str]) -> Any:
     if match["version"] is not None:
         # Thousands of digits would take Python long to read.
         if len(match["version"].lstrip("0")) > 19 or int(match["version"]) > _MAX_INT64:
-            raise _Unanswered
+            raise errors.InvalidArgumentError("")
         spec.version.value = int(match["version"])
     name = _unquote(match["name"])
     label = None if match["label"] is None else _unquote(match["label"])
@@ -164,6 +166,8 @@ def _to_json(message: Any) -> str:
 
 
 def error_response(error: errors.StatusError) -> Response:
-    """A status as HTTP's, with its text."""
+    """A status as HTTP's, with its text, if it has one."""
+    if not str(error):
+        return Response(errors.HTTP_STATUSES[type(error)], b"")
     text = json_layout.write_object({"error": json_layout.write_string(str(error))}, 0)
     return Response(errors.HTTP_STATUSES[type(error)], json_layout.encode(text))

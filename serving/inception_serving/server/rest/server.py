@@ -122,8 +122,9 @@ class RestServer:
             connection.abort()
 
     def _connect(self) -> asyncio.Protocol:
-        if len(self._connections) >= _MAX_CONNECTIONS and not self._make_way():
-            return http.Refusal()
+        while len(self._connections) >= _MAX_CONNECTIONS:
+            if not self._make_way():
+                return http.Refusal()
         return Connection(self._respond, _refuse, self._budget, self._connections, idle_s=_IDLE_S)
 
     def _make_way(self) -> bool:
@@ -199,7 +200,7 @@ class RestServer:
         body = request.body
         if "gzip" in request.headers.get("content-encoding", ""):
             body = _inflate(body, request.held)
-        call = Call("REST", deadline, request.held.grow, self._turns)
+        call = Call(deadline, request.held.grow, self._turns)
         return self._api.answer(request.method, request.path, body, call)
 
 

@@ -66,7 +66,7 @@ class Loader:
             failure = error
             raise
         finally:
-            took = (time.monotonic() - started) * 1e6
+            took = int((time.monotonic() - started) * 1e6)
             metrics.warmup_latency.observe(where, errors.code_name(failure), value=took)
         return model
 
