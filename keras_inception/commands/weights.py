@@ -1,4 +1,4 @@
-"""``keras-inception weights convert`` and ``weights verify``."""
+"""``keras-inception weights convert``, ``weights verify`` and ``weights forget``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def add(commands: Any) -> None:
     """Declare them."""
     weights = commands.add_parser(
         "weights",
-        help="convert weights between forms, verify them",
-        description="Convert weights between forms, verify them.",
+        help="convert weights between forms, verify them, forget a download",
+        description="Convert weights between forms, verify them, forget a download.",
     )
     inner = weights.add_subparsers(title="commands", dest="weights", required=True)
     convert = add_command(
@@ -50,6 +50,17 @@ def add(commands: Any) -> None:
         help="leave it out, ours or the file's name; * stands for anything; may be repeated",
     )
     verify.add_argument("--names", action="store_true", help="list every variable's two names")
+    forget = add_command(
+        inner,
+        "forget",
+        run_forget,
+        "remove downloaded weights from the cache",
+        "The hash that was recorded of them goes too, so that the next download counts as the"
+        " first.",
+    )
+    forget.add_argument(
+        "weights", metavar="WEIGHTS", help="imagenet:NETWORK or imagenet:SOURCE/NAME"
+    )
 
 
 def run_convert(options: argparse.Namespace) -> int:
@@ -92,4 +103,18 @@ def run_verify(options: argparse.Namespace) -> int:
         print(f"{output}: {', '.join(f'{logit:.5g}' for logit in logits)}, ...")
     if found.logits:
         print("as written down at its conversion" if found.recorded else "not written down before")
+    return 0
+
+
+def run_forget(options: argparse.Namespace) -> int:
+    """Forget."""
+    from keras_inception.models.catalogue import find_published
+    from keras_inception.weights.download import forget
+
+    entry, name = find_published(options.weights)
+    removed = forget(name, entry.weights[name])
+    for path in removed:
+        print(f"Removed {path}")
+    if not removed:
+        print(f"Nothing is kept of {name}.")
     return 0

@@ -160,6 +160,8 @@ class Application:
             return next(iter(self.entry.variants)) if variant is None else variant
         if variant is not None:
             check_variant(opened, variant)
+        # The file's own note: a damaged one may say anything.
+        check_choice("variant", opened.variant, self.entry.variants)
         return opened.variant
 
     def _image(self, tensor: Tensor | None, shape: Sides | None, stem: str) -> Tensor:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_inception.models.checks import check
-from keras_inception.weights.download import Published, download, existing
+from keras_inception.weights.download import Check, Published, download, existing
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,20 @@ class Entry:
         small = f"{name}_notop"
         return small if not include_top and small in self.weights else name
 
-    def locate(self, weights: str | os.PathLike[str], *, include_top: bool = True) -> Path:
+    def locate(
+        self,
+        weights: str | os.PathLike[str],
+        *,
+        include_top: bool = True,
+        check: Check | None = None,
+    ) -> Path:
         """The file that ``weights`` names, downloaded if it is a published one.
 
         Args:
             weights: a path, ``"imagenet"``, or ``"imagenet:SOURCE/NAME"``.
             include_top: ``False`` takes the smaller file without classifier, where there is one.
+            check: raises ValueError unless a file holds this network's weights; asked where no
+                hash is published.
 
         Raises:
             ValueError: there is no such file, and no such published weights of this network.
@@ -126,7 +134,7 @@ class Entry:
         if str(weights).partition(":")[0] != "imagenet":
             return existing(weights)
         name = self.published(str(weights), include_top=include_top)
-        return download(name, self.weights[name])
+        return download(name, self.weights[name], check)
 
 
 _PUBLISHERS = {"slim": "TF-Slim", "keras": "Keras", "torchvision": "torchvision", "timm": "timm"}
@@ -136,10 +144,12 @@ _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
 _TORCH = "https://download.pytorch.org/models"
 
 
-def _timm(*names: str, preprocessing: str = "default") -> dict[str, Published]:
+def _timm(*names: str, crop: float = 0.875, preprocessing: str = "default") -> dict[str, Published]:
+    """As timm's own table has them (``default_cfgs`` of each module, timm 1.0.31)."""
     url = "https://huggingface.co/timm/{}/resolve/main/model.safetensors"
+    protocol = {"interpolation": "bicubic", "crop": crop}
     return {
-        f"timm/{name}": Published(url.format(name), preprocessing=preprocessing) for name in names
+        f"timm/{name}": Published(url.format(name), "", preprocessing, protocol) for name in names
     }
 
 
@@ -235,7 +245,8 @@ _ENTRIES = (
                 f"{_KERAS}/inception_resnet_v2/"
                 "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
                 "md5:d19885ff4a710c122648d3b5c3b684e4"),
-            **_timm("inception_resnet_v2.tf_in1k", "inception_resnet_v2.tf_ens_adv_in1k"),
+            **_timm("inception_resnet_v2.tf_in1k", "inception_resnet_v2.tf_ens_adv_in1k",
+                    crop=0.8975),
         },
         imagenet="keras/inception_resnet_v2",
     ),
@@ -272,14 +283,33 @@ def recognize(layers: Collection[str]) -> tuple[str, str] | None:
     return None
 
 
-def preprocessing_name(weights: str) -> str:
-    """How the images of published weights were made: a name that ``data.preprocessing`` knows.
+def find_published(weights: str) -> tuple[Entry, str]:
+    """The network of published weights, and their name among its own.
 
     Args:
-        weights: ``"imagenet:SOURCE/NAME"``; for anything else it is ``"default"``.
+        weights: ``"imagenet:InceptionV4"``, the network's usual ones, or
+            ``"imagenet:SOURCE/NAME"``.
+
+    Raises:
+        ValueError: there are none of this name; the message lists the choices.
     """
+    wanted = weights.removeprefix("imagenet:")
+    for entry in _ENTRIES:
+        if wanted in entry.weights:
+            return entry, wanted
+    try:
+        entry = find(wanted)
+    except ValueError:
+        names = [name for entry in _ENTRIES for name in entry.weights if "notop" not in name]
+        choices = [entry.title for entry in _ENTRIES if entry.imagenet] + names
+        raise ValueError(
+            "Published weights are imagenet:NETWORK or imagenet:SOURCE/NAME, with one of"
+            f" {', '.join(choices)}. Received: {weights!r}"
+        ) from None
+    return entry, entry.published("imagenet")
+
+
+def published_row(weights: str) -> Published | None:
+    """What is known of ``"imagenet:SOURCE/NAME"``; ``None`` for anything else."""
     name = weights.removeprefix("imagenet:")
-    return next(
-        (entry.weights[name].preprocessing for entry in _ENTRIES if name in entry.weights),
-        "default",
-    )
+    return next((entry.weights[name] for entry in _ENTRIES if name in entry.weights), None)

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_inception.models.catalogue import Entry, find, recognize
-from keras_inception.weights.loading import Weights, assign_weights, check_variant, open_weights
+from keras_inception.weights.loading import (
+    Weights,
+    assign_weights,
+    check_variant,
+    match,
+    open_weights,
+)
 from keras_inception.weights.writing import write_weights
 
 
@@ -32,8 +40,40 @@ def open_for(
         ValueError: there is no such file, it can't be read, or it is of another network.
         DownloadError: a download failed.
     """
-    return open_weights(
-        entry.locate(weights, include_top=include_top), entry.name, recognize, ema=ema
+    path = entry.locate(weights, include_top=include_top, check=partial(check_file, entry))
+    return open_weights(path, entry.name, recognize, ema=ema)
+
+
+def check_file(entry: Entry, path: Path) -> None:
+    """Read all of a file of a network's weights: names, shapes, and that its values can be weights.
+
+    Raises:
+        ValueError: it is of another network, incomplete, damaged, or holds values that no training
+            leaves: some that are no number, a variance below zero.
+    """
+    opened = open_weights(path, entry.name, recognize)
+    with keras.StatelessScope(initialize_variables=False):  # its shapes are enough
+        model = build_for(entry, opened)
+    shapes = {
+        f"{layer.name}/{variable.name}": tuple(variable.shape)
+        for layer in model.layers
+        for variable in layer.weights
+    }
+    for ours in match(opened, shapes).taken:
+        value = opened.read(ours)
+        if not np.isfinite(value).all() or ("variance" in ours and (value < 0).any()):
+            raise ValueError(f"{path} is damaged: {opened.source.places[ours].name} is no weight.")
+
+
+def build_for(entry: Entry, opened: Weights) -> Any:
+    """The network that a file holds, heads and all, without its values."""
+    return entry.builder()(
+        include_top=opened.classes is not None,
+        classes=opened.classes or 1000,
+        aux=opened.has_aux,
+        variant=opened.variant,
+        classifier_activation=None,
+        scale=opened.has_gamma,
     )
 
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from keras_inception.models.catalogue import Entry, find
-from keras_inception.models.weight_files import open_for, save_weights
+from keras_inception.models.weight_files import build_for, open_for, save_weights
 from keras_inception.weights import proof
+from keras_inception.weights.file import FileError
 from keras_inception.weights.loading import Weights, assign_weights
 
 _RECORDED = 6  # logits of each head
@@ -85,7 +86,7 @@ def convert_weights(
             raise FileExistsError(f"{path} exists; it is not overwritten.")
     entry = find(network)
     opened = open_for(entry, source, ema=ema)
-    model = _build(opened, entry)
+    model = build_for(entry, opened)
     skipped = assign_weights(opened, model.layers, skip)
     notes = {"logits": _logits(model)} if opened.classes else {}
     save_weights(model, target, skip=skip, notes=notes)
@@ -113,10 +114,10 @@ def verify_weights(
     """
     entry = find(network)
     opened = open_for(entry, weights, ema=ema)
-    model = _build(opened, entry)
+    model = build_for(entry, opened)
     assign_weights(opened, model.layers)
     logits = _logits(model) if opened.classes else {}
-    recorded = opened.file.notes.get("logits")
+    recorded = _recorded(opened)
     if recorded is not None and _apart(logits, recorded) > proof.TOLERANCE:
         raise ValueError(
             f"{opened.file.path} does not give the answer that was written down when it was"
@@ -143,18 +144,6 @@ def verify_weights(
     )
 
 
-def _build(opened: Weights, entry: Entry) -> Any:
-    """The network that a file holds, heads and all."""
-    return entry.builder()(
-        include_top=opened.classes is not None,
-        classes=opened.classes or 1000,
-        aux=opened.has_aux,
-        variant=opened.variant,
-        classifier_activation=None,
-        scale=opened.has_gamma,
-    )
-
-
 def _prove(opened: Weights, entry: Entry) -> tuple[str | None, float | None]:
     """Whose answers the file's table of names was compared with, and how far ours are off."""
     key = opened.source.name, entry.name
@@ -176,9 +165,21 @@ def _logits(model: Any) -> dict[str, list[float]]:
     return {output: [float(logit) for logit in logits] for output, logits in answers.items()}
 
 
+def _recorded(opened: Weights) -> dict[str, list[float]] | None:
+    """The answer that was written down when the file was converted."""
+    noted = opened.file.notes.get("logits")
+    if noted is None:
+        return None
+    try:
+        return {str(output): [float(logit) for logit in logits] for output, logits in noted.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise FileError(f"{opened.file.path} is damaged: its notes are no answer.") from None
+
+
 def _apart(logits: dict[str, list[float]], recorded: dict[str, list[float]]) -> float:
     """The largest difference of two answers, in standard deviations of the recorded logits."""
-    if logits.keys() != recorded.keys():
+    counts = [{output: len(each) for output, each in some.items()} for some in (logits, recorded)]
+    if counts[0] != counts[1]:
         return np.inf
     return max(
         float(np.abs(np.subtract(logits[output], recorded[output])).max())

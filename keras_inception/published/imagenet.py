@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_inception.data.preprocessing import Preprocessing, named, scale
-from keras_inception.models.catalogue import preprocessing_name
+from keras_inception.models.catalogue import published_row
 from keras_inception.published.classes import imagenet_classes
 
 _BACKGROUND = ("background", "background")
@@ -23,7 +24,10 @@ def preprocessing_of(weights: str | os.PathLike[str], size: int) -> Preprocessin
         weights: as given to the builder; for a file, the default.
         size: of the network's input in pixels.
     """
-    return named(preprocessing_name(str(weights)), size)
+    row = published_row(str(weights))
+    if row is None:
+        return named("default", size)
+    return dataclasses.replace(named(row.preprocessing, size), **row.protocol)
 
 
 def preprocess_input(images: Any, weights: str | os.PathLike[str] = "imagenet") -> Any:

@@ -75,8 +75,16 @@ NETWORKS = {
 
 
 def network_of(layers: Collection[str]) -> str | None:
-    """The network, ``"inception_v3"``, that has layers of these names."""
-    return next((ours for ours, each in NETWORKS.items() if each.telling in layers), None)
+    """The network, ``"inception_v3"``, that has layers of these names.
+
+    Weights of a model within a model come without the names of the layers that have none, which
+    tell v3: it is then told by how many convolutions there are.
+    """
+    for ours, each in NETWORKS.items():
+        if each.telling in layers:
+            return ours
+    numbered = sum(re.fullmatch(r"conv2d(_\d+)?", layer) is not None for layer in layers)
+    return "inception_v3" if numbered == len(in_order(INCEPTION_V3)) else None
 
 
 def source(network: str, names: Iterable[str] | None = None) -> Source:

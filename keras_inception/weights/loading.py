@@ -15,7 +15,8 @@ import keras
 import numpy as np
 
 from keras_inception.weights import keras_applications, slim, torch
-from keras_inception.weights.files import File, open_file
+from keras_inception.weights.file import File, FileError
+from keras_inception.weights.files import open_file
 from keras_inception.weights.names import (
     GAMMA,
     Array,
@@ -155,14 +156,17 @@ def open_weights(
         raise ValueError(f"{file.path} ({file.format}) holds {holds}. Needed: {network}.")
     if ema and file.writer == "keras":
         raise ValueError(f"`ema=True`, but {file.path} ({file.format}) holds no moving averages.")
-    if ours:
-        source = _our_own(ours[1], names)
-    elif file.writer == "tensorflow":
-        source = slim.source(network, names, ema=ema)
-    elif file.writer == "pytorch":
-        source = torch.source(network, names)
-    else:
-        source = keras_applications.source(network, names)
+    try:
+        if ours:
+            source = _our_own(ours[1], names)
+        elif file.writer == "tensorflow":
+            source = slim.source(network, names, ema=ema)
+        elif file.writer == "pytorch":
+            source = torch.source(network, names)
+        else:
+            source = keras_applications.source(network, names)
+    except ValueError as error:
+        raise FileError(f"{file.path}: {error}") from error
     return Weights(network, file, source)
 
 

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from keras_inception.weights import keras_applications, slim, torch
-from keras_inception.weights.files import File
+from keras_inception.weights.file import File
 from keras_inception.weights.loading import Weights, assign_weights
 from keras_inception.weights.names import Array, Shape, Source, written_as_theirs
 

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from keras_inception.weights import slim, torch
-from keras_inception.weights.files import NOTES
+from keras_inception.weights.file import NOTES
 from keras_inception.weights.names import GAMMA, Array, Layout, Source, written_as_theirs
 
 Log = Callable[[str], None]

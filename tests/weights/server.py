@@ -21,6 +21,7 @@ class Server:
         cut_after: bytes after which the connection is cut, once.
         slow: seconds before each answer.
         ranges: whether it resumes.
+        shifted: bytes that a resumed answer begins too late, once.
         requests: path, Range and If-Range of each request, in order.
     """
 
@@ -30,6 +31,7 @@ class Server:
     cut_after: int | None = None
     slow: float = 0.0
     ranges: bool = True
+    shifted: int = 0
     requests: list[tuple[str, str | None]] = field(default_factory=list)
 
 
@@ -59,8 +61,14 @@ def serve() -> Iterator[Server]:
                 self.send_error(416)
                 return
             self.send_response(206 if start else 200)
-            self.send_header("Content-Length", str(len(content) - start))
             self.send_header("ETag", tag)
+            if start:
+                start += served.shifted
+                served.shifted = 0
+                self.send_header(
+                    "Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}"
+                )
+            self.send_header("Content-Length", str(len(content) - start))
             self.end_headers()
             cut, served.cut_after = served.cut_after, None
             self.wfile.write(content[start : start + cut] if cut else content[start:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -17,11 +18,13 @@ import pytest
 
 import keras_inception
 from keras_inception import load_weights
+from keras_inception.cli import main
 from keras_inception.data.preprocessing import named
-from keras_inception.models.catalogue import CATALOGUE, find
+from keras_inception.models.catalogue import CATALOGUE, find, find_published
+from keras_inception.models.weight_files import open_for
 from keras_inception.published.imagenet import preprocessing_of
-from keras_inception.weights.download import DownloadError, Published, fetch
-from tests.weights.checkpoints import random_values, released, write_v1
+from keras_inception.weights.download import DownloadError, Published, fetch, mirrored
+from tests.weights.checkpoints import Values, random_values, released, write_v1
 from tests.weights.server import Server, serve
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +98,7 @@ def test_the_first_hash_is_recorded_where_none_is_published(server: Server, tmp_
     assert (tmp_path / "file.bin.sha256").read_text().strip() == SHA256.removeprefix("sha256:")
     path.unlink()
     server.files[PATH] = CONTENT[:-1] + b"!"
-    with pytest.raises(DownloadError, match=r"of the first download, recorded in .*bin\.sha256"):
+    with pytest.raises(DownloadError, match=r"first .*, recorded in .*bin\.sha256. If .*forget"):
         fetch(replace(WHAT, hash=""), path)
     assert not path.exists()
 
@@ -107,7 +110,7 @@ def test_a_damaged_file_in_the_cache_is_downloaded_again(server: Server, tmp_pat
 
 def test_404(server: Server, tmp_path: Path) -> None:
     del server.files[PATH]
-    with pytest.raises(DownloadError, match=r"file.bin answers 404 Not Found\.$"):
+    with pytest.raises(DownloadError, match=r"file.bin answers 404 Not Found\. Where it can't be"):
         fetch(WHAT, tmp_path / "file.bin")
     assert names(tmp_path) == set()
 
@@ -134,6 +137,7 @@ def test_no_network_is_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("keras-inception weights: http://127.0.0.1:9/download.tensorflow.org/")
     assert "could not be downloaded: [Errno 111] Connection refused." in line
+    assert "KERAS_INCEPTION_WEIGHTS_URL names a mirror, which has https://HOST/PATH under" in line
 
 
 def test_two_processes_download_once(server: Server, tmp_path: Path) -> None:
@@ -153,18 +157,42 @@ def test_two_processes_download_once(server: Server, tmp_path: Path) -> None:
     assert names(tmp_path) == {"file.bin"}
 
 
-def test_imagenet(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All the way: TF-Slim's archive with a checkpoint of 2016 in it, into Inception v1."""
-    values = random_values(released("inception_v1"))
-    write_v1(tmp_path / "inception_v1.ckpt", values)
+@pytest.fixture(scope="module")
+def slim_v1(tmp_path_factory: pytest.TempPathFactory) -> tuple[Values, bytes]:
+    """TF-Slim's Inception v1 with random values, and its archive: a checkpoint of 2016."""
+    folder, values = tmp_path_factory.mktemp("slim"), random_values(released("inception_v1"))
+    return values, archived(write_v1(folder / "inception_v1.ckpt", values))
+
+
+def archived(*files: Path) -> bytes:
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w:gz", compresslevel=1) as tar:
-        tar.add(tmp_path / "inception_v1.ckpt", "inception_v1.ckpt")
+        for file in files:
+            tar.add(file, file.name)
+    return archive.getvalue()
+
+
+def publish(
+    content: bytes, server: Server, monkeypatch: pytest.MonkeyPatch, *, hashed: bool
+) -> Published:
+    """The archive is what is published as TF-Slim's Inception v1."""
     published = CATALOGUE["InceptionV1"].weights
-    what = published["slim/inception_v1"]
-    digest = hashlib.sha256(archive.getvalue()).hexdigest()
-    monkeypatch.setitem(published, "slim/inception_v1", replace(what, hash=f"sha256:{digest}"))
-    server.files["/" + what.url.partition("://")[2]] = archive.getvalue()
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}" if hashed else ""
+    what = replace(published["slim/inception_v1"], hash=digest)
+    monkeypatch.setitem(published, "slim/inception_v1", what)
+    server.files["/" + what.url.partition("://")[2]] = content
+    return what
+
+
+def test_imagenet(
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    slim_v1: tuple[Values, bytes],
+) -> None:
+    """All the way: TF-Slim's archive with a checkpoint of 2016 in it, into Inception v1."""
+    values, content = slim_v1
+    publish(content, server, monkeypatch, hashed=True)
     model = keras_inception.InceptionV1(weights="imagenet")
     assert model.get_layer("inception_3a_branch_2_b_3x3")  # of TF-Slim's variant
     np.testing.assert_array_equal(
@@ -174,6 +202,86 @@ def test_imagenet(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(server.requests) == 1
     folder = tmp_path / "keras/models/keras_inception/slim/inception_v1"
     assert names(folder) == {"unpacked"}
+
+
+def test_what_has_no_published_hash_is_compared_with_the_network(
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    slim_v1: tuple[Values, bytes],
+) -> None:
+    """A login page, an archive of something else, values that no training leaves, a bomb."""
+    values, content = slim_v1
+    what = publish(content, server, monkeypatch, hashed=False)
+    path = "/" + what.url.partition("://")[2]
+    entry = find("inception_v1")
+    folder = tmp_path / "keras/models/keras_inception/slim/inception_v1"
+    name = "InceptionV1/Mixed_3b/Branch_0/Conv2d_0a_1x1/BatchNorm/moving_variance"
+
+    def variant(**changes: np.ndarray | None) -> bytes:
+        kept = {n: v for n, v in (values | changes).items() if v is not None}
+        return archived(write_v1(tmp_path / "inception_v1.ckpt", kept))
+
+    (tmp_path / "page.ckpt").write_bytes(b"<!DOCTYPE html><title>Log in</title>")
+    (tmp_path / "zeros.ckpt").write_bytes(bytes(1 << 26))
+    for sent, message in (
+        (b"<!DOCTYPE html><title>Log in</title>", r"inception_v1.*gz\.part is damaged, or cut"),
+        (archived(tmp_path / "page.ckpt"), "holds no weights that can be read.* It is a web page"),
+        (archived(tmp_path / "zeros.ckpt"), "is not unpacked: 67,108,864 bytes are to come out"),
+        (content[: len(content) // 2], "is damaged, or cut short"),
+        (variant(**{name: None}), f"Missing: .*{name}"),
+        (variant(**{name: values[name] * np.nan}), f"is damaged: {name} is no weight"),
+        (variant(**{name: -values[name]}), f"is damaged: {name} is no weight"),
+    ):
+        server.files[path] = sent
+        with pytest.raises(DownloadError, match=rf"^What http.* sent was not kept: .*{message}"):
+            open_for(entry, "imagenet")
+        assert names(folder) == set()
+    server.files[path] = content
+    open_for(entry, "imagenet")
+    assert names(folder) == {"unpacked", f"{Path(path).name}.sha256"}
+    # What was recorded decides from now on, until it is forgotten.
+    for kept in ("unpacked", None):
+        if kept:
+            shutil.rmtree(folder / kept)
+            server.files[path] = variant(**{name: values[name] + 1})
+            with pytest.raises(DownloadError, match="keras-inception weights forget` undoes"):
+                open_for(entry, "imagenet")
+            assert main(["weights", "forget", "imagenet:InceptionV1"]) == 0
+            assert f"{Path(path).name}.sha256" in capsys.readouterr().out
+        open_for(entry, "imagenet")
+    assert main(["weights", "forget", "imagenet:slim/inception_v1"]) == 0
+    assert names(folder) == set()
+    assert main(["weights", "forget", "imagenet:slim/inception_v1"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "Nothing is kept of slim/inception_v1."
+
+
+def test_a_login_page_in_place_of_a_file_with_a_hash(server: Server, tmp_path: Path) -> None:
+    server.files[PATH] = b"\n<html><title>Log in</title></html>"
+    with pytest.raises(DownloadError, match=r"as published\. What came is a web page"):
+        fetch(WHAT, tmp_path / "file.bin")
+
+
+def test_another_range_than_was_asked_for(server: Server, tmp_path: Path) -> None:
+    """A proxy that answers with some other piece: it is not joined to what is there."""
+    server.cut_after = 200_000
+    what = replace(WHAT, hash="")
+    with pytest.raises(DownloadError):
+        fetch(what, tmp_path / "file.bin")
+    server.shifted = 1000
+    assert fetch(what, tmp_path / "file.bin").read_bytes() == CONTENT
+    assert server.requests == [(PATH, None), (PATH, "bytes=200000-"), (PATH, None)]
+
+
+def test_mirrors(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "https://huggingface.co/timm/x/resolve/main/model.safetensors"
+    monkeypatch.delenv("KERAS_INCEPTION_WEIGHTS_URL", raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "https://hub.example/")
+    assert mirrored(url) == "https://hub.example/timm/x/resolve/main/model.safetensors"
+    assert mirrored(WHAT.url) == WHAT.url
+    monkeypatch.setenv("KERAS_INCEPTION_WEIGHTS_URL", "https://mirror.example/weights/")
+    assert mirrored(WHAT.url) == "https://mirror.example/weights/example.com/there/file.bin"
 
 
 def test_every_network_has_its_weights() -> None:
@@ -192,14 +300,30 @@ def test_every_network_has_its_weights() -> None:
         v4.locate("imagenet:keras/inception_v4")
 
 
-def test_published_weights_name_a_preprocessing_that_there_is() -> None:
+def test_published_weights_bring_a_protocol_that_there_is() -> None:
     for entry in CATALOGUE.values():
         for name, what in entry.weights.items():
-            assert preprocessing_of(f"imagenet:{name}", entry.size) == named(
-                what.preprocessing, entry.size
-            )
+            protocol = preprocessing_of(f"imagenet:{name}", entry.size)
+            assert protocol == replace(named(what.preprocessing, entry.size), **what.protocol)
     assert preprocessing_of("imagenet:slim/inception_v4", 299).resize == "stretch"
+    timm = preprocessing_of("imagenet:timm/inception_resnet_v2.tf_in1k", 299)
+    assert (timm.interpolation, timm.crop, timm.mean[0]) == ("bicubic", 0.8975, 127.5)
+    gluon = preprocessing_of("imagenet:timm/inception_v3.gluon_in1k", 299)
+    assert (gluon.interpolation, gluon.crop, gluon.mean[0]) == ("bicubic", 0.875, 123.675)
     assert preprocessing_of("some/file.ckpt", 299) == named("default", 299)
+
+
+def test_published_weights_are_found_by_their_network_or_their_own_name() -> None:
+    assert find_published("imagenet:InceptionV4") == (
+        CATALOGUE["InceptionV4"],
+        "slim/inception_v4",
+    )
+    timm = "timm/inception_v3.gluon_in1k"
+    assert find_published(f"imagenet:{timm}") == (CATALOGUE["InceptionV3"], timm)
+    with pytest.raises(ValueError, match=r"with one of InceptionV1, .*timm/.* Received: 'imagenet"):
+        find_published("imagenet:InceptionV9")
+    with pytest.raises(ValueError, match="none were ever published"):
+        find_published("imagenet:InceptionResNetV1")
 
 
 def test_the_progress_of_a_download_is_shown(
