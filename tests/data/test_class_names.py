@@ -131,3 +131,24 @@ def test_the_error_is_the_datas_and_reading_loads_no_tensorflow() -> None:
     subprocess.run(
         [sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[2], timeout=60
     )
+
+
+@pytest.mark.parametrize(
+    ("encoding", "names", "shown"),
+    [("gbk", "\u98df\u54c1\n\u732b\n", "as gbk \u98df\u54c1, \u732b"),
+     ("gbk", "\u98df\u54c1\ndog\n", "as gbk \u98df\u54c1"),  # whose bytes are UTF-8 too
+     ("cp1252", "K\u00e4fer\nSpinne\n", "as cp1252 K\u00e4fer")],
+)  # fmt: skip
+def test_how_other_encodings_would_read_the_names_is_shown(
+    tmp_path: Path, encoding: str, names: str, shown: str
+) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_bytes(names.encode(encoding))
+    with pytest.raises(DataError) as caught:
+        read_class_names(path)
+    assert shown in str(caught.value)
+    if "dog" in names:
+        path.write_text("\u02b3\u01b7\ndog\n", "utf-8-sig")
+        assert read_class_names(path) == ("\u02b3\u01b7", "dog")
+        path.write_text("\u02b3\u01b7\ndog\n", "utf-8")
+        assert read_class_names(path, verbatim=True) == ("\u02b3\u01b7", "dog")

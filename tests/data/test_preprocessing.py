@@ -1,6 +1,8 @@
 """One definition of what the network sees."""
 
+import base64
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,11 +12,14 @@ from PIL import Image
 from keras_inception.data.preprocessing import (
     Preprocessing,
     decode,
+    decoder_message,
     preprocess,
     preprocess_encoded,
     resize,
     scale,
 )
+
+WEBP = {"lossless": True, "exact": True}  # as they are, beneath alpha too
 
 
 def encode(image: Image.Image, kind: str = "PNG") -> bytes:
@@ -87,6 +92,53 @@ def test_alpha_is_dropped_and_nothing_blended() -> None:
     np.testing.assert_array_equal(result, pixels[..., :3])
 
 
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+@pytest.mark.parametrize("alpha", ["drop", "white", "black"])
+def test_alpha_is_dropped_or_laid_on_a_ground_as_pillow_does(kind: str, alpha: str) -> None:
+    pixels = np.dstack([noise(40, 48), noise(40, 48)[..., 0]])
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind, **WEBP if kind == "WEBP" else {})
+    result = decode(file.getvalue(), Preprocessing(24, alpha=alpha)).numpy()
+    expected = pixels[..., :3]
+    if alpha != "drop":
+        ground = Image.new("RGBA", (48, 40), alpha)
+        expected = np.asarray(Image.alpha_composite(ground, Image.fromarray(pixels)))[..., :3]
+    np.testing.assert_array_equal(result, expected)
+    opaque = Image.fromarray(pixels[..., :3])
+    for other in ("PNG", "JPEG", "GIF", "BMP", "WEBP"):
+        plain = encode(opaque, other)
+        np.testing.assert_array_equal(decode(plain, Preprocessing(24, alpha=alpha)), decode(plain))
+
+
+def test_the_alpha_of_a_bmp_means_nothing() -> None:
+    pixels = np.dstack([noise(8, 8), np.zeros((8, 8), np.uint8)])
+    content = encode(Image.fromarray(pixels), "BMP")
+    result = decode(content, Preprocessing(24, alpha="white")).numpy()
+    np.testing.assert_array_equal(result, pixels[..., :3])
+
+
+@pytest.mark.parametrize("wrap", [lambda function: function, tf.function], ids=["eager", "graph"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_what_other_tensorflows_do_not_decode_is_refused(mode: str, wrap: Callable) -> None:
+    """JPEG XL, of which this TensorFlow has a decoder, and animations, which break its memory."""
+    # 8 x 8 pixels of one red, lossless, by libjxl.
+    xl = base64.b64decode("/wpBQCQIAAEAUABLGIsVANSIQRfjHUBMmKICAAXhVA==")
+    frames = [Image.fromarray(noise(40, 48)[..., [0, 1, 2, 0][: len(mode)]]) for _ in range(3)]
+    frames[0].putpixel((0, 0), (1,) * len(mode))
+    file = io.BytesIO()
+    frames[0].save(file, "WEBP", save_all=True, append_images=frames[1:], **WEBP)
+    for content, reason in (
+        (xl, "it is JPEG XL, which is not read"),
+        (file.getvalue(), "it is an animated WebP"),
+        (b"text", "Unknown image file format. One of"),
+        (b"RIFF\x10\0\0\0WEBP", "Unknown image file format. One of"),
+        (b"", "Input is empty."),
+    ):
+        with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+            wrap(decode)(tf.constant(content))
+        assert decoder_message(caught.value).startswith(reason)
+
+
 def test_encoded_images_of_any_sizes_make_a_batch_equal_to_one_by_one() -> None:
     preprocessing = Preprocessing(size=48)
     images = [noise(50, 60), noise(200, 33), noise(48, 48)]
@@ -111,6 +163,8 @@ def test_bytes_that_are_no_image_are_refused() -> None:
     ("settings", "message"),
     [({"size": 0}, "size=0"), ({"size": 9, "crop": 1.5}, "crop=1.5"),
      ({"size": 9, "resize": "fit"}, "'shorter_side', 'stretch'"),
+     ({"size": 9, "alpha": "grey"}, "'drop', 'white', 'black'"),
+     ({"size": 9, "exif_orientation": "turn"}, "'ignore', 'apply'"),
      ({"size": 9, "interpolation": "nearest"}, "'bilinear', 'bicubic', 'lanczos3'")],
 )  # fmt: skip
 def test_settings_that_break_their_rule_are_refused(settings: dict, message: str) -> None:

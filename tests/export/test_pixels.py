@@ -28,6 +28,13 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     return file.getvalue()
 
 
+def clear() -> Image.Image:
+    """More and more transparent from left to right."""
+    image = photo(31, 29)
+    image.putalpha(Image.linear_gradient("L").rotate(90).resize(image.size))
+    return image
+
+
 def turned(orientation: int) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -62,6 +69,9 @@ IMAGES = {
     ),
     "bmp": encoded(photo(31, 29), "BMP"),
     "webp": encoded(photo(31, 29), "WEBP"),
+    "webp_alpha": encoded(clear(), "WEBP"),
+    "webp_lossless_alpha": encoded(clear(), "WEBP", lossless=True, exact=True),
+    "png_clear": encoded(clear(), "PNG"),
     **{f"exif_{orientation}": turned(orientation) for orientation in range(1, 9)},
     "one_pixel": encoded(photo(1, 1), "PNG"),
     "one_row": encoded(photo(1, 500), "PNG"),
@@ -76,8 +86,10 @@ IMAGES = {
         Preprocessing(size=24),
         Preprocessing(size=24, resize="stretch", mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0)),
         Preprocessing(size=24, crop=1.0, interpolation="bicubic", antialias=False),
+        Preprocessing(size=24, alpha="white", exif_orientation="apply"),
+        Preprocessing(size=24, alpha="black"),
     ],
-    ids=["default", "stretch", "no_antialias"],
+    ids=["default", "stretch", "no_antialias", "white_upright", "black"],
 )
 def test_the_graph_sees_the_pixels_that_training_evaluated(
     preprocessing: Preprocessing, tmp_path: Path

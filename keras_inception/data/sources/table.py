@@ -159,7 +159,10 @@ def _check_encoding(path: Path, content: bytes, rows: _Rows) -> None:
 
 def _encoding_asked(path: Path, content: bytes, said: str) -> DataError:
     def names_in(text: str) -> Iterable[str]:
-        rows = _parse(path, text)
+        try:
+            rows = _parse(path, text)
+        except DataError:
+            return []  # it is none in this encoding
         return [*rows.columns, *_cells(rows, all_but="path"), *rows.columns["path"]]
 
     return DataError(

@@ -11,6 +11,7 @@ import tensorflow as tf
 from sklearn.datasets import load_digits
 
 from keras_inception.data.errors import DataError
+from keras_inception.data.preprocessing import decode
 from keras_inception.data.sources import open_source
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")  # of Debian's dataset-fashion-mnist
@@ -142,3 +143,12 @@ def test_fashion_mnist_as_debian_has_it(tmp_path: Path) -> None:
     shutil.copy(FASHION / "t10k-labels-idx1-ubyte.gz", tmp_path / "t10k-labels.idx1-ubyte.gz")
     other = open_source(tmp_path / "t10k-images.idx3-ubyte.gz")
     assert other.targets.tolist() == test.targets.tolist()
+
+
+def test_sixteen_bits_are_scaled_as_in_a_png_and_not_clipped() -> None:
+    pixels = np.arange(0, 65536, 16, np.uint16).reshape(1, 64, 64).repeat(2, axis=0)
+    images = open_source((pixels, [0, 1])).images
+    png = tf.io.encode_png(pixels[0, ..., np.newaxis]).numpy()
+    np.testing.assert_array_equal(images.reader()(np.int64(0)), decode(png))
+    with pytest.raises(DataError, match="at most 200, which would be black; make them uint8"):
+        open_source((np.full((2, 8, 8), 200, np.uint16), [0, 1]))

@@ -2,6 +2,9 @@
 
 import gzip
 import shutil
+import subprocess
+import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -265,7 +268,8 @@ def damaged(written: Path, tmp_path: Path, change) -> Path:
     [(lambda data: data[:-100], r"train-00001-of-00003.* is damaged in record 10, at byte"),
      (lambda data: data[:3000] + b"\0\1\2\3" + data[3004:], "is damaged in record"),
      (lambda data: b"I am text." * 10, "damaged in record 1, at byte 0 of 100"),
-     (gzip.compress, "compressed")],
+     (gzip.compress, r"compressed \(GZIP\), .*: python -c 'import gzip, sys; .* < \S+00001-of"),
+     (zlib.compress, r"compressed \(ZLIB\), .*: python -c 'import zlib, sys; .* > NEW\.tfrecord")],
 )  # fmt: skip
 def test_damaged_shards_are_named(written: Path, tmp_path: Path, change, message: str) -> None:
     with pytest.raises(DataError, match=message):
@@ -300,3 +304,28 @@ def test_bad_images_in_records_are_found(photos: Path, tmp_path: Path) -> None:
     assert "train-00000-of-00001 at byte" in bad[0].name
     assert bad[1].reason == "the file is empty"
     assert bad[2].name.startswith("gone.jpg in ") and "has no image/encoded" in bad[2].reason
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zlib"])
+def test_the_command_for_compressed_shards_decompresses_them(kind: str, tmp_path: Path) -> None:
+    """Of any name, with a suffix too; the command is the one that the message gives."""
+    shard = tmp_path / "train.tfrecord"
+    with tf.io.TFRecordWriter(str(shard), kind.upper()) as writer:
+        for number in range(2):
+            example = tf.train.Example()
+            features = example.features.feature
+            features["image/encoded"].bytes_list.value.append(b"x")
+            features["image/class/label"].int64_list.value.append(number)
+            writer.write(example.SerializeToString())
+    named = shard.rename(f"{shard}.gz") if kind == "gzip" else shard
+    for source in (tmp_path, named):
+        with pytest.raises(DataError, match=f"is compressed .{kind.upper()}."):
+            open_source(source)
+    with pytest.raises(DataError) as caught:
+        open_source(named)
+    command = str(caught.value).split("Decompress it: python")[1]
+    whole = tmp_path / "new" / "train.tfrecord"
+    whole.parent.mkdir()
+    command = sys.executable + command.replace("NEW.tfrecord", str(whole))
+    subprocess.run(command, shell=True, check=True)
+    assert open_source(whole).targets.tolist() == [0, 1]

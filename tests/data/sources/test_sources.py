@@ -79,11 +79,12 @@ def test_folders_that_are_no_data_set_are_refused(
         open_source(tmp_path)
 
 
-def test_an_empty_class_is_named(photos: Path, tmp_path: Path) -> None:
+def test_an_empty_folder_is_no_class(photos: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(photos, tmp_path / "photos")
     (folder / "noon").mkdir()
-    with pytest.raises(DataError, match="without any: noon"):
-        open_source(folder)
+    examples = open_source(folder)
+    assert examples.labels == ("dawn", "dusk")
+    assert examples.notes == ("Folders without an image, which are no classes: noon",)
     assert open_source(folder, ("dawn", "dusk", "noon")).counts().tolist() == [20, 20, 0]
 
 
@@ -94,6 +95,22 @@ def test_classes_that_the_model_does_not_know_are_named(photos: Path) -> None:
     assert examples.counts().tolist() == [20, 0, 20]
     assert Path(examples.images.name(0)).parent.name == "dawn"
     assert examples.labels[examples.targets[0]] == "dawn"
+
+
+def test_names_of_classes_are_the_same_in_either_form_of_unicode(tmp_path: Path) -> None:
+    """As a Mac writes them, and as a model that was trained elsewhere knows them."""
+    for name in ("Ka\u0308fer", "Spinne"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.jpg").write_bytes(b"x")
+    assert open_source(tmp_path).labels == ("K\u00e4fer", "Spinne")
+    for known in ("K\u00e4fer", "Ka\u0308fer"):
+        examples = open_source(tmp_path, ("Spinne", known))
+        assert examples.labels == ("Spinne", known)
+        assert examples.targets.tolist() == [1, 0]
+    table = tmp_path / "photos.csv"
+    table.write_text("path,labels\nSpinne/1.jpg,K\u00e4fer|Ka\u0308fer\n", "utf-8")
+    examples = open_source(table)
+    assert (examples.labels, examples.targets.tolist()) == (("K\u00e4fer",), [[True]])
 
 
 @pytest.mark.parametrize(

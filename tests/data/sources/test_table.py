@@ -1,12 +1,15 @@
 """CSV files of images and labels, as people write them."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from keras_inception.data.errors import DataError
+from keras_inception.data.preparation.prepare import prepare
 from keras_inception.data.sources import open_source
+from keras_inception.data.sources.table import Table
 
 
 def table(folder: Path, text: str, name: str = "photos.csv", encoding: str = "utf-8") -> Path:
@@ -108,3 +111,115 @@ def test_a_part_needs_the_column(tmp_path: Path) -> None:
     path = table(tmp_path, "path,label\na.jpg,cat\nb.jpg,dog\n")
     with pytest.raises(DataError, match="no column `split` and so no split 'test'"):
         open_source(f"{path}/test")
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [("path;label\r\na.jpg;K\u00e4tzchen\r\nb.jpg;Hund\r\n;\r\n;\r\n", "utf-8-sig"),
+     ("sep=;\r\npath;label\r\na.jpg;K\u00e4tzchen\r\nb.jpg;Hund\r\n", "utf-8"),
+     ("path\tlabel\r\na.jpg\tK\u00e4tzchen\r\nb.jpg\tHund\r\n", "utf-16"),
+     ("path;label;;\r\na.jpg;K\u00e4tzchen;;\r\nb.jpg;Hund;;;;\r\n", "utf-8"),
+     ("path,label,remark\n.\\a.jpg,K\u00e4tzchen,\nb.jpg,Hund\n", "utf-8")],
+    ids=["empty lines", "sep", "Unicode text", "empty columns", "backslash and a cell short"],
+)  # fmt: skip
+def test_what_excel_writes_is_read(tmp_path: Path, text: str, encoding: str) -> None:
+    examples = open_source(table(tmp_path, text, "photos.txt", encoding))
+    assert examples.labels == ("Hund", "K\u00e4tzchen")
+    assert examples.targets.tolist() == [1, 0]
+    assert [examples.images.encoded(index) for index in (0, 1)] == [b"a", b"b"]
+
+
+def test_lines_are_counted_as_an_editor_does(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="line 6: the label is empty"):
+        open_source(table(tmp_path, "sep=;\npath;label\na.jpg;cat\n;\n\nb.jpg;\n"))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "label", "shown"),
+    [("cp1252", "K\u00e4tzchen", "as cp1252 K\u00e4tzchen"),
+     ("gbk", "\u732b\u54aa", "as gbk \u732b\u54aa"),
+     ("gbk", "\u98df\u54c1", "as gbk \u98df\u54c1"),  # whose bytes are UTF-8 of two letters
+     ("big5", "\u8c93\u54aa", "as big5 \u8c93\u54aa"),
+     ("shift_jis", "\u306d\u3053", "as shift_jis \u306d\u3053"),
+     ("euc_kr", "\uace0\uc591\uc774", "as euc_kr \uace0\uc591\uc774")],
+)  # fmt: skip
+def test_another_encoding_is_refused_and_read_when_it_is_named(
+    tmp_path: Path, encoding: str, label: str, shown: str
+) -> None:
+    path = table(tmp_path, f"path,label\na.jpg,{label}\nb.jpg,dog\n", encoding=encoding)
+    with pytest.raises(DataError) as caught:
+        open_source(path)
+    assert shown in str(caught.value)
+    assert "--encoding" in str(caught.value)
+    assert set(open_source(Table(str(path), encoding)).labels) == {"dog", label}
+    if label == "\u98df\u54c1":
+        assert open_source(Table(str(path), "utf-8")).labels == ("dog", "\u02b3\u01b7")
+
+
+@pytest.mark.parametrize(
+    "label", ["c\u01a1m", "\u0219ofer", "\u0254ka", "\u043a\u043e\u0442", "Kätzchen", "食品"]
+)
+def test_names_in_utf_8_are_not_taken_for_another_encoding(tmp_path: Path, label: str) -> None:
+    path = table(tmp_path, f"path,label\na.jpg,{label}\nb.jpg,dog\n")
+    assert label in open_source(path).labels
+
+
+def test_an_encoding_that_is_none_or_another_is_named(tmp_path: Path) -> None:
+    path = table(tmp_path, "path,label\na.jpg,K\u00e4tzchen\nb.jpg,dog\n", encoding="cp1252")
+    with pytest.raises(DataError, match="Received: 'klingon'"):
+        open_source(Table(str(path), "klingon"))
+    with pytest.raises(DataError, match="line 2: this is not ascii"):
+        open_source(Table(str(path), "ascii"))
+    with pytest.raises(DataError, match="An encoding is for tables"):
+        open_source(Table(str(tmp_path), "gbk"))
+    text = table(tmp_path, "path,label\na.jpg,cat\nb.jpg,dog\n", encoding="utf-16-le")
+    with pytest.raises(DataError, match="zero byte"):
+        open_source(text)
+    assert open_source(Table(str(text), "utf-16-le")).labels == ("cat", "dog")
+
+
+def test_a_split_has_the_encoding_of_its_table(tmp_path: Path) -> None:
+    text = "path,label,split\na.jpg,K\u00e4tzchen,train\nb.jpg,Hund,train\n"
+    text += "c.jpg,Hund,val\nd.jpg,K\u00e4tzchen,val\n"
+    source = Table(str(table(tmp_path, text, encoding="cp1252")), "cp1252")
+    prepared = prepare(source, check_images="none", log=lambda line: None)
+    assert prepared.training.labels == ("Hund", "K\u00e4tzchen")
+    assert prepared.record["validation_source"] == f"{source}/validation"
+
+
+def test_names_of_files_that_are_no_text_are_read_as_they_are(tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"M\xfcller.jpg")
+    odd.write_bytes(b"x")
+    path = table(tmp_path, "path,label\na.jpg,cat\n")
+    path.write_bytes(path.read_bytes() + b"M\xfcller.jpg,dog\n")
+    for source in (path, Table(str(path), "cp1252")):
+        assert open_source(source).images.encoded(1) == b"x"
+    odd.unlink()
+    with pytest.raises(DataError, match=r"line 3 has the byte 0xfc\. .* as cp1252 M\u00fcller"):
+        open_source(path)
+    (tmp_path / "M\u00fcller.jpg").write_bytes(b"y")
+    assert open_source(Table(str(path), "cp1252")).images.encoded(1) == b"y"
+
+
+def test_a_column_for_each_class(tmp_path: Path) -> None:
+    examples = open_source(table(tmp_path, "path,dog,Cat\na.jpg,1,1\nb.jpg,0,1\nc.jpg,0,0\n"))
+    assert examples.labels == ("Cat", "dog")
+    assert examples.targets.tolist() == [[True, True], [True, False], [False, False]]
+    one_each = table(tmp_path, "dog;cat;path;Age;split\n1;0;a.jpg;7;train\n0.0;1.0;b.jpg;8;train\n")
+    examples = open_source(one_each)
+    assert (examples.labels, examples.targets.tolist()) == (("cat", "dog"), [1, 0])
+    assert examples.notes == (
+        "Columns that are no classes, since they hold more than 0 and 1: Age",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("path,cat,dog\na.jpg,1,0\nb.jpg,0,2\nc.jpg,0,1\n", "line 3: .* 0 and 1 only.*'dog': '2'"),
+     ("path,file\na.jpg,x\n", "no column label in its first line, and none of 0 and 1"),
+     ("path,cat,cat\na.jpg,1,0\n", "one column 'cat'. It has several"),
+     ("path,label,label\na.jpg,1,0\n", "one column 'label'. It has several")],
+)  # fmt: skip
+def test_columns_that_are_no_classes(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        open_source(table(tmp_path, text))
