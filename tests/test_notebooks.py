@@ -10,12 +10,13 @@ FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 NUMBERED = sorted(FOLDER.glob("[0-9]_*.ipynb"))
 LARGEST = 500_000  # bytes
-# As in setup.cfg: the exception is TensorFlow's, whose variables do not know NumPy 2's `copy`.
+# The exceptions are TensorFlow's variables, as in setup.cfg, and what the kernel itself does.
 WARNINGS_ARE_ERRORS = """\
 import warnings
 
 warnings.simplefilter("error")
 warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy")
+warnings.filterwarnings("ignore", module="ipykernel")
 """
 
 
