@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,8 @@ import httpx
 import numpy as np
 import pytest
 
+from inception_serving import ModelServer
+from inception_serving.errors import ServerStartError
 from inception_serving.server import flags
 from inception_serving.server.flags import main
 from tests.serving.caller import Caller, free_port
@@ -125,11 +128,12 @@ def test_a_model_that_does_not_load(tmp_path: Path) -> None:
         timeout=60,
     )
 
-    assert done.returncode == 1
+    assert done.returncode == 255
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith(
-        "Failed to start server. Error: 1 servable(s) did not become available: default version 1 "
+    assert done.stderr.splitlines()[-2].startswith(
+        "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: "
+        "{{{name: default version: 1} due to error: NOT_FOUND: Specified file path does not appear"
     )
 
 
@@ -156,27 +160,13 @@ def test_help_loads_neither_tensorflow_nor_grpc() -> None:
         (["--prot=8500"], "unknown argument: --prot=8500. --help lists the flags."),
         (["8500"], "unknown argument: 8500. --help lists the flags."),
         (
-            ["--mixed_precision=bfloat16"],
-            "--mixed_precision is a flag of tensorflow_model_server that this server does not "
-            "support: a model runs in the dtypes that it was exported with.",
-        ),
-        (
             ["--prefer_tflite_model=true", "--prefer_tflite_model=false"],
             "--prefer_tflite_model is a flag of tensorflow_model_server that this server does not "
             "support: no TFLite model is served.",
         ),
         (
-            ["--xla_cpu_compilation_enabled=false", "--flush_filesystem_caches"],
-            "--model_base_path (the folder that holds the versions) or --model_config_file is "
-            "required.",
-        ),
-        (
             ["--model_base_path=/m", "--port=1", "--rest_api_port=1"],
             "--rest_api_port and --port are both 1: they must differ.",
-        ),
-        (
-            ["--model_base_path=/m", "--batching_parameters_file=b"],
-            "--batching_parameters_file is set without setting --enable_batching to true.",
         ),
         (
             ["--grpc_channel_arguments=grpc.max_connection_age_ms"],
@@ -205,6 +195,74 @@ def test_wrong_flags(arguments: list[str], text: str, capsys: pytest.CaptureFixt
 
     assert caught.value.code == 2
     assert capsys.readouterr().err.rstrip().endswith(text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (
+            [],
+            "Both server_options.model_base_path and server_options.model_config_file are empty!",
+        ),
+        (
+            ["--model_base_path=a/b"],
+            "Expected model default to have an absolute path or URI; got base_path()=a/b",
+        ),
+        (
+            ["--model_base_path=/m", "--batching_parameters_file=b"],
+            "server_options.batching_parameters_file is set without setting "
+            "server_options.enable_batching to true.",
+        ),
+        (
+            [
+                "--model_base_path=/m",
+                "--tensorflow_session_parallelism=1",
+                "--tensorflow_intra_op_parallelism=1",
+                "--tensorflow_inter_op_parallelism=1",
+            ],
+            "Either configure server_options.tensorflow_session_parallelism or "
+            "(server_options.tensorflow_intra_op_parallelism, "
+            "server_options.tensorflow_inter_op_parallelism) separately. You cannot configure all.",
+        ),
+    ],
+    ids=["no models", "a relative path", "batching parameters alone", "all parallelism"],
+)
+def test_flags_that_contradict_each_other(
+    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """model_servers/server.cc, BuildAndStart."""
+    assert main(arguments) == 255
+    assert capsys.readouterr().err == (f"Failed to start server. Error: INVALID_ARGUMENT: {text}\n")
+
+
+def test_tls_that_is_none(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """model_servers/server.cc, BuildAndStart: the port is not to blame."""
+    file = tmp_path / "ssl.config"
+    file.write_text("server_key: 'no key' server_cert: 'no certificate'")
+
+    code = main(["--port=0", f"--model_base_path={base}/keras", f"--ssl_config_file={file}"])
+
+    assert code == 255
+    assert (
+        "Failed to start server. Error: INVALID_ARGUMENT: Failed to BuildAndStart gRPC server"
+        in capsys.readouterr().err
+    )
+
+
+def test_a_rest_port_that_is_taken(base: Path) -> None:
+    """model_servers/server.cc: gRPC alone is served, and the log says so."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with (
+            pytest.raises(ServerStartError, match="the port is in use"),
+            ModelServer(base / "keras", rest_port=port),
+        ):
+            pass
+        with ModelServer(base / "keras", rest_port=port, rest_required=False) as server:
+            assert server.models == {"keras": 1}
+            assert server.rest_address is None
 
 
 # tensorflow_model_server --help, 2.20 (model_servers/main.cc): every flag with its default value.
@@ -257,7 +315,6 @@ DEFAULTS = {
 # Those that it has and this server refuses, but for values that ask for what is done anyway.
 REFUSED = {
     "enable_profiler": "true",
-    "mixed_precision": "bfloat16",
     "num_tflite_interpreters_per_pool": "1",
     "num_tflite_pools": "1",
     "num_unload_threads": "2",

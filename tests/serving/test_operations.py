@@ -95,7 +95,7 @@ class TestMetrics:
         assert sums and all(value.isdigit() for value in sums)  # whole microseconds
         assert re.search(r':model_warmup_latency_count\{model_path=".*",status="OK"\} 1', joined)
         assert re.search(r':load_attempt_count\{model_path=".*",status="success"\} 1', joined)
-        limits = re.findall(rf'{serving}request_latency_bucket.*REST.*le="(.*)"', joined)
+        limits = re.findall(rf'{serving}request_latency_bucket.*="predict".*le="(.*)"', joined)
         assert limits[:5] == ["10", "18", "32.4", "58.32", "104.976"]
         assert (len(limits), limits[-1]) == (34, "+Inf")
 

@@ -54,6 +54,13 @@ BEFORE: dict[str, Any] = {
     "max_bytes_in_flight": None,
     "max_image_pixels": 1 << 26,
     "grace_s": 30.0,
+    # And what has been added since.
+    "mixed_precision": None,
+    "reload_config": True,
+    "refuse_when_busy": False,
+    "rest_required": True,
+    "allowed_hosts": (),
+    "max_bytes_in_work": None,
 }
 # Each flag with a value of its own, and the option that it makes.
 FLAGS: dict[str, tuple[str, str, Any]] = {
@@ -97,6 +104,11 @@ FLAGS: dict[str, tuple[str, str, Any]] = {
     "monitoring_config_file": ("{folder}/monitoring", "metrics_path", "/metrics"),
     "max_bytes_in_flight": ("1000", "max_bytes_in_flight", 1000),
     "max_image_pixels": ("99", "max_image_pixels", 99),
+    "mixed_precision": ("bfloat16", "mixed_precision", "bfloat16"),
+    "enable_reload_config": ("false", "reload_config", False),
+    "refuse_when_busy": ("true", "refuse_when_busy", True),
+    "allowed_hosts": ("a,b", "allowed_hosts", ("a", "b")),
+    "max_bytes_in_work": ("2000", "max_bytes_in_work", 2000),
 }
 
 
@@ -124,7 +136,11 @@ class TestOptions:
         assert [field.name for field in dataclasses.fields(ServerOptions)] == list(describe())
 
     def test_serve_listens_where_people_look(self) -> None:
-        assert differences(SERVE_DEFAULTS, ServerOptions()) == {"port": 8500, "rest_port": 8501}
+        assert differences(SERVE_DEFAULTS, ServerOptions()) == {
+            "port": 8500,
+            "rest_port": 8501,
+            "reload_config": False,
+        }
 
     @pytest.mark.parametrize("options", [{}, {"page": False, "rest_port": 0}])
     def test_changes(self, options: dict[str, Any]) -> None:
@@ -200,12 +216,12 @@ class TestOptions:
 
 class TestFlags:
     def test_every_flag_is_here(self) -> None:
-        """And every option has one, but for three."""
+        """And every option has one, but for four."""
         found = [flag.name for option in describe().values() for flag in option.flags]
 
         assert sorted(found) == sorted(FLAGS)
         without = {name for name, option in describe().items() if not option.flags}
-        assert without == {"num_versions", "wait_for_versions", "grace_s"}
+        assert without == {"num_versions", "wait_for_versions", "rest_required", "grace_s"}
 
     def test_defaults(self, started: list[ModelServer]) -> None:
         assert flags.main(["--model_base_path=/m"]) == 0
@@ -215,6 +231,7 @@ class TestFlags:
             "model_name": "default",
             "port": 8500,
             "wait_for_versions": True,
+            "rest_required": False,
         }
         server.stop()
 

@@ -168,6 +168,7 @@ def _read_channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
 SWITCH = Kind("true or false", lambda value: isinstance(value, bool), _read_switch)
 TEXT = Kind("text", lambda value: isinstance(value, str))
 PATH = Kind("a path", lambda value: isinstance(value, str | os.PathLike))
+PRECISION = Kind("'bfloat16'", lambda value: value == "bfloat16")
 NAMES = Kind(
     "a list of names",
     lambda value: _is_list(value, lambda name: isinstance(name, str)),

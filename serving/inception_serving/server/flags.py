@@ -9,6 +9,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from inception_serving import errors
+from inception_serving.server.config.model_config import check_base_path
 from inception_serving.server.fields import NO_SUCH_FLAG, SWITCH, TEXT, WHOLE, Flag, Kind
 from inception_serving.server.options import ServerOptions, describe
 from inception_serving.server.run import log_to_stderr, run
@@ -18,10 +19,11 @@ from inception_serving.startup import load_tensorflow_quietly, set_parallelism
 if TYPE_CHECKING:
     from inception_serving.server.model_server import ModelServer
 
+FAILED = 255  # the exit code of a start that failed
+
 # What stands for no option of a server: which folder, and TensorFlow's threads, which all servers
 # of a process share.
-_OTHER_FLAGS = (
-    Flag("model_base_path", TEXT, None, doc="folder whose children are the model's versions"),
+_PARALLELISM = (
     Flag(
         "tensorflow_session_parallelism",
         WHOLE,
@@ -41,33 +43,64 @@ _OTHER_FLAGS = (
         doc="operations at a time; 0 is TensorFlow's choice",
     ),
 )
+_OTHER_FLAGS = (
+    Flag("model_base_path", TEXT, None, doc="folder whose children are the model's versions"),
+    *_PARALLELISM,
+)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the server; 0 after a clean stop, 1 if it could not start, 2 for a wrong flag."""
+    """Run the server; 0 after a clean stop, 255 if it could not start, 2 for a wrong flag."""
     parser = build_parser()
     known, unknown = parser.parse_known_args(without_idle_flags(arguments))
     if unknown:
         parser.error(refusal(unknown[0]))
     given = vars(known)
-    if not given["model_base_path"] and not given["model_config_file"]:
-        parser.error(
-            "--model_base_path (the folder that holds the versions) or --model_config_file is "
-            "required."
-        )
     if given["rest_api_port"] == given["port"] != 0:
         # TF Serving logs an error and serves no REST; then nobody reads the log.
         parser.error(f"--rest_api_port and --port are both {given['port']}: they must differ.")
-    if given["batching_parameters_file"] and not given["enable_batching"]:
-        parser.error("--batching_parameters_file is set without setting --enable_batching to true.")
     log_to_stderr()
-    load_tensorflow_quietly()
     try:
+        check_flags(given)
+        load_tensorflow_quietly()
         run(_server(given))
     except errors.ServingError as error:
-        print(f"Failed to start server. Error: {error}", file=sys.stderr)
-        return 1
+        print(f"Failed to start server. Error: {_with_code(error)}", file=sys.stderr)
+        return FAILED
     return 0
+
+
+def check_flags(given: Mapping[str, Any]) -> None:
+    """Refuse flags that contradict each other (model_servers/server.cc, BuildAndStart).
+
+    Raises:
+        errors.InvalidArgumentError: they do, in TF Serving's words.
+    """
+    if not given["model_base_path"] and not given["model_config_file"]:
+        raise errors.InvalidArgumentError(
+            "Both server_options.model_base_path and server_options.model_config_file are empty!"
+        )
+    if given["batching_parameters_file"] and not given["enable_batching"]:
+        raise errors.InvalidArgumentError(
+            "server_options.batching_parameters_file is set without setting "
+            "server_options.enable_batching to true."
+        )
+    if all(given[flag.name] for flag in _PARALLELISM):
+        raise errors.InvalidArgumentError(
+            "Either configure server_options.tensorflow_session_parallelism or "
+            "(server_options.tensorflow_intra_op_parallelism, "
+            "server_options.tensorflow_inter_op_parallelism) separately. You cannot configure all."
+        )
+    if not given["model_config_file"]:
+        check_base_path(given["model_name"], given["model_base_path"])
+
+
+def _with_code(error: errors.ServingError) -> str:
+    """An error's text behind the name of its status code, where it has one."""
+    status = error if isinstance(error, errors.StatusError) else error.__cause__
+    if isinstance(status, errors.StatusError):
+        return f"{errors.code_name(status)}: {error}"
+    return str(error)
 
 
 def options_from_flags(given: Mapping[str, Any]) -> ServerOptions:
@@ -85,19 +118,18 @@ def options_from_flags(given: Mapping[str, Any]) -> ServerOptions:
             value = given[flag.name]
             if value or flag is option.flags[0]:  # a file that is given counts, and not the switch
                 changes[name] = flag.convert(value)
-    # TF Serving waits too: it can be started before its models are there.
-    return ServerOptions(wait_for_versions=True).with_changes(changes)
+    # As TF Serving: it can be started before its models are there, and does without REST.
+    return ServerOptions(wait_for_versions=True, rest_required=False).with_changes(changes)
 
 
 def _server(given: Mapping[str, Any]) -> ModelServer:
     # Loaded here, so that --help need not wait for TensorFlow.
     from inception_serving.server.model_server import ModelServer
 
-    both = given["tensorflow_session_parallelism"]
-    set_parallelism(
-        intra_op=given["tensorflow_intra_op_parallelism"] or both,
-        inter_op=given["tensorflow_inter_op_parallelism"] or both,
-    )
+    intra_op, inter_op = (given[flag.name] for flag in _PARALLELISM[1:])
+    if not intra_op and not inter_op:
+        intra_op = inter_op = given["tensorflow_session_parallelism"]
+    set_parallelism(intra_op=intra_op, inter_op=inter_op)
     # TF Serving reads the config file and ignores the folder and the name where all are given.
     base_path = None if given["model_config_file"] else given["model_base_path"]
     return ModelServer(base_path, options=options_from_flags(given))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +32,8 @@ from inception_serving.server.versions.folder import ModelFolder
 from inception_serving.server.versions.loading import Loader
 from inception_serving.server.versions.servables import Servables
 from inception_serving.server.versions.table import VersionTable
+
+_log = logging.getLogger(__name__)
 
 
 class ModelServer:
@@ -117,6 +121,7 @@ class ModelServer:
             warmup_iterations=options.warmup_iterations if options.warmup else 0,
             scheduler=self._scheduler,
             per_model_batching=options.per_model_batching,
+            mixed_precision=options.mixed_precision,
         )
         find = self._folder or self._config_file
         assert find is not None
@@ -201,7 +206,7 @@ class ModelServer:
         """
         # A port that is taken should not cost the time of a load to find out.
         bind(self.options.host, self.options.port).close()
-        if self.options.rest_port is not None:
+        if self.options.rest_port is not None and self.options.rest_required:
             bind(self.options.host, self.options.rest_port).close()
         if self._folder is not None and not self.options.wait_for_versions:
             self._folder.check()
@@ -248,11 +253,16 @@ class ModelServer:
         # Both are taken before either answers, so that a server is up as a whole or not at all.
         listener = None
         if self.options.rest_port is not None:
-            listener = bind(self.options.host, self.options.rest_port)
-            self._rest_port = listener.getsockname()[1]
+            listener = self._bind_rest(self.options.rest_port)
         try:
             self._port = self._grpc.bind(host_port(self.options.host, self.options.port))
         except RuntimeError as error:
+            if self.options.tls is not None:  # the port itself could be had, a moment ago
+                text = (
+                    "Failed to BuildAndStart gRPC server: the keys or the certificates of TLS are "
+                    "no PEM, or do not belong together."
+                )
+                raise errors.ServerStartError(text) from errors.InvalidArgumentError(text)
             raise errors.ServerStartError(
                 cannot_listen(self.options.host, self.options.port, "it has just been taken")
             ) from error
@@ -266,3 +276,16 @@ class ModelServer:
         self._grpc.start()
         if self._rest is not None and listener is not None:
             self._rest.start(listener, grpc_address=self.address)
+
+    def _bind_rest(self, port: int) -> socket.socket | None:
+        """The socket of REST; None where it cannot be had, and need not be."""
+        try:
+            listener = bind(self.options.host, port)
+        except errors.ServerStartError as error:
+            if self.options.rest_required:
+                raise
+            where = host_port(self.options.host, port)
+            _log.error("Failed to start HTTP Server at %s: there is no REST. %s", where, error)
+            return None
+        self._rest_port = listener.getsockname()[1]
+        return listener

@@ -28,6 +28,7 @@ from inception_serving.server.fields import (
     PORT,
     POSITIVE,
     POSITIVE_WHOLE,
+    PRECISION,
     SWITCH,
     TEXT,
     TLS,
@@ -187,6 +188,14 @@ class ServerOptions:
         flag=Flag("enable_reload_config", SWITCH, True, tf_serving=NO_SUCH_FLAG),
     )
 
+    mixed_precision: str | None = option(
+        None,
+        "compute in bfloat16 what gains by it on this processor, whatever the models' own dtypes",
+        PRECISION,
+        none="as the models were exported",
+        flag=Flag("mixed_precision", TEXT, "", _none_if_empty),
+    )
+
     # Answers
     check_method: bool = option(
         False,
@@ -298,6 +307,12 @@ class ServerOptions:
         PORT,
         none="no REST",
         flag=Flag("rest_api_port", PORT, 0, _none_if_empty, doc="port of REST; 0 serves no REST"),
+    )
+    rest_required: bool = option(
+        True,
+        "fail where the port of REST is taken, rather than serve without REST; with flags it never"
+        " fails for that",
+        SWITCH,
     )
     rest_threads: int | None = option(
         None,

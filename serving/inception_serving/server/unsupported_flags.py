@@ -15,7 +15,6 @@ _UNSUPPORTED: dict[str, tuple[tuple[str, ...], str]] = {
     # Both keep memory or page caches small in the C++ server, and change no answer.
     "flush_filesystem_caches": (("true", "false"), ""),
     "remove_unused_fields_from_bundle_metagraph": (("true", "false"), ""),
-    "mixed_precision": (("",), "a model runs in the dtypes that it was exported with"),
     "num_tflite_interpreters_per_pool": ((), _NO_TFLITE),
     "num_tflite_pools": ((), _NO_TFLITE),
     "num_unload_threads": (("0",), "an old version unloads with its last request"),

@@ -111,7 +111,7 @@ class TestFile:
             (
                 config(entry("x", "/m", platform="")),
                 "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
-                "ModelServerConfig::model_platform.",
+                "ModelServerConfig::model_platform, model name is x",
             ),
         ],
     )
@@ -133,8 +133,10 @@ class TestFile:
 
         code = main(["--port=0", f"--model_config_file={tmp_path / 'models.config'}"])
 
-        assert code == 1
-        assert "Failed to start server. Error: Invalid protobuf file: " in capsys.readouterr().err
+        assert code == 255
+        text = capsys.readouterr().err
+        assert "Failed to start server. Error: INVALID_ARGUMENT: Invalid protobuf file: " in text
+        assert "Error parsing text-format tensorflow.serving.ModelServerConfig: " in text
 
     def test_an_unknown_platform(self, models: Path, tmp_path: Path) -> None:
         """server_core.cc, CreateStoragePathRoutes."""
@@ -285,7 +287,7 @@ class TestReload:
         assert code == grpc.StatusCode.UNKNOWN
         assert text.startswith(
             "1 model(s) did not become available: {{{name: bad version: 4} due to error: "
-            "NOT_FOUND: Could not find SavedModel .pb"
+            "NOT_FOUND: Specified file path does not appear to contain a SavedModel bundle"
         )
         assert still == (2.0, 5)
 
@@ -344,7 +346,7 @@ class TestRetries:
         retries = {"load_retries": 1, "load_retry_interval_s": 0.5}
 
         with (
-            pytest.raises(ServerStartError, match="late version 1"),
+            pytest.raises(ServerStartError, match="name: late version: 1"),
             serving(text, tmp_path, **retries),
         ):
             pass

@@ -239,10 +239,16 @@ class TestWarmUp:
                 lambda: [record("count", np.array([1], np.uint8))],
                 "Expects arg[0] to be float but uint8 is provided",
             ),
-            (lambda: [record("count", X), b"\xff"], "Failed to parse warmup record: "),
+            (
+                lambda: [record("count", X), b"junk"],
+                "INVALID_ARGUMENT: Failed to parse warmup record: junk from {file}}, ",
+            ),
             (lambda: [record("nope", X)], 'Serving signature key "nope" not found.'),
-            (lambda: [session_run()], "Unsupported log_type for warmup: session_run_log"),
-            (lambda: [record("count", X)] * 1001, "holds at most 1000 records"),
+            (lambda: [session_run()], "UNIMPLEMENTED: Unsupported log_type for warmup: 5}, "),
+            (
+                lambda: [record("count", X)] * 1001,
+                "INVALID_ARGUMENT: Number of warmup records exceeds the maximum (1000) at {file}}, ",
+            ),
         ],
         ids=["wrong dtype", "no record", "unknown signature", "unsupported kind", "too many"],
     )
@@ -256,9 +262,28 @@ class TestWarmUp:
             ModelServer(model).start()
 
         assert str(caught.value).startswith(
-            "1 servable(s) did not become available: arithmetic version 1 ("
+            "1 servable(s) did not become available: {{{name: arithmetic version: 1} due to error: "
         )
-        assert text in str(caught.value)
+        file = model / "1" / "assets.extra" / "tf_serving_warmup_requests"
+        assert text.replace("{file}", str(file)) in str(caught.value)
+
+    def test_a_log_without_a_type_is_passed_over(self, model: Path) -> None:
+        write_warm_up(model / "1", [b"", record("count", X)])
+
+        with ModelServer(model) as server:
+            assert server.models == {"arithmetic": 1}
+
+    def test_what_is_no_file_of_records(self, model: Path) -> None:
+        write_warm_up(model / "1", [])
+        (model / "1" / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"x" * 40)
+
+        with pytest.raises(ServerStartError) as caught:
+            ModelServer(model).start()
+
+        assert (
+            "DATA_LOSS: corrupted record at 0 (Is this even a TFRecord file?). Please verify your "
+            "warmup data is in TFRecord format.}, "
+        ) in str(caught.value)
 
     def test_a_version_that_fails_is_not_kept_in_memory(
         self, model: Path, saved_models: Path
@@ -345,10 +370,9 @@ class TestStart:
             ModelServer(tmp_path).start()
 
         assert str(caught.value) == (
-            "1 servable(s) did not become available: flowers version 3 (Could not find SavedModel "
-            ".pb or .pbtxt at supplied export directory path: "
-            f"{tmp_path}/flowers/3. Check that the directory exists and that you have the right "
-            "permissions for accessing it.)"
+            "1 servable(s) did not become available: {{{name: flowers version: 3} due to error: "
+            "NOT_FOUND: Specified file path does not appear to contain a SavedModel bundle (should "
+            f"have a file called `saved_model.pb`)\nSpecified file path: {tmp_path}/flowers/3}}, }}"
         )
 
     def test_nothing_to_serve(self, tmp_path: Path) -> None:

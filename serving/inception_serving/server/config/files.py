@@ -14,10 +14,12 @@ from google.protobuf import text_format
 from inception_serving import errors, messages
 from inception_serving.server.config import protos
 from inception_serving.server.config.batching_parameters import BatchingParameters
-from inception_serving.server.config.model_config import ModelConfig
+from inception_serving.server.config.model_config import (
+    PLATFORM,
+    ModelConfig,
+    check_base_path,
+)
 from inception_serving.server.config.tls import Tls
-
-PLATFORM = "tensorflow"
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +34,10 @@ def read_text_proto(path: str | os.PathLike[str], message: Any) -> Any:
     try:
         text_format.Parse(Path(path).read_text(encoding="utf-8"), message)
     except text_format.ParseError as error:
-        raise errors.InvalidArgumentError(f"Invalid protobuf file: '{path}': {error}") from error
+        raise errors.InvalidArgumentError(
+            f"Invalid protobuf file: '{path}': Error parsing text-format "
+            f"{message.DESCRIPTOR.full_name}: {error}"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise errors.InvalidArgumentError(f"{path} cannot be read: {error}") from error
     return message
@@ -110,19 +115,16 @@ def model_list(configs: Any) -> list[ModelConfig]:
     Raises:
         errors.InvalidArgumentError: a model named twice, a path or a platform that will not do.
     """
-    models: dict[str, ModelConfig] = {}
+    names: set[str] = set()
     for config in configs.config:
-        if config.name in models:
+        if config.name in names:
             raise errors.InvalidArgumentError(
                 f"Illegal to list model {config.name} multiple times in config list"
             )
-        if not os.path.isabs(config.base_path):
-            raise errors.InvalidArgumentError(
-                f"Expected model {config.name} to have an absolute path or URI; "
-                f"got base_path()={config.base_path}"
-            )
-        models[config.name] = _model(config)
-    return list(models.values())
+        names.add(config.name)
+    for config in configs.config:
+        check_base_path(config.name, config.base_path)
+    return [_model(config) for config in configs.config]
 
 
 def _model(config: Any) -> ModelConfig:
@@ -131,7 +133,7 @@ def _model(config: Any) -> ModelConfig:
         if platform:
             raise errors.InvalidArgumentError(
                 "Illegal setting both ModelServerConfig::model_type (deprecated) and "
-                "ModelServerConfig::model_platform."
+                f"ModelServerConfig::model_platform, model name is {config.name}"
             )
         if config.model_type != 1:
             raise errors.InvalidArgumentError(
@@ -141,7 +143,7 @@ def _model(config: Any) -> ModelConfig:
     if not platform:
         raise errors.InvalidArgumentError(
             "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
-            "ModelServerConfig::model_platform."
+            f"ModelServerConfig::model_platform, model name is {config.name}"
         )
     policy = config.model_version_policy
     choice = policy.WhichOneof("policy_choice")
@@ -153,6 +155,7 @@ def _model(config: Any) -> ModelConfig:
         versions=tuple(policy.specific.versions) if choice == "specific" else None,
         labels=dict(config.version_labels),
         platform=platform,
+        logs_requests=config.HasField("logging_config"),
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf import config_pb2, saved_model_pb2
+from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2, saved_model_pb2
 
 from inception_serving import errors, messages
 from inception_serving.server.metrics import Metrics
@@ -23,6 +23,7 @@ from inception_serving.tensors import HighRank, Tensor
 
 SERVING_TAG = "serve"  # tf.saved_model.SERVING
 _INIT_OP = "__saved_model_init_op"
+_MOST_FIELDS = 1000  # of a SavedModel there are two, and junk may have any number
 _MOST_RUNNERS = 100  # kept ready: signatures, each with some of its outputs
 # Bytes of a string in a tensor, and of its text up to which it holds that within itself
 # (tsl/platform/ctstring.h).
@@ -95,12 +96,18 @@ class SavedModel:
     """
 
     def __init__(
-        self, path: Path, *, tags: Iterable[str] = (SERVING_TAG,), metrics: Metrics | None = None
+        self,
+        path: Path,
+        *,
+        tags: Iterable[str] = (SERVING_TAG,),
+        metrics: Metrics | None = None,
+        mixed_precision: str | None = None,
     ) -> None:
         """Load the meta graph of these tags.
 
         Args:
             metrics: counts the runs.
+            mixed_precision: "bfloat16" to compute in it what gains by it; see `_restore`.
 
         Raises:
             errors.StatusError: the folder holds no SavedModel that this TensorFlow can load.
@@ -112,7 +119,7 @@ class SavedModel:
         self.signatures = signatures
         self._metrics = metrics or Metrics()
         try:
-            session = _restore(meta_graph, path)
+            session = _restore(meta_graph, path, mixed_precision)
         except tf.errors.OpError as error:
             raise from_tensorflow(error) from error
         except Exception as error:
@@ -124,8 +131,8 @@ class SavedModel:
         # Bounded, since clients choose the outputs. Not a method: the cache, a part of the model,
         # would hold the model, and a version that goes should leave memory at once.
         @functools.lru_cache(maxsize=_MOST_RUNNERS)
-        def runner(feeds: tuple[str, ...], *fetches: str) -> _Runner:
-            return _Runner(session, feeds, fetches)
+        def runner(priority: int, feeds: tuple[str, ...], *fetches: str) -> _Runner:
+            return _Runner(session, priority, feeds, fetches)
 
         self._runner = runner
         self._high_rank = HighRankRuns(session)
@@ -182,7 +189,7 @@ class SavedModel:
     def _run(self, feeds: Mapping[str, Tensor], fetches: Iterable[str]) -> dict[str, Tensor]:
         """Tensors of the graph, by their names there, given others."""
         try:
-            run = self._runner(tuple(sorted(feeds)), *sorted(set(fetches)))
+            run = self._runner(_priority(feeds), tuple(sorted(feeds)), *sorted(set(fetches)))
             self._metrics.graph_run_input_bytes.observe(value=_bytes(feeds))
             started = time.monotonic()
             results = run(feeds)
@@ -199,19 +206,32 @@ class SavedModel:
 class _Runner:
     """Some tensors of a graph, given others."""
 
-    def __init__(self, session: Any, feeds: Sequence[str], fetches: Sequence[str]) -> None:
+    def __init__(
+        self, session: Any, priority: int, feeds: Sequence[str], fetches: Sequence[str]
+    ) -> None:
+        """See `_priority`."""
         self._feeds, self._fetches = feeds, fetches
         for name in fetches:
             _check_tensor(session.graph, name)
         # What `Session.run` is made of. The method itself refuses an input that has not the shape
         # which the signature names; TF Serving leaves that to the ops.
-        self._run = session._make_callable_from_options(
-            config_pb2.CallableOptions(feed=feeds, fetch=fetches)
-        )
+        options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
+        # The one of TensorFlow's thread pools that knows which run an operation is of.
+        experimental = options.run_options.experimental
+        experimental.use_run_handler_pool = True
+        experimental.run_handler_pool_options.priority = priority
+        self._run = session._make_callable_from_options(options)
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         results = self._run(*(inputs[name] for name in self._feeds))
         return dict(zip(self._fetches, map(_as_array, results), strict=True))
+
+
+def _priority(feeds: Mapping[str, Any]) -> int:
+    """How much a run goes before others: those of few rows, whose operations would otherwise wait
+    behind each of one with thousands."""
+    rows = max((len(tensor) for tensor in feeds.values() if tensor.ndim), default=0)
+    return -(rows.bit_length() // 3)
 
 
 def _check_tensor(graph: Any, name: str) -> None:
@@ -245,9 +265,13 @@ def _as_array(result: Any) -> Tensor:
     return np.asarray(result, dtype=object if isinstance(result, bytes) else None)
 
 
-def _restore(meta_graph: Any, path: Path) -> Any:
+def _restore(meta_graph: Any, path: Path, mixed_precision: str | None) -> Any:
     """A session with the graph, its variables and its tables (tensorflow's
-    cc/saved_model/loader.cc)."""
+    cc/saved_model/loader.cc).
+
+    Under mixed precision TensorFlow's own rewriter of graphs puts operations in bfloat16 where
+    oneDNN gains by it, as TF Serving has it do (its saved_model_bundle_factory.cc).
+    """
     graph = tf.Graph()
     with graph.as_default():
         tf.import_graph_def(
@@ -260,6 +284,9 @@ def _restore(meta_graph: Any, path: Path) -> Any:
         intra_op_parallelism_threads=tf.config.threading.get_intra_op_parallelism_threads(),
         inter_op_parallelism_threads=tf.config.threading.get_inter_op_parallelism_threads(),
     )
+    if mixed_precision == "bfloat16":
+        rewriting = config.graph_options.rewrite_options
+        rewriting.auto_mixed_precision_onednn_bfloat16 = rewriter_config_pb2.RewriterConfig.ON
     session = tf.compat.v1.Session(graph=graph, config=config)
     assets = {
         asset.tensor_info.name: str(path / "assets" / asset.filename)
@@ -300,21 +327,23 @@ def from_tensorflow(error: Any) -> errors.StatusError:
 
 
 def _read_meta_graph(path: Path, tags: set[str]) -> Any:
+    """The meta graph of these tags (tensorflow's cc/saved_model/reader.cc, platform/env.cc)."""
     binary, text = path / "saved_model.pb", path / "saved_model.pbtxt"
     message = saved_model_pb2.SavedModel()
+    if path.exists() and not path.is_dir():
+        raise errors.FailedPreconditionError(f"{binary}; Not a directory")
     try:
         if binary.exists():
-            message.ParseFromString(binary.read_bytes())
+            _parse(binary, message)
         elif text.exists():
             text_format.Parse(text.read_text(encoding="utf-8"), message)
         else:
             raise errors.NotFoundError(
-                "Could not find SavedModel .pb or .pbtxt at supplied export directory path: "
-                f"{path}. Check that the directory exists and that you have the right permissions "
-                "for accessing it."
+                "Specified file path does not appear to contain a SavedModel bundle (should have "
+                f"a file called `saved_model.pb`)\nSpecified file path: {path}"
             )
-    except (DecodeError, text_format.ParseError) as error:
-        raise errors.DataLossError(f"{path} holds a damaged saved_model file: {error}") from error
+    except text_format.ParseError as error:
+        raise errors.DataLossError(f"Can't parse {text} as text proto: {error}") from error
     except OSError as error:
         raise errors.InternalError(f"{path} cannot be read: {error}") from error
     for meta_graph in message.meta_graphs:
@@ -325,3 +354,43 @@ def _read_meta_graph(path: Path, tags: set[str]) -> Any:
         f"Could not find meta graph def matching supplied tags: {{ {' '.join(sorted(tags))} }}. "
         f"Received: {path} with the tags {found}."
     )
+
+
+def _parse(file: Path, message: Any) -> None:
+    data = file.read_bytes()
+    try:
+        message.ParseFromString(data)
+    except DecodeError as error:
+        if _is_cut_short(data):
+            raise errors.OutOfRangeError("Read less bytes than requested") from error
+        raise errors.DataLossError(f"Can't parse {file} as binary proto") from error
+
+
+def _is_cut_short(data: bytes) -> bool:
+    """Whether the last field of a message that does not parse goes on beyond its end."""
+    place = 0
+    for _ in range(_MOST_FIELDS):
+        tag, place = _varint(data, place)
+        if tag & 7 == 0:
+            _, place = _varint(data, place)
+        elif tag & 7 == 2:
+            size, place = _varint(data, place)
+            place += size
+        else:
+            place += {1: 8, 5: 4}.get(tag & 7, len(data) + 1)
+        if place >= len(data):
+            return place > len(data) and tag & 7 in (0, 1, 2, 5)
+    return False
+
+
+def _varint(data: bytes, place: int) -> tuple[int, int]:
+    """A number, and what comes behind it: more than the end where the number is not whole."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if place >= len(data):
+            return 0, len(data) + 1
+        value |= (data[place] & 0x7F) << shift
+        place += 1
+        if data[place - 1] < 0x80:
+            break
+    return value, place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import tensorflow as tf
@@ -38,21 +39,27 @@ def warm_up(model: Model, path: Path, *, iterations: int = 1) -> int:
         for index, record in enumerate(tf.data.TFRecordDataset(str(file)).as_numpy_iterator()):
             if index == MAX_RECORDS:
                 raise errors.InvalidArgumentError(
-                    f"A warm-up file holds at most {MAX_RECORDS} records: received more in {file}."
+                    f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {file}"
                 )
             for _ in range(iterations):
-                done += _run(model, record, f"{file}, record {index}")
+                done += _run(model, record, file)
+    except tf.errors.DataLossError as error:
+        text = re.sub(r"\A\{\{.*?\}\} ", "", str(from_tensorflow(error)))  # the reader's operation
+        raise errors.DataLossError(
+            f"{text}. Please verify your warmup data is in TFRecord format."
+        ) from error
     except tf.errors.OpError as error:
         raise from_tensorflow(error) from error
     return done
 
 
-def _run(model: Model, record: bytes, where: str) -> int:
+def _run(model: Model, record: bytes, file: Path) -> int:
     log = messages.PredictionLog()
     try:
         log.ParseFromString(record)
     except DecodeError as error:
-        message = f"Failed to parse warmup record: {where}"
+        text = record.decode("utf-8", "backslashreplace")
+        message = f"Failed to parse warmup record: {text} from {file}"
         raise errors.InvalidArgumentError(message) from error
     kind = log.WhichOneof("log_type")
     if kind == "predict_log":
@@ -71,6 +78,7 @@ def _run(model: Model, record: bytes, where: str) -> int:
         regress(model, request.model_spec.signature_name, request.input)
     elif kind == "multi_inference_log":
         infer_all(model, 0, log.multi_inference_log.request)
-    else:
-        raise errors.UnimplementedError(f"Unsupported log_type for warmup: {kind} in {where}.")
+    elif kind is not None:  # a log of no type is passed over
+        number = log.DESCRIPTOR.fields_by_name[kind].number
+        raise errors.UnimplementedError(f"Unsupported log_type for warmup: {number}")
     return 1

@@ -27,7 +27,11 @@ def find_versions(base_path: Path) -> dict[int, Path]:
     """
     versions: dict[int, Path] = {}
     for child in sorted(base_path.iterdir()):
-        if not re.fullmatch(r"[+-]?[0-9]+", child.name) or int(child.name) not in _INT64:
+        # absl::SimpleAtoi, which takes blanks around a number too
+        if (
+            not re.fullmatch(r"\s*[+-]?[0-9]+\s*", child.name, re.A)
+            or int(child.name) not in _INT64
+        ):
             continue
         number = int(child.name)
         if number in versions:

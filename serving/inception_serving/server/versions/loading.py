@@ -9,7 +9,7 @@ from pathlib import Path
 from inception_serving import errors
 from inception_serving.server.batching.scheduler import BatchedModel, BatchScheduler
 from inception_serving.server.config.batching_parameters import BatchingParameters
-from inception_serving.server.config.files import PLATFORM, read_batching
+from inception_serving.server.config.files import read_batching
 from inception_serving.server.config.model_config import ModelConfig
 from inception_serving.server.metrics import Metrics
 from inception_serving.server.model.saved_model import Model, SavedModel
@@ -28,8 +28,10 @@ class Loader:
         warmup_iterations: int,
         scheduler: BatchScheduler | None,
         per_model_batching: bool,
+        mixed_precision: str | None,
     ) -> None:
         """See `ModelServer`; without a scheduler nothing is batched."""
+        self._mixed_precision = mixed_precision
         self._metrics = metrics
         self._tags = tags
         self._warmup_iterations = warmup_iterations
@@ -42,14 +44,12 @@ class Loader:
         Raises:
             errors.StatusError: it does not load, or one of its warm-up requests fails.
         """
-        if config.platform != PLATFORM:
-            raise errors.InvalidArgumentError(
-                f"Model {config.name} requests unsupported platform {config.platform}"
-            )
         check_files(path)
         metrics, where, started = self._metrics, str(path), time.monotonic()
         try:
-            model: Model = SavedModel(path, tags=self._tags, metrics=metrics)
+            model: Model = SavedModel(
+                path, tags=self._tags, metrics=metrics, mixed_precision=self._mixed_precision
+            )
         except errors.StatusError:
             metrics.load_attempt_count.add(where, "fail")
             raise

@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from inception_serving import errors
-from inception_serving.server.config.model_config import ModelConfig
+from inception_serving.server.config.model_config import PLATFORM, ModelConfig
 from inception_serving.server.model.saved_model import Model
 from inception_serving.server.versions.folder import file_states, find_versions
 from inception_serving.server.versions.table import LoadedVersion, VersionState, VersionTable
@@ -77,7 +77,10 @@ class Servables:
             errors.ServerStartError: there is no model, or one did not load.
         """
         try:
-            self._table.set_labels(self._find(), ahead=self._labels_ahead)
+            configs = self._find()
+            self._table.set_labels(configs, ahead=self._labels_ahead)
+            _check_platforms(configs)
+            _check_logging(configs)
         except errors.StatusError as error:
             raise errors.ServerStartError(str(error)) from error
         except OSError:
@@ -121,6 +124,7 @@ class Servables:
                         f"requested is {config.platform}"
                     )
             self._table.set_labels(configs, ahead=self._labels_ahead)
+            _check_platforms(configs)
             self._find = lambda: configs
             new = [config.name for config in configs if config.name not in old]
             with self._step_lock:
@@ -134,6 +138,7 @@ class Servables:
                         f"No versions found yet of {', '.join(missing)}"
                     )
                 wait(self._step().values())
+            _check_logging(configs)
 
     def stop(self, grace_s: float) -> None:
         """Stop searching, and let every version go as soon as its requests have finished.
@@ -263,31 +268,45 @@ class Servables:
             _log.warning(text)
 
     def _raise_if_failed(self) -> None:
-        failed = [
-            f"{name} version {entry.number} ({entry.error})"
-            for name in self._table.names()
-            for entry in self._table.versions(name)
-            if entry.state == VersionState.END and entry.error is not None
-        ]
+        failed = self._failures(self._table.names())
         if failed:
-            raise errors.ServerStartError(
-                f"{len(failed)} servable(s) did not become available: {'; '.join(failed)}"
+            error = errors.UnknownError(
+                f"{len(failed)} servable(s) did not become available: {{{''.join(failed)}}}"
             )
+            raise errors.ServerStartError(str(error)) from error
 
     def _raise_if_not_loaded(self, names: Sequence[str]) -> None:
-        failed = [
+        failed = self._failures(names)
+        if failed:
+            raise errors.UnknownError(
+                f"{len(failed)} model(s) did not become available: {{{''.join(failed)}}}"
+            )
+
+    def _failures(self, names: Sequence[str]) -> list[str]:
+        """The versions of these models that did not load, in TF Serving's words."""
+        return [
             f"{{{{name: {name} version: {entry.number}}} due to error: "
             f"{errors.code_name(entry.error)}: {entry.error}}}, "
             for name in names
             for entry in self._table.versions(name)
             if entry.state == VersionState.END and entry.error is not None
         ]
-        if failed:
-            raise errors.UnknownError(
-                f"{len(failed)} model(s) did not become available: {{{''.join(failed)}}}"
-            )
 
     def _nothing_to_serve(self, missing: Sequence[str]) -> str:
         if self._complaints:
             return " ".join(self._complaints.values())
         return f"No model to serve: expected a folder NAME/VERSION. Without one: {missing}"
+
+
+def _check_platforms(configs: Sequence[ModelConfig]) -> None:
+    for config in configs:
+        if config.platform != PLATFORM:
+            raise errors.InvalidArgumentError(
+                f"Model {config.name} requests unsupported platform {config.platform}"
+            )
+
+
+def _check_logging(configs: Sequence[ModelConfig]) -> None:
+    """As TF Serving does, once the models are served (core/server_request_logger.cc)."""
+    if any(config.logs_requests for config in configs):
+        raise errors.InvalidArgumentError("No request-logger-creator provided.")
