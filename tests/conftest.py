@@ -49,6 +49,7 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory):
             "learning_rate": 0.05,
             "crop": 0.875,
             "label_smoothing": 0.0,
+            "precision": "float32",  # on every machine
         }
     )
     output = tmp_path_factory.mktemp("runs") / "photos"

@@ -16,6 +16,7 @@ from keras_inception.data.errors import DataError
 from keras_inception.data.examples import Examples
 from keras_inception.data.preparation.inspection import BadImage, bad_image
 from keras_inception.data.preprocessing import Preprocessing
+from keras_inception.data.text import printable
 from keras_inception.data.types import Advance
 from keras_inception.evaluation.crops import check_crops, crop_batches, crop_weights
 from keras_inception.evaluation.measures import Evaluation, MultiLabelEvaluation, Result
@@ -126,7 +127,7 @@ def score_against_truth(
 
     Raises:
         DataError: an image is of a class that is not among ``labels``, or of several classes
-            where the scores allow one.
+            where the scores allow one; or the model answers an image with no number.
     """
     if examples.multi_label and not multi_label:
         raise DataError(
@@ -146,6 +147,14 @@ def score_against_truth(
             f" It knows: {', '.join(labels[:10])}{', ...' if len(labels) > 10 else ''}."
         )
     indices, scores, left_out = scored
+    unanswered = np.flatnonzero(np.isnan(scores).all(axis=1))
+    if len(unanswered):
+        name = printable(examples.images.name(int(indices[unanswered[0]])))
+        raise DataError(
+            f"The model answers {len(unanswered)} of {len(indices)} images with no number (nan),"
+            f" the first of them {name}: its weights, or its arithmetic in half precision, have"
+            " overflowed."
+        )
     columns = np.array([column.get(label, -1) for label in examples.labels], np.int64)
     if multi_label:
         targets = np.zeros(scores.shape, bool)

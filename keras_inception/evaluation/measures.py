@@ -80,13 +80,19 @@ class Evaluation(_Measured):
     def top5_accuracy(self) -> float | None:
         """The share of images whose true class is among the five best.
 
-        ``None`` with five classes or fewer, or where fewer than five were told.
+        Where it ties with others for the last of the five places, the image counts by the chance
+        that it gets one, so that the order of the classes does not matter. ``None`` with five
+        classes or fewer, or where fewer than five were told.
         """
         known = np.isfinite(self.scores).sum(axis=1)
         if len(self.labels) <= 5 or known.min() < 5:
             return None
-        best = np.argpartition(-np.nan_to_num(self.scores, nan=-np.inf), 4, axis=1)[:, :5]
-        return float(np.mean((best == self.targets[:, np.newaxis]).any(axis=1)))
+        scores = np.nan_to_num(self.scores, nan=-np.inf)
+        true = np.take_along_axis(scores, self.targets[:, np.newaxis], axis=1)
+        better, alike = (scores > true).sum(axis=1), (scores == true).sum(axis=1)
+        found = np.clip((5 - better) / alike, 0, 1)
+        # One that was not told is not among the best, however many were not.
+        return float(np.mean(np.where(np.isfinite(true[:, 0]), found, 0)))
 
     @cached_property
     def losses(self) -> np.ndarray:

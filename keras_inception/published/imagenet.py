@@ -11,19 +11,28 @@ import numpy as np
 import tensorflow as tf
 
 from keras_inception.data.preprocessing import Preprocessing, named, scale
-from keras_inception.models.catalogue import published_row
+from keras_inception.models.catalogue import find, published_row
 from keras_inception.published.classes import imagenet_classes
 
 _BACKGROUND = ("background", "background")
 
 
-def preprocessing_of(weights: str | os.PathLike[str], size: int) -> Preprocessing:
+def preprocessing_of(
+    weights: str | os.PathLike[str], size: int, network: str | None = None
+) -> Preprocessing:
     """How the images were made that published weights were trained and measured on.
 
     Args:
         weights: as given to the builder; for a file, the default.
         size: of the network's input in pixels.
+        network: whose ``"imagenet"`` is meant, such as ``"InceptionV4"``: that of some is Keras's,
+            of others TF-Slim's. Without it, it is Keras's protocol.
+
+    Raises:
+        ValueError: there is no such network, or no published weights of it.
     """
+    if str(weights) == "imagenet" and network is not None:
+        weights = f"imagenet:{find(network).published('imagenet')}"
     row = published_row(str(weights))
     if row is None:
         return named("default", size)

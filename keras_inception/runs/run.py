@@ -31,7 +31,10 @@ from keras_inception.runs.machine import describe_machine, leave_gpus_to_keras
 from keras_inception.runs.named_recipes import load_recipe
 from keras_inception.runs.recipe import Recipe
 
-FORMAT = 1  # of run.json: the number goes up when what an older version reads changes its meaning
+# Of run.json: the number goes up when what an older version reads changes its meaning. A run of
+# format 1 was trained by other arithmetic: gradients clipped on each device, weight decay past the
+# clipping, losses of probabilities, other crops, erasing and mixing.
+FORMAT = 2
 
 
 class RunError(ValueError):
@@ -106,6 +109,11 @@ class Run:
             )
 
     @property
+    def format(self) -> int:
+        """Of run.json."""
+        return int(self.record.get("format", 1))
+
+    @property
     def model_path(self) -> Path:
         return self.path / "model.keras"
 
@@ -148,7 +156,7 @@ def open_run(path: str | Path) -> Run:
         )
     run = Run(Path(path))
     try:
-        number = run.record.get("format", 1)
+        number = run.format
     except ValueError as error:
         raise RunError(f"{path}/run.json can't be read: {error}") from error
     if number > FORMAT:

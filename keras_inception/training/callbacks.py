@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from keras_inception.runs.recipe import Recipe
+from keras_inception.training.best_epoch import BestEpochMetric
 from keras_inception.training.checkpoint import Checkpoints, TrainingState
 
 
@@ -108,7 +109,7 @@ class EarlyStopping(keras.callbacks.Callback):
     """End the ``fit`` when :func:`stops_early` says so."""
 
     def __init__(
-        self, state: TrainingState, early_stopping_metric: str | None, recipe: Recipe
+        self, state: TrainingState, early_stopping_metric: BestEpochMetric | None, recipe: Recipe
     ) -> None:
         super().__init__()
         self.state = state
@@ -121,9 +122,11 @@ class EarlyStopping(keras.callbacks.Callback):
 
 
 def stops_early(
-    history: Sequence[dict[str, float]], early_stopping_metric: str | None, recipe: Recipe
+    history: Sequence[dict[str, float]],
+    early_stopping_metric: BestEpochMetric | None,
+    recipe: Recipe,
 ) -> bool:
-    """Whether the lowest value of the metric is as old as the recipe allows.
+    """Whether the best value of the metric is as old as the recipe allows.
 
     A function of the history alone, so a run that is resumed stops where it would have stopped.
     The epochs of the classifier alone do not count.
@@ -131,7 +134,7 @@ def stops_early(
     if recipe.early_stopping_epochs is None or early_stopping_metric is None:
         return False
     counted = history[recipe.head_epochs :]
-    values = np.nan_to_num([row[early_stopping_metric] for row in counted], nan=np.inf)
+    values = [early_stopping_metric.cost(row) for row in counted]
     return (
         len(values) > 0 and len(values) - 1 - int(np.argmin(values)) >= recipe.early_stopping_epochs
     )

@@ -36,6 +36,7 @@ import numpy as np
 
 from keras_inception.runs.files import atomic_write, check_disk_space
 from keras_inception.runs.run import RunError, Terminated
+from keras_inception.training.best_epoch import BestEpochMetric
 from keras_inception.training.devices.distribution import sync_variables
 from keras_inception.training.optimization.averages import Averages
 from keras_inception.training.optimization.finetune import Phase
@@ -72,8 +73,7 @@ class Checkpoints(keras.callbacks.Callback):
     Args:
         state: kept up to date here.
         steps: an epoch.
-        best_epoch_metric: the metric that decides which epoch is the best, the lower the better;
-            ``None`` keeps the last one.
+        best_epoch_metric: what decides which epoch is the best; ``None`` keeps the last one.
         averages: what the best weights are, if there are any.
         minutes: between two checkpoints within an epoch; ``None`` for none.
         writes: whether this host keeps anything, or another does.
@@ -84,7 +84,7 @@ class Checkpoints(keras.callbacks.Callback):
         run: Path,
         state: TrainingState,
         steps: int,
-        best_epoch_metric: str | None,
+        best_epoch_metric: BestEpochMetric | None,
         averages: Averages | None,
         minutes: float | None,
         writes: bool = True,
@@ -129,11 +129,11 @@ class Checkpoints(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._check_finite()
         history, metric = self.state.history, self.best_epoch_metric
-        best = np.inf if metric is None else lowest(history, metric)
+        best = np.inf if metric is None else metric.lowest(history)
         row = {"epoch": epoch + 1.0}
         row |= {name: float(value) for name, value in (logs or {}).items()}
         # While none is a number, which half precision can bring about, the last is the best.
-        if metric is None or best == np.inf or row[metric] < best:
+        if metric is None or best == np.inf or metric.cost(row) < best:
             weights = self.averages.variables if self.averages else self.model.weights
             self._write("best.npz", numbered(weights))
         history.append(row)
@@ -235,11 +235,6 @@ def best_weights(run: Path) -> list[np.ndarray]:
     """The best epoch's weights, in the order of ``model.weights``."""
     with _open(run / "checkpoints" / "best.npz") as arrays:
         return [arrays[str(index)] for index in range(len(arrays))]
-
-
-def lowest(history: Sequence[dict[str, float]], metric: str) -> float:
-    """The lowest value so far of a metric, infinite while there is no number."""
-    return min((row[metric] for row in history if not math.isnan(row[metric])), default=np.inf)
 
 
 def write_history(run: Path, history: Sequence[dict[str, float]]) -> None:

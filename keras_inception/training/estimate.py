@@ -19,6 +19,7 @@ from keras_inception.renamed import renamed
 from keras_inception.runs.machine import leave_gpus_to_keras
 from keras_inception.runs.recipe import Recipe
 from keras_inception.training.callbacks import duration
+from keras_inception.training.devices.precision import choose_precision
 from keras_inception.training.fit import TrainingJob
 from keras_inception.training.metrics import ConfusionAccuracy
 from keras_inception.training.network import inference
@@ -85,7 +86,7 @@ def estimate(
     """
     start = time.monotonic() - already
     leave_gpus_to_keras()
-    recipe = recipe or Recipe()
+    recipe = choose_precision(recipe or Recipe(), log)
     prepared = prepare(
         data,
         validation_data,

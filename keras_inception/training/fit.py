@@ -25,6 +25,7 @@ from keras_inception.data.preparation.prepare import Prepared
 from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.runs.recipe import Recipe
 from keras_inception.runs.run import Run, RunError
+from keras_inception.training.best_epoch import BestEpochMetric, best_epoch_metric
 from keras_inception.training.callbacks import (
     Bar,
     EarlyStopping,
@@ -40,12 +41,14 @@ from keras_inception.training.checkpoint import (
     restore_last,
     write_history,
 )
-from keras_inception.training.devices.distribution import Devices, undistributed
+from keras_inception.training.devices.distribution import Devices, on_one_device, undistributed
 from keras_inception.training.metrics import ConfusionAccuracy
-from keras_inception.training.network import compile_network
+from keras_inception.training.network import compile_network, inference
 from keras_inception.training.optimization.averages import Averages
+from keras_inception.training.optimization.fast_path import fuse_batch_norm
 from keras_inception.training.optimization.finetune import Phase, phase_of, set_trainable
 from keras_inception.training.optimization.losses import make_loss
+from keras_inception.training.optimization.recalibrate import BATCHES, Recalibration, recalibrate
 from keras_inception.training.optimization.schedule import Schedule
 from keras_inception.training.tensorboard import TensorBoard
 
@@ -78,14 +81,9 @@ class TrainingJob:
         return len(self.data.training) // self.batch_size
 
     @property
-    def best_epoch_metric(self) -> str | None:
-        """The metric that decides which epoch is the best; ``None`` without validation images.
-
-        The lower the better; a training stops early by it, too.
-        """
-        if not len(self.data.validation):
-            return None
-        return "val_predictions_loss" if self.recipe.aux else "val_loss"
+    def best_epoch_metric(self) -> BestEpochMetric | None:
+        """What decides which epoch is the best; ``None`` without validation images."""
+        return best_epoch_metric(self.recipe) if len(self.data.validation) else None
 
     def learning_rate(self, phase: Phase) -> Any:
         """A number or a schedule, counted from the first step of the phase."""
@@ -156,6 +154,42 @@ class TrainingJob:
         )
         return self._for_all_outputs(batches)
 
+    @property
+    def batch_of_one_device(self) -> int:
+        """Images of a batch on each device, with which what one alone does is done."""
+        return max(1, self.batch_size // self.devices.count)
+
+    def recalibrate(self, network: keras.Model) -> None:
+        """Measure the statistics of batch norm again, of a network that is on one device."""
+        # Shuffled, since a batch of one class alone has other statistics; not augmented.
+        batches = training_batches(
+            self.data.training,
+            self.preprocessing,
+            Augmentation(),
+            batch_size=self.batch_of_one_device,
+            epochs=1,
+            seed=self.recipe.seed,
+            cache_megabytes=0,
+        )
+        if self.fast:
+            fuse_batch_norm(network)
+        recalibrate(network, batches.take(BATCHES))
+
+    def recalibrated(self, values: list[np.ndarray]) -> list[np.ndarray]:
+        """What recalibrating makes of values for ``model.weights``, which it leaves as they are."""
+
+        def measure() -> keras.Model:
+            network = inference(self.model, values)
+            self.recalibrate(network)
+            return network
+
+        network = on_one_device(measure)
+        new = {weight.path: keras.ops.convert_to_numpy(weight) for weight in network.weights}
+        return [
+            new.get(weight.path, value)
+            for weight, value in zip(self.model.weights, values, strict=True)
+        ]
+
     def pictures(self) -> np.ndarray:
         """Some of the first training images as the network sees them, uint8 [up to 16, ...]."""
         with undistributed():
@@ -207,6 +241,8 @@ def fit(job: TrainingJob, run: Run, log: Callable[[str], None]) -> None:
     ]
     callbacks = [
         *([averages] if averages else []),
+        # After the averages, of which it measures, and which put everything back.
+        *([Recalibration(job.recalibrated, averages is None)] if recipe.recalibrate else []),
         *(telling if first else []),
         *([StopTogether(checkpoints)] if several else []),
         checkpoints,  # after what tells of the epoch, which it may end the run with

@@ -61,17 +61,50 @@ class _BinaryAccuracy(_Unweighted, keras.metrics.BinaryAccuracy):
     pass
 
 
+class _CategoricalCrossentropy(_Unweighted, keras.metrics.CategoricalCrossentropy):
+    pass
+
+
+class _BinaryCrossentropy(_Unweighted, keras.metrics.BinaryCrossentropy):
+    pass
+
+
+class _F1Score(_Unweighted, keras.metrics.F1Score):
+    """Of logits: the best class of each image, or every class with a score of 0.5 or more."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        scores = ops.softmax(y_pred) if self.threshold is None else ops.sigmoid(y_pred)
+        return super().update_state(y_true, scores, sample_weight)
+
+
 class _AUC(_Unweighted, keras.metrics.AUC):
     pass
 
 
-def metrics_for(classes: int, multi_label: bool, confusion: bool) -> list[keras.metrics.Metric]:
+def metrics_for(
+    classes: int, multi_label: bool, confusion: bool, best: str = "loss"
+) -> list[keras.metrics.Metric]:
     """What a training counts.
 
     Args:
         multi_label: whether an image can be of several classes, or of none.
         confusion: whether the confusion matrix is wanted.
+        best: a recipe's ``best_epoch_metric``, which is counted too.
     """
+    return _usual_metrics(classes, multi_label, confusion) + _metric_of_best(best, multi_label)
+
+
+def _metric_of_best(best: str, multi_label: bool) -> list[keras.metrics.Metric]:
+    if best == "cross_entropy":
+        kind = _BinaryCrossentropy if multi_label else _CategoricalCrossentropy
+        return [kind(name="cross_entropy", from_logits=True)]
+    if best == "macro_f1":
+        threshold = 0.5 if multi_label else None
+        return [_F1Score(average="macro", threshold=threshold, name="macro_f1")]
+    return []
+
+
+def _usual_metrics(classes: int, multi_label: bool, confusion: bool) -> list[keras.metrics.Metric]:
     if multi_label:
         return [
             _BinaryAccuracy(name="accuracy", threshold=0.0),  # of a logit: a score of 0.5

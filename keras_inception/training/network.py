@@ -57,7 +57,7 @@ def preprocessing_for(recipe: Recipe, size: int) -> Preprocessing:
     )
     if recipe.weights is None:
         return default
-    published = preprocessing_of(recipe.weights, size)
+    published = preprocessing_of(recipe.weights, size, recipe.model)
     return dataclasses.replace(default, mean=published.mean, std=published.std)
 
 

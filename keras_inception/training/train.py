@@ -12,32 +12,37 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_inception.data.augmentation.settings import Augmentation
 from keras_inception.data.examples import listed
-from keras_inception.data.pipeline import training_batches
 from keras_inception.data.preparation.prepare import CheckImages, Prepared, prepare
 from keras_inception.data.sources.source import Source
 from keras_inception.data.text import printable
 from keras_inception.evaluation.evaluate_model import evaluate_model
 from keras_inception.renamed import renamed
 from keras_inception.report.report import draw_curves, write_report
-from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.files import check_disk_space, sync_folder
 from keras_inception.runs.recipe import Recipe
-from keras_inception.runs.run import Run, RunError, create_run, is_run, open_run
-from keras_inception.training.checkpoint import best_weights
+from keras_inception.runs.run import (
+    FORMAT,
+    Run,
+    RunError,
+    create_run,
+    is_run,
+    open_run,
+    versions,
+)
+from keras_inception.training.best_epoch import check_best_epoch_metric
+from keras_inception.training.checkpoint import best_weights, read_state
 from keras_inception.training.devices.distribution import (
     Devices,
     find_devices,
     synchronize_batch_norm,
 )
 from keras_inception.training.devices.hosts import Heartbeats, telling_of_lost_hosts
+from keras_inception.training.devices.precision import choose_precision
 from keras_inception.training.fit import TrainingJob, fit
 from keras_inception.training.metrics import metrics_for
 from keras_inception.training.network import build, inference, preprocessing_for
-from keras_inception.training.optimization.fast_path import fuse_batch_norm
 from keras_inception.training.optimization.finetune import momentum
-from keras_inception.training.optimization.recalibrate import BATCHES, recalibrate
 from keras_inception.training.tensorboard import MOST_CLASSES
 
 
@@ -63,7 +68,8 @@ def train(
         data: the training images, such as a folder ``data/CLASS/IMAGE``; see
             :func:`~keras_inception.data.sources.source.open_source`.
         output: the run's folder, made here.
-        recipe: how; the default recipe if not given, the run's own when resuming.
+        recipe: how; the default recipe if not given, the run's own when resuming, with the
+            precision that was chosen when it began.
         validation_data: images to validate on, with the same classes; by default the recipe's
             ``validation_fraction`` of each class is set apart.
         on_bad_image: whether files that can't be decoded are left out and named, or refused.
@@ -82,8 +88,8 @@ def train(
             and standard output a terminal are Keras's bars drawn, too.
 
     Returns:
-        The finished run, whose ``load_model()`` is the network of the epoch with the lowest
-        validation loss (the last epoch if nothing is set apart).
+        The finished run, whose ``load_model()`` is the network of the epoch that is the best by the
+        recipe's ``best_epoch_metric`` (the last epoch if nothing is set apart).
 
     Raises:
         DataError: the images can't be used.
@@ -102,6 +108,7 @@ def train(
         return run
     where = find_devices(devices, hosts, host_index, log)
     tell = log if where.first else _say_nothing
+    recipe = choose_precision(recipe, tell)
     prepared = prepare(
         data,
         validation_data,
@@ -109,10 +116,13 @@ def train(
         seed=recipe.seed,
         on_bad_image=on_bad_image,
         check_images=check_images,
+        exchange=run is None or run.format > 1,
         log=tell,
     )
     if run is not None:
         run.check_data(prepared)
+        if where.first:
+            tell_of_other_arithmetic(run, tell)
     with keras_settings(recipe):
         with where.scope():
             job = build_job(recipe, prepared, tell, where, fast)
@@ -137,6 +147,22 @@ def train(
     return run
 
 
+def tell_of_other_arithmetic(run: Run, log: Callable[[str], None]) -> None:
+    """Say that a run goes on otherwise than it began, where an earlier version began it."""
+    if run.format > 1 or run.record.get("went_on_by"):
+        return
+    log(
+        f"The run {run.path} was begun by an earlier version of keras-inception. It goes on by the"
+        " arithmetic of this one, which differs: gradients are summed over all devices, with weight"
+        " decay, before they are clipped; losses are of logits; crops, erasing, RandAugment, mixup"
+        " and CutMix are drawn otherwise (CHANGELOG.md)."
+    )
+    state = read_state(run.path)
+    run.update_record(
+        went_on_by={"format": FORMAT, "epoch": state.epoch, "step": state.step} | versions()
+    )
+
+
 def _say_nothing(line: str) -> None:
     pass
 
@@ -155,16 +181,19 @@ def _open(output: str | Path, recipe: Recipe | None, resume: bool) -> tuple[Run 
     if not resume or new:
         return None, recipe or Recipe()
     run = open_run(output)
-    if recipe is not None and recipe != run.recipe:
+    own = run.recipe
+    if recipe is not None and recipe.precision == "auto":
+        recipe = recipe.with_changes({"precision": own.precision})
+    if recipe is not None and recipe != own:
         raise RunError(f"A run is resumed with its own recipe, {output}/recipe.yaml.")
-    return run, run.recipe
+    return run, own
 
 
 @contextlib.contextmanager
 def keras_settings(recipe: Recipe) -> Iterator[None]:
     """Keras and TensorFlow as the recipe wants them, and afterwards as they were."""
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(recipe.precision)
+    keras.config.set_dtype_policy(choose_precision(recipe, _say_nothing).precision)
     keras.utils.set_random_seed(recipe.seed)
     if recipe.deterministic and keras.config.backend() == "tensorflow":
         # For the rest of the process: TensorFlow has no way back.
@@ -198,11 +227,7 @@ def build_job(
         ValueError: there is no such network, or it refuses a setting of the recipe.
     """
     training = data.training
-    if recipe.early_stopping_epochs is not None and not len(data.validation):
-        raise RecipeError(
-            "`early_stopping_epochs` needs validation images."
-            f" Received: early_stopping_epochs={recipe.early_stopping_epochs}"
-        )
+    check_best_epoch_metric(recipe, training.multi_label, len(data.validation))
     batch_size = min(recipe.batch_size, len(training))
     if batch_size < recipe.batch_size:
         log(f"A batch is all of the {batch_size} training images.")
@@ -217,7 +242,9 @@ def build_job(
     size = preprocessing.size
     log(f"{model.name}, {size} x {size} pixels, {model.count_params():,} parameters")
     drawn = len(data.validation) > 0 and classes <= MOST_CLASSES
-    metrics = metrics_for(classes, training.multi_label, confusion=drawn)
+    metrics = metrics_for(
+        classes, training.multi_label, confusion=drawn, best=recipe.best_epoch_metric
+    )
     return TrainingJob(
         recipe, data, model, preprocessing, batch_size, metrics, devices=devices, fast=fast
     )
@@ -234,21 +261,9 @@ def publish_result(job: TrainingJob, run: Run, log: Callable[[str], None]) -> No
     recipe, validation = job.recipe, job.data.validation
     multi_label = job.data.training.multi_label
     network = inference(job.model, best_weights(run.path), multi_label=multi_label)
-    batch_size = max(1, job.batch_size // job.devices.count)  # on one device
+    batch_size = job.batch_of_one_device
     if recipe.recalibrate:
-        # Shuffled, since a batch of one class alone has other statistics; not augmented.
-        batches = training_batches(
-            job.data.training,
-            job.preprocessing,
-            Augmentation(),
-            batch_size=batch_size,
-            epochs=1,
-            seed=recipe.seed,
-            cache_megabytes=0,
-        )
-        if job.fast:
-            fuse_batch_norm(network)
-        recalibrate(network, batches.take(BATCHES))
+        job.recalibrate(network)
     result, metrics = None, {}
     if len(validation):
         result = evaluate_model(

@@ -11,6 +11,7 @@ import pytest
 
 from keras_inception import decode_predictions, preprocess_input
 from keras_inception.published.classes import imagenet_classes, imagenet_labels
+from keras_inception.published.imagenet import preprocessing_of
 
 
 def test_the_classes_are_those_that_keras_publishes() -> None:
@@ -71,3 +72,21 @@ def test_decode_predictions() -> None:
         decode_predictions([[0.2, 0.8]], labels=["cat"])
     with pytest.raises(ValueError, match=r"come with their `labels`.*shape \(2, 10\)"):
         decode_predictions(rows[:, :10])
+
+
+@pytest.mark.parametrize(
+    ("network", "resize"),
+    [
+        ("InceptionV1", "stretch"),
+        ("InceptionV2", "stretch"),
+        ("InceptionV3", "shorter_side"),
+        ("InceptionV4", "stretch"),
+        ("InceptionResNetV2", "shorter_side"),
+    ],
+)
+def test_imagenet_is_each_networks_own_protocol(network: str, resize: str) -> None:
+    """TF-Slim's for v1, v2 and v4, where it was Keras's."""
+    protocol = preprocessing_of("imagenet", 299, network)
+    assert (protocol.resize, protocol.antialias) == (resize, resize == "shorter_side")
+    with pytest.raises(ValueError, match="none were ever published"):
+        preprocessing_of("imagenet", 299, "InceptionResNetV1")

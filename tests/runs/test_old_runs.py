@@ -45,7 +45,12 @@ def test_an_interrupted_run_goes_on_and_ends_as_the_finished_one(tmp_path: Path)
         assert "format" not in old and "optimizer_0" in old
     state = read_state(path)
     assert (state.epoch, state.step) == (1, 2)
-    run = train(MADE / "images.npz", path, resume=True, log=quiet)
+    said: list[str] = []
+    run = train(MADE / "images.npz", path, resume=True, log=said.append)
+    assert sum("begun by an earlier version" in line for line in said) == 1
+    went_on = run.record["went_on_by"]
+    assert (went_on["format"], went_on["epoch"], went_on["step"]) == (2, 1, 2)
+    assert run.recipe.precision == "float32", "the recorded one, whatever the machine"
     assert run.finished
     one, other = (
         list(csv.DictReader((each / "history.csv").read_text().splitlines()))

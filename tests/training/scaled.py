@@ -41,6 +41,7 @@ RECIPE = RECIPES["small"].with_changes(
         "batch_size": 8,
         "learning_rate": 0.05,
         "image_size": 28,
+        "precision": "float32",
         "augment_crop_area": 1.0,
         "augment_flip": True,
         "validation_fraction": 0.25,

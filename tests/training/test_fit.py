@@ -16,8 +16,10 @@ from keras_inception.data.images import Pixels
 from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.recipe import Recipe
 from keras_inception.runs.run import Run, RunError, Terminated, open_run
+from keras_inception.training.best_epoch import best_epoch_metric
 from keras_inception.training.callbacks import Progress, duration, stops_early
-from keras_inception.training.checkpoint import read_state
+from keras_inception.training.checkpoint import Checkpoints, read_state
+from keras_inception.training.devices import precision
 from keras_inception.training.fit import TrainingJob
 from keras_inception.training.optimization.averages import Averages
 from keras_inception.training.train import train
@@ -33,6 +35,7 @@ RECIPE = Recipe(
     learning_rate=0.05,
     validation_fraction=0.25,
     label_smoothing=0.0,
+    precision="float32",  # on every machine
 )
 
 
@@ -213,13 +216,64 @@ def rows(*losses: float) -> list[dict[str, float]]:
 
 def test_early_stopping_is_a_function_of_the_history() -> None:
     recipe = RECIPE.with_changes({"early_stopping_epochs": 2})
-    assert not stops_early(rows(), "val_loss", recipe)
-    assert not stops_early(rows(3, 2, 2.5), "val_loss", recipe)
-    assert stops_early(rows(3, 2, 2.5, 2), "val_loss", recipe)
-    assert not stops_early(rows(3, 2, 2.5, 2.4), "val_loss", RECIPE)
+    loss = best_epoch_metric(recipe)
+    assert not stops_early(rows(), loss, recipe)
+    assert not stops_early(rows(3, 2, 2.5), loss, recipe)
+    assert stops_early(rows(3, 2, 2.5, 2), loss, recipe)
+    assert not stops_early(rows(3, 2, 2.5, 2.4), loss, RECIPE)
     headed = recipe.with_changes({"weights": "w", "head_epochs": 2})
-    assert not stops_early(rows(1, 2, 2.5, 2.4), "val_loss", headed)
-    assert stops_early(rows(np.nan, 2, np.nan, 2.4), "val_loss", recipe)
+    assert not stops_early(rows(1, 2, 2.5, 2.4), loss, headed)
+    assert stops_early(rows(np.nan, 2, np.nan, 2.4), loss, recipe)
+    accuracy = best_epoch_metric(recipe.with_changes({"best_epoch_metric": "accuracy"}))
+    rising = [{"val_accuracy": share, "val_loss": 1.0} for share in (0.1, 0.2, 0.3, 0.4)]
+    assert not stops_early(rising, accuracy, recipe)
+    assert stops_early(rising[::-1], accuracy, recipe)
+
+
+@pytest.mark.parametrize(
+    ("metric", "column", "classes", "multi_label"),
+    [
+        ("accuracy", "val_accuracy", 2, False),
+        ("cross_entropy", "val_cross_entropy", 2, False),
+        ("macro_f1", "val_macro_f1", 3, False),
+        ("macro_f1", "val_macro_f1", 3, True),
+        ("cross_entropy", "val_cross_entropy", 3, True),
+        ("mean_average_precision", "val_average_precision", 3, True),
+    ],
+)
+def test_the_metric_that_decides_is_the_recipes(
+    metric: str, column: str, classes: int, multi_label: bool, tmp_path: Path, monkeypatch
+) -> None:
+    """The kept weights are those of the epoch that the metric names, whatever the loss says."""
+    kept: list[int] = []
+    write = Checkpoints._write
+
+    def noted(self: Checkpoints, name: str, arrays: dict) -> None:
+        if name == "best.npz":
+            kept.append(self.state.epoch)
+        write(self, name, arrays)
+
+    monkeypatch.setattr(Checkpoints, "_write", noted)
+    recipe = RECIPE.with_changes(
+        {"best_epoch_metric": metric, "label_smoothing": 0.1, "learning_rate": 0.01, "epochs": 4}
+    )
+    finished = go(tmp_path / "run", recipe, data=data(classes, multi_label))
+    values = [row[column] for row in history(finished.path)]
+    best = np.argmin(values) if metric == "cross_entropy" else np.argmax(values)
+    assert kept[-1] == best
+    if metric in ("cross_entropy", "accuracy") and not multi_label:
+        name = "loss" if metric == "cross_entropy" else metric
+        assert finished.record["validation"][name] == pytest.approx(values[best], rel=1e-3)
+
+
+def test_a_metric_that_can_not_be_measured_is_refused(tmp_path: Path) -> None:
+    by = {"best_epoch_metric": "mean_average_precision"}
+    with pytest.raises(RecipeError, match="where every image is of one class"):
+        go(tmp_path / "run", RECIPE.with_changes(by))
+    by = {"best_epoch_metric": "accuracy", "validation_fraction": 0}
+    with pytest.raises(RecipeError, match="`best_epoch_metric` needs validation images"):
+        go(tmp_path / "run", RECIPE.with_changes(by))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_validation_loss_that_is_no_number_is_not_the_best(tmp_path: Path, monkeypatch) -> None:
@@ -345,3 +399,72 @@ def test_recalibrated_statistics_are_those_of_the_training_images(tmp_path: Path
     )
     np.testing.assert_allclose(layer.moving_mean, seen.mean(axis=(0, 1, 2)), rtol=0.2, atol=0.05)
     np.testing.assert_allclose(layer.moving_variance, seen.var(axis=(0, 1, 2)), rtol=0.5)
+
+
+@pytest.mark.parametrize("ema", [None, 0.5])
+def test_the_best_epoch_is_that_of_the_recalibrated_network(
+    ema: float | None, tmp_path: Path
+) -> None:
+    """With statistics that lag far behind, what is validated is still what is kept."""
+    recipe = RECIPE.with_changes(
+        {"recalibrate": True, "batch_norm_momentum": 0.9999, "epochs": 3, "ema": ema}
+    )
+    finished = go(tmp_path / "run", recipe)
+    best = min(row["val_loss"] for row in history(finished.path))
+    assert finished.record["validation"]["loss"] == pytest.approx(best, rel=1e-3)
+    with np.load(finished.path / "checkpoints" / "last.npz") as arrays:
+        last = [arrays[name] for name in arrays.files if name.startswith("model_")]
+    (layer,) = (
+        each
+        for each in finished.load_model().layers
+        if isinstance(each, keras.layers.BatchNormalization)
+    )
+    moving = next(each for each in last[2:4] if each.shape == layer.moving_mean.shape)
+    assert np.abs(moving).max() < 0.05, "the training goes on from its own statistics"
+    assert np.abs(layer.moving_mean).max() > 0.1
+
+
+def test_several_classes_are_balanced_by_the_loss(tmp_path: Path) -> None:
+    """Of 4 to 1 images the few are found as often as the many."""
+    targets = np.zeros((40, 2), bool)
+    targets[:, 0] = True
+    targets[::5, 1] = True
+    several = Examples(("all", "few"), Pixels.of(np.zeros((40, 30, 30, 3), np.uint8)), targets)
+    scores = []
+    for weigh in (False, True):
+        recipe = RECIPE.with_changes(
+            {
+                "class_weights": weigh,
+                "epochs": 8,
+                "learning_rate": 0.3,
+                "validation_fraction": 0,
+                "dropout": 0.0,
+            }
+        )
+        model = go(tmp_path / str(weigh), recipe, data=several).load_model()
+        scores.append(model.predict(np.full((1, 28, 28, 3), -1, np.float32), verbose=0)[0, 1])
+    assert scores[0] == pytest.approx(0.2, abs=0.1)
+    assert scores[1] == pytest.approx(0.5, abs=0.12)
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_auto_is_the_precision_of_the_machine_and_is_recorded(
+    native: bool, tmp_path: Path, monkeypatch
+) -> None:
+    said: list[str] = []
+    chosen = "mixed_bfloat16" if native else "float32"
+    recipe = RECIPE.with_changes({"precision": "auto", "epochs": 1})
+    monkeypatch.setattr(precision, "native_bfloat16", lambda: native)
+    with monkeypatch.context() as patch:
+        terminate_at(patch, 2)
+        with pytest.raises(Terminated):
+            go(tmp_path / "run", recipe, log=said.append)
+    assert any(line.startswith(f"Precision: {chosen}, chosen for this machine") for line in said)
+    assert open_run(tmp_path / "run").recipe.precision == chosen
+    # On another machine it goes on as it began, with the recipe given again or not.
+    monkeypatch.setattr(precision, "native_bfloat16", lambda: not native)
+    said.clear()
+    finished = go(tmp_path / "run", recipe, resume=True, log=said.append)
+    assert finished.recipe.precision == chosen
+    assert not any(line.startswith("Precision") for line in said)
+    assert keras.config.dtype_policy().name == "float32"

@@ -15,7 +15,14 @@ from keras_inception.runs.run import Run, RunError, open_run
 from keras_inception.training.train import train
 
 TINY = RECIPES["small"].with_changes(
-    {"width": 0.125, "epochs": 3, "batch_size": 8, "learning_rate": 0.05, "image_size": 28}
+    {
+        "width": 0.125,
+        "epochs": 3,
+        "batch_size": 8,
+        "learning_rate": 0.05,
+        "image_size": 28,
+        "precision": "float32",  # on every machine
+    }
 )
 
 

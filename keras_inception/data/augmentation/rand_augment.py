@@ -62,6 +62,7 @@ def rand_augment(operations: int, strength: float) -> Callable[[Tensor, Tensor],
         threshold = tf.random.stateless_uniform([], seed, 255 * (1 - strength), 255.0)
         return tf.where(image < threshold, image, 255 - image)
 
+    choices: list[Callable[[Tensor, Tensor], Tensor]]
     choices = [partial(by_layer, layer) for layer in layers]
     choices += [brightness, sharpness, solarize, lambda image, seed: image]
 

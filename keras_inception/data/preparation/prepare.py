@@ -74,6 +74,7 @@ def prepare(
     seed: int = 0,
     on_bad_image: Literal["skip", "refuse"] = "skip",
     check_images: CheckImages = "auto",
+    exchange: bool = True,
     log: Log = print,
 ) -> Prepared:
     """Open the data, leave out what can't be decoded, and set images apart for validation.
@@ -89,6 +90,7 @@ def prepare(
         check_images: whether every image is decoded and compared with the others beforehand:
             ``"auto"`` does so up to 20,000 images. Of more, and with ``"none"``, only those to
             validate on are decoded, since every epoch decodes all of these.
+        exchange: see :func:`~keras_inception.data.preparation.splits.split`.
         log: takes each line about the data.
 
     Raises:
@@ -108,7 +110,9 @@ def prepare(
     training = _check(everything, check_images, on_bad_image, log)
     keep_together = report_copies(training.examples, training.digests, log)
     if validation_data is None:
-        left, apart = split(training.examples, validation_fraction, seed, keep_together)
+        left, apart = split(
+            training.examples, validation_fraction, seed, keep_together, exchange=exchange
+        )
         # What was found in the source is reported once, with the training images.
         validation = dataclasses.replace(training.take(apart), bad=[], inspection=Inspection())
         training = training.take(left)

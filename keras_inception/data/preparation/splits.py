@@ -6,20 +6,29 @@ import numpy as np
 
 from keras_inception.data.examples import Examples
 
+_MOST_EXCHANGED = 10_000  # groups times classes, of which exchanges are tried
+
 
 def split(
-    examples: Examples, fraction: float, seed: int, keep_together: np.ndarray | None = None
+    examples: Examples,
+    fraction: float,
+    seed: int,
+    keep_together: np.ndarray | None = None,
+    *,
+    exchange: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Set a fraction of each class apart, at random but the same for the same seed.
 
     Every class with at least two images, or groups of images, keeps one on each side where the
-    groups allow it. Where images come in groups or are of several classes at once, the shares are
-    as near to the fraction as taking whole groups one after another gets.
+    groups allow it. Where images come in groups or are of several classes at once, whole groups are
+    taken one after another, and then, where they are few, exchanged as long as the classes' shares
+    come nearer to the fraction.
 
     Args:
         fraction: of each class to set apart, at least 0 and below 1; 0 leaves it empty.
         keep_together: int64 [examples], equal for images that must stay on one side; the examples'
             own groups by default.
+        exchange: whether groups are exchanged; runs of before that were split without.
 
     Returns:
         The indices of those that are left and of those set apart, each int64 and rising.
@@ -40,7 +49,7 @@ def split(
     else:
         if groups is None:
             groups = np.arange(len(examples))
-        apart = _groups_apart(examples, groups, fraction, random)
+        apart = _groups_apart(examples, groups, fraction, random, exchange)
     return np.flatnonzero(~apart), np.flatnonzero(apart)
 
 
@@ -75,7 +84,11 @@ def _wanted(counts: np.ndarray, fraction: float) -> np.ndarray:
 
 
 def _groups_apart(
-    examples: Examples, groups: np.ndarray, fraction: float, random: np.random.Generator
+    examples: Examples,
+    groups: np.ndarray,
+    fraction: float,
+    random: np.random.Generator,
+    exchange: bool,
 ) -> np.ndarray:
     """Set whole groups apart, each if that comes nearer to what is wanted: bool [examples]."""
     names, group = np.unique(groups, return_inverse=True)
@@ -122,4 +135,44 @@ def _groups_apart(
             if leaves_some(places):
                 choose(one, places)
                 break
+    if exchange and len(names) * classes <= _MOST_EXCHANGED:
+        held = np.zeros((len(names), classes), np.int64)
+        held[pairs // classes, pairs % classes] = sizes
+        chosen = _exchanged(chosen, held, _wanted(counts, fraction))
     return chosen[group]
+
+
+def _exchanged(chosen: np.ndarray, held: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The groups that are set apart after all exchanges that come nearer to what is wanted.
+
+    An exchange takes a group out, another in, or both; the best of all is made until none is left.
+    No class loses all the images that it had on either side.
+
+    Args:
+        chosen: bool [groups].
+        held: int64 [groups, classes], images.
+        wanted: int64 [classes], images to set apart.
+    """
+    chosen = chosen.copy()
+    total = held.sum(axis=0)
+    scale = np.sqrt(np.maximum(total, 1))
+    nothing = np.zeros((1, held.shape[1]), np.int64)
+    while True:
+        inside, outside = np.flatnonzero(chosen), np.flatnonzero(~chosen)
+        have = held[inside].sum(axis=0)
+        best = float(np.sum(((have - wanted) / scale) ** 2)) - 1e-9
+        move = None
+        coming = np.concatenate([nothing, held[outside]])
+        for out in (None, *inside.tolist()):
+            new = have + coming - (0 if out is None else held[out])
+            cost = np.sum(((new - wanted) / scale) ** 2, axis=1)
+            emptied = ((new == 0) & (have > 0)) | ((new == total) & (have < total))
+            cost[emptied.any(axis=1)] = np.inf
+            if cost.min() < best:
+                best, move = float(cost.min()), (out, int(cost.argmin()))
+        if move is None:
+            return chosen
+        if move[0] is not None:
+            chosen[move[0]] = False
+        if move[1]:
+            chosen[outside[move[1] - 1]] = True

@@ -15,12 +15,15 @@ import contextlib
 import importlib.util
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from keras_inception.runs.machine import leave_gpus_to_keras
 from keras_inception.training.devices.hosts import HostError, check_hosts, connect, lost_hosts
+
+Result = TypeVar("Result")
 
 
 class DeviceError(ValueError):
@@ -196,6 +199,18 @@ def undistributed() -> Iterator[None]:
         yield
     finally:
         keras.distribution.set_distribution(before)
+
+
+def on_one_device(function: Callable[..., Result], *arguments: Any) -> Result:
+    """Call a function within a distributed training as if there were one device."""
+    import keras
+
+    if keras.config.backend() == "tensorflow":
+        # A strategy's scope can't be left, but is of the thread that has entered it alone.
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(function, *arguments).result()
+    with undistributed():
+        return function(*arguments)
 
 
 def _tensorflow_devices(asked: int | str | None) -> Devices:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
+
+from keras_inception.training.devices.distribution import sync_variables
 
 BATCHES = 200  # as many as a run looks at; the statistics of 200 batches differ little from all
 
@@ -93,3 +95,38 @@ def _in_training_mode_on_jax(model: keras.Model) -> Any:
             variable.assign(value)
 
     return look
+
+
+class Recalibration(keras.callbacks.Callback):
+    """Validate with the statistics that the result will have, which recalibrating measures again.
+
+    So the best epoch is that of the network which is kept.
+
+    Args:
+        measure: the recalibrated values of ``weights`` from those the model has now, both in the
+            order of ``model.weights``.
+        restore: whether to put the former values back afterwards; without it another callback does.
+    """
+
+    def __init__(
+        self, measure: Callable[[list[np.ndarray]], list[np.ndarray]], restore: bool
+    ) -> None:
+        super().__init__()
+        self.measure = measure
+        self.restore = restore
+        self._replaced: list[np.ndarray] = []
+
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        sync_variables(self.model)
+        self._replaced = [keras.ops.convert_to_numpy(each) for each in self.model.weights]
+        self._assign(self.measure(self._replaced))
+
+    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
+        if self.restore:
+            self._assign(self._replaced)
+        self._replaced = []
+
+    def _assign(self, values: list[np.ndarray]) -> None:
+        for weight, value in zip(self.model.weights, values, strict=True):
+            if not weight.trainable:
+                weight.assign(value)

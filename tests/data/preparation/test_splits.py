@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_inception.data.examples import Examples
-from keras_inception.data.images import Files
+from keras_inception.data.images import Files, Pixels
 from keras_inception.data.preparation.splits import joined, split
 
 
@@ -86,3 +86,27 @@ def test_joined_groups_hold_what_either_holds() -> None:
     assert len(set(together[:5])) == 1
     assert together[5] not in together[:5]
     assert joined(None, same) is same
+
+
+def test_whole_groups_come_near_to_the_share_of_every_class() -> None:
+    """60 groups of mixed classes, 10 % wanted: one by one, up to 15 % of a class was taken."""
+    worst = {True: 0.0, False: 0.0}
+    for seed in range(8):
+        random = np.random.default_rng(seed)
+        sizes = random.integers(5, 60, 60)
+        groups = np.repeat(np.arange(60), sizes)
+        mixtures = random.dirichlet(np.full(4, 0.7), 60)
+        targets = np.concatenate(
+            [
+                random.choice(4, size, p=mixture)
+                for size, mixture in zip(sizes, mixtures, strict=True)
+            ]
+        )
+        images = Pixels.of(np.zeros((len(groups), 1, 1, 3), np.uint8))
+        examples = Examples(tuple("abcd"), images, targets)
+        for exchange in worst:
+            left, apart = split(examples, 0.1, seed, groups, exchange=exchange)
+            assert not set(groups[left]) & set(groups[apart])
+            shares = np.bincount(targets[apart], minlength=4) / np.bincount(targets)
+            worst[exchange] = max(worst[exchange], float(np.abs(shares - 0.1).max()))
+    assert worst[True] < 0.02 < worst[False]

@@ -1,0 +1,65 @@
+"""The metric of the validation images by which epochs are compared, better and worse."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from keras_inception.runs.fields import RecipeError
+from keras_inception.runs.recipe import Recipe
+
+_NAMES = {"mean_average_precision": "average_precision"}  # in the history, where it is another
+_LOWER_IS_BETTER = ("loss", "cross_entropy")
+
+
+@dataclass(frozen=True)
+class BestEpochMetric:
+    """A column of the history.
+
+    Args:
+        column: its name, such as ``"val_loss"``.
+        lower_is_better: whether it is a loss.
+    """
+
+    column: str
+    lower_is_better: bool = True
+
+    def cost(self, epoch: Mapping[str, float]) -> float:
+        """How bad an epoch is: its metric or the negative of it; infinite if it is no number."""
+        value = epoch[self.column]
+        if math.isnan(value):
+            return math.inf
+        return value if self.lower_is_better else -value
+
+    def lowest(self, history: Sequence[Mapping[str, float]]) -> float:
+        """The cost of the best epoch so far; infinite while there is none."""
+        return min(map(self.cost, history), default=math.inf)
+
+
+def best_epoch_metric(recipe: Recipe) -> BestEpochMetric:
+    """The recipe's, as Keras calls it in the history."""
+    name = recipe.best_epoch_metric
+    output = "predictions_" if recipe.aux else ""
+    return BestEpochMetric(f"val_{output}{_NAMES.get(name, name)}", name in _LOWER_IS_BETTER)
+
+
+def check_best_epoch_metric(recipe: Recipe, multi_label: bool, validation: int) -> None:
+    """Refuse a metric that the images can't be measured by.
+
+    Args:
+        multi_label: whether an image can be of several classes.
+        validation: how many images there are to validate on.
+
+    Raises:
+        RecipeError: with the rule.
+    """
+    for name in ("best_epoch_metric", "early_stopping_epochs"):
+        value = getattr(recipe, name)
+        if not validation and value not in ("loss", None):
+            raise RecipeError(f"`{name}` needs validation images. Received: {name}={value}")
+    if recipe.best_epoch_metric == "mean_average_precision" and not multi_label:
+        raise RecipeError(
+            "`best_epoch_metric` must be loss, cross_entropy, accuracy or macro_f1 where every"
+            " image is of one class. Received: best_epoch_metric=mean_average_precision"
+        )
