@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from inception_export.export import Export, ExportError, open_export
     from inception_export.options import ExportOptions
     from inception_export.publish import export_run, export_saved_model
+    from inception_export.published import export_published
 
 _HOMES = {
     "Export": "inception_export.export",
     "ExportError": "inception_export.export",
     "open_export": "inception_export.export",
     "ExportOptions": "inception_export.options",
+    "export_published": "inception_export.published",
     "export_run": "inception_export.publish",
     "export_saved_model": "inception_export.publish",
 }
@@ -26,6 +28,7 @@ __all__ = [
     "Export",
     "ExportError",
     "ExportOptions",
+    "export_published",
     "export_run",
     "export_saved_model",
     "open_export",

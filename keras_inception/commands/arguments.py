@@ -13,7 +13,7 @@ from keras_inception.runs.fields import choices_of, nearest
 from keras_inception.runs.named_recipes import RECIPES, load_recipe
 from keras_inception.runs.recipe import GROUPS, Recipe
 
-USING = "RUN|SAVEDMODEL|HOST:PORT/NAME"
+USING = "RUN|SAVEDMODEL|HOST:PORT/NAME|imagenet:NETWORK"
 
 
 class Command(argparse.ArgumentParser):

@@ -24,9 +24,10 @@ def add(commands: Any) -> None:
     )
     export.add_argument(
         "using",
-        metavar="RUN|MODEL.keras",
+        metavar="RUN|MODEL.keras|imagenet:NETWORK|WEIGHTS",
         nargs="?",
-        help="a run's folder, or a Keras model's file",
+        help="a run's folder, a Keras model's file, published weights (imagenet:InceptionV4 or"
+        " imagenet:SOURCE/NAME, as `models` lists them), or with --model a file of weights",
     )
     export.add_argument("base", metavar="BASE", nargs="?", help="the folder of all models")
     export.add_argument("--name", help="the model's name in requests")
@@ -37,7 +38,18 @@ def add(commands: Any) -> None:
         help="also write TF Serving's configuration files for the model there",
     )
     export.add_argument("--show", metavar="DIR", help="print what an export says of itself")
-    of_keras = export.add_argument_group("for a MODEL.keras, which tells neither of these")
+    of_weights = export.add_argument_group("for a file of weights")
+    of_weights.add_argument("--model", metavar="NETWORK", help="the network, as `models` lists it")
+    of_weights.add_argument(
+        "--preprocessing",
+        choices=["default", "slim", "torchvision", "tf-hub"],
+        help="how the images were made that they were trained on, where they don't tell: default"
+        " is Keras's, [-1, 1]",
+    )
+    of_weights.add_argument(
+        "--ema", action="store_true", help="take the moving averages of the weights"
+    )
+    of_keras = export.add_argument_group("for a MODEL.keras, which tells none of these")
     of_keras.add_argument(
         "--labels", metavar="FILE", help="the class names, one a line, in the order of the outputs"
     )
@@ -87,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
     missing = [
         name
         for name, value in (
-            ("RUN|MODEL.keras", options.using),
+            ("RUN, MODEL.keras or imagenet:NETWORK", options.using),
             ("BASE", options.base),
             ("--name", options.name),
         )
@@ -106,7 +118,9 @@ def run(options: argparse.Namespace) -> int:
         chosen["samples"] = [
             Path(path).read_bytes() for path in list_images(options.samples, print)
         ]
-    if Path(options.using).is_file():
+    if options.model or options.using.partition(":")[0] == "imagenet":
+        target = _export_published(options, ExportOptions(**chosen))
+    elif Path(options.using).is_file() or Path(f"{options.using}.index").is_file():
         model, labels, preprocessing = _read_model(options)
         target = export_saved_model(
             model,
@@ -129,12 +143,33 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _export_published(options: argparse.Namespace, chosen: ExportOptions) -> Path:
+    from inception_export.published import export_published
+    from keras_inception.data.class_names import read_class_names
+
+    return export_published(
+        options.using,
+        options.base,
+        options.name,
+        network=options.model,
+        labels=read_class_names(options.labels) if options.labels else None,
+        preprocessing=options.preprocessing,
+        ema=options.ema,
+        options=chosen,
+    )
+
+
 def _read_model(options: argparse.Namespace) -> tuple[Any, tuple[str, ...], Any]:
     import keras
 
     from keras_inception.data.class_names import read_class_names
     from keras_inception.data.preprocessing import Preprocessing
 
+    if not options.using.endswith((".keras", ".h5")):
+        raise ValueError(
+            f"{options.using} is neither a run nor a MODEL.keras. If it holds weights, say of which"
+            " network: --model NETWORK."
+        )
     if not options.labels:
         raise ValueError(
             f"{options.using} does not name its classes: give --labels FILE, one name a line."

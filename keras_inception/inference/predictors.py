@@ -1,4 +1,4 @@
-"""Predictors opened by what a user names: a run, an export, or a model on a server."""
+"""Predictors opened by what a user names: a run, an export, a server's model, published weights."""
 
 from __future__ import annotations
 
@@ -30,14 +30,17 @@ def open_predictor(
 
     Args:
         using: a run's folder, an export's (``BASE/NAME/VERSION`` or ``BASE/NAME``), or
-            ``HOST:PORT/NAME`` or ``HOST:PORT/NAME/VERSION`` of a server.
+            ``HOST:PORT/NAME`` or ``HOST:PORT/NAME/VERSION`` of a server, or published weights,
+            ``imagenet:NETWORK`` or ``imagenet:SOURCE/NAME``.
         labels: the class names in the order of the model's outputs, where it does not tell them.
         activation: ``"softmax"`` or ``"sigmoid"``, where it does not tell.
         export: an export that tells both, of the same network.
         in_flight: requests under way at a time, of an export or a server.
 
     Raises:
-        PredictionError: ``using`` is neither a run, nor a SavedModel, nor HOST:PORT/NAME.
+        PredictionError: ``using`` is none of these.
+        ValueError: there are no such published weights.
+        DownloadError: their download failed.
         ExportError: ``export`` is no export.
         inception_serving.ServingError: the server is not there, or has no such model.
     """
@@ -45,9 +48,21 @@ def open_predictor(
     server = _SERVER.fullmatch(str(using))
     if is_run(using):
         # Here, since it loads Keras, which the others don't need.
-        from keras_inception.inference.run_predictor import RunPredictor
+        from keras_inception.inference.keras_predictor import RunPredictor
 
         yield RunPredictor(open_run(using))
+    elif str(using).startswith("imagenet:"):
+        from keras_inception.inference.keras_predictor import KerasPredictor
+        from keras_inception.published.network import open_network
+
+        network = open_network(using)
+        yield KerasPredictor(
+            str(using),
+            network.labels,
+            network.preprocessing,
+            lambda: network.model,
+            {"kind": "published", **network.about},
+        )
     elif (found := find_export(using)) is not None:
         yield open_saved_model(found, given, in_flight)
     elif server and not Path(using).exists():
@@ -60,7 +75,8 @@ def open_predictor(
             yield open_served(client, given, in_flight)
     else:
         raise PredictionError(
-            f"{using} is neither a run, nor a SavedModel, nor a server's HOST:PORT/NAME."
+            f"{using} is neither a run, nor a SavedModel, nor a server's HOST:PORT/NAME, nor"
+            " imagenet:NETWORK."
         )
 
 

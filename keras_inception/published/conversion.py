@@ -130,7 +130,7 @@ def verify_weights(
         variant=opened.variant,
         classes=opened.classes,
         aux=opened.has_aux,
-        sha256=_sha256(opened.file.path),
+        sha256=sha256(opened.file.path),
         names={
             ours: (place.name, opened.file.shapes[place.name])
             for ours, place in opened.source.places.items()
@@ -188,7 +188,8 @@ def _apart(logits: dict[str, list[float]], recorded: dict[str, list[float]]) -> 
     )
 
 
-def _sha256(path: Path) -> dict[str, str]:
+def sha256(path: Path) -> dict[str, str]:
+    """The hash of a file of weights, or of each file of a checkpoint, by the files' names."""
     files = [path] if path.is_file() else sorted(path.parent.glob(f"{path.name}.*"))
     found = {}
     for file in files:

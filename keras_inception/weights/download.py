@@ -185,6 +185,11 @@ def _check_archive(archive: Path, check: Check) -> None:
         check(_checkpoint(unpacked))
 
 
+def is_published(path: Path, what: Published) -> bool:
+    """Whether a file is the published one, by its hash; false where none is published."""
+    return bool(what.hash) and _is(path, what.hash)
+
+
 def _web_page(path: Path) -> str:
     with open(path, "rb") as stream:
         head = stream.read(100).lstrip().lower()

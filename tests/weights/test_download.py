@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +23,8 @@ from keras_inception.models.weight_files import open_for
 from keras_inception.published.imagenet import preprocessing_of
 from keras_inception.weights.download import DownloadError, Published, fetch, mirrored
 from tests.weights.checkpoints import Values, random_values, released, write_v1
-from tests.weights.server import Server, serve
+from tests.weights.mirror import archived, mirror, publish
+from tests.weights.server import Server
 
 ROOT = Path(__file__).parents[2]
 CONTENT = bytes(range(256)) * 2000  # 512,000 bytes
@@ -37,11 +36,8 @@ PATH = "/example.com/there/file.bin"
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
     """A mirror that has the file, and a cache that is empty."""
-    with serve() as served:
+    with mirror(monkeypatch, tmp_path / "keras") as served:
         served.files[PATH] = CONTENT
-        monkeypatch.setenv("KERAS_INCEPTION_WEIGHTS_URL", f"{served.url}/")
-        monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
         yield served
 
 
@@ -162,26 +158,6 @@ def slim_v1(tmp_path_factory: pytest.TempPathFactory) -> tuple[Values, bytes]:
     """TF-Slim's Inception v1 with random values, and its archive: a checkpoint of 2016."""
     folder, values = tmp_path_factory.mktemp("slim"), random_values(released("inception_v1"))
     return values, archived(write_v1(folder / "inception_v1.ckpt", values))
-
-
-def archived(*files: Path) -> bytes:
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w:gz", compresslevel=1) as tar:
-        for file in files:
-            tar.add(file, file.name)
-    return archive.getvalue()
-
-
-def publish(
-    content: bytes, server: Server, monkeypatch: pytest.MonkeyPatch, *, hashed: bool
-) -> Published:
-    """The archive is what is published as TF-Slim's Inception v1."""
-    published = CATALOGUE["InceptionV1"].weights
-    digest = f"sha256:{hashlib.sha256(content).hexdigest()}" if hashed else ""
-    what = replace(published["slim/inception_v1"], hash=digest)
-    monkeypatch.setitem(published, "slim/inception_v1", what)
-    server.files["/" + what.url.partition("://")[2]] = content
-    return what
 
 
 def test_imagenet(

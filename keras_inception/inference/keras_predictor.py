@@ -1,4 +1,4 @@
-"""A run as a predictor: its Keras model, on any backend."""
+"""A Keras model as a predictor, on any backend: a run's, or a published network's."""
 
 from __future__ import annotations
 
@@ -18,14 +18,30 @@ from keras_inception.inference.predictor import Best
 from keras_inception.runs.run import Run
 
 
-class RunPredictor:
-    """Answers by a run's model, loaded when it is first needed; see ``Predictor``."""
+class KerasPredictor:
+    """Answers by a Keras model; see ``Predictor``.
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.labels: tuple[str, ...] = run.labels
-        self.preprocessing: Preprocessing = run.preprocessing
-        self.about: dict[str, Any] = {"kind": "run"}
+    Args:
+        name: what the user calls it, for messages.
+        labels: the class names, in the order of the outputs.
+        preprocessing: how images become its input.
+        load: gives the model, when it is first needed.
+        about: what else is said of it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        labels: tuple[str, ...],
+        preprocessing: Preprocessing,
+        load: Callable[[], keras.Model],
+        about: dict[str, Any],
+    ) -> None:
+        self.name = name
+        self.labels = labels
+        self.preprocessing: Preprocessing = preprocessing
+        self.about = about
+        self._load = load
 
     @property
     def activation(self) -> str:
@@ -33,13 +49,7 @@ class RunPredictor:
 
     @property
     def own_images(self) -> Examples:
-        examples = self.run.validation
-        if not len(examples):
-            raise DataError(
-                f"The run {self.run.path} set no images apart: name a folder or another source of"
-                " images to evaluate it on."
-            )
-        return examples
+        raise DataError(f"Name a folder or another source of images to evaluate {self.name} on.")
 
     def best(self, encoded: Sequence[bytes]) -> list[Best]:
         rows = self.scores(encoded)
@@ -62,7 +72,7 @@ class RunPredictor:
 
     @functools.cached_property
     def _model(self) -> keras.Model:
-        return self.run.load_model()
+        return self._load()
 
     @functools.cached_property
     def _answer(self) -> Callable[[Sequence[bytes]], np.ndarray]:
@@ -80,3 +90,23 @@ class RunPredictor:
             return np.asarray(rows if one_graph else model.predict_on_batch(rows), np.float32)
 
         return answer
+
+
+class RunPredictor(KerasPredictor):
+    """Answers by a run's model."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(
+            f"the run {run.path}", run.labels, run.preprocessing, run.load_model, {"kind": "run"}
+        )
+        self.run = run
+
+    @property
+    def own_images(self) -> Examples:
+        examples = self.run.validation
+        if not len(examples):
+            raise DataError(
+                f"The run {self.run.path} set no images apart: name a folder or another source of"
+                " images to evaluate it on."
+            )
+        return examples
