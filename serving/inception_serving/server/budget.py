@@ -12,7 +12,7 @@ from types import TracebackType
 from inception_serving import errors
 
 # The defaults keep what requests add to the loaded models below 1.5 GiB.
-_BYTES, _WORK_BYTES = 1 << 28, 1 << 30
+_BYTES, _WORK_BYTES = 256 << 20, 768 << 20
 
 
 def default_limit() -> int:
@@ -25,7 +25,7 @@ def default_limit() -> int:
 
 
 def default_work_limit() -> int:
-    """The memory of all runs: 1 GiB, on a small machine a quarter of the memory."""
+    """The memory of all runs: 768 MiB, on a small machine a quarter of the memory."""
     return min(_memory() // 4, _WORK_BYTES)
 
 
@@ -157,14 +157,14 @@ class Turns:
 class Workspace:
     """The memory that runs take at a time, by what is known of them before they begin.
 
-    Small runs share a quarter of it. Large ones have the rest, but one less at a time than there
-    are processors, and others wait: a decoder that works on a huge image for a second would
+    Small runs share a half of it. Large ones have the other, but one less at a time than there are
+    processors, and others wait: a decoder that works on a huge image for a second would
     otherwise have every thread that runs small ones.
     """
 
     def __init__(self, limit: int) -> None:
         """At most `limit` bytes."""
-        self._most_small = limit // 4
+        self._most_small = limit // 2
         self._most_large = limit - self._most_small
         self._large_at_a_time = max(1, (os.cpu_count() or 1) - 1)
         self._small = 0

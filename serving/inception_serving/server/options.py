@@ -395,17 +395,17 @@ class ServerOptions:
     max_bytes_in_work: int | None = option(
         None,
         "memory that all runs of models may take at a time, as their inputs let it be known; one"
-        " may have three quarters",
+        " may have half",
         WHOLE,
-        none="a quarter of the memory, at most 1 GiB",
+        none="a quarter of the memory, at most 768 MiB",
         unit="bytes",
         flag=Flag(
             "max_bytes_in_work",
             WHOLE,
             0,
             _none_if_empty,
-            doc="bytes of memory that all runs of models may take, of which one may have three"
-            " quarters; 0 is a quarter of the memory, at most 1 GiB",
+            doc="bytes of memory that all runs of models may take, of which one may have half; 0 is"
+            " a quarter of the memory, at most 768 MiB",
             tf_serving=NO_SUCH_FLAG,
         ),
     )
