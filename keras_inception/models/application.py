@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -115,6 +116,13 @@ class Application:
         fold_gamma: bool = False,
     ) -> keras.Model:
         dropout = self.entry.dropout if dropout is None else dropout
+        if variant is not None and variant in self.entry.former_variants:
+            former, variant = variant, self.entry.former_variants[variant]
+            warnings.warn(
+                f"{self.entry.title}'s variant {former!r} is now called {variant!r}",
+                DeprecationWarning,
+                stacklevel=2,
+            )
         check_choices(self.entry, include_top, weights, pooling, stem, variant)
         check_numbers(classes, dropout, width, momentum, epsilon)
         check_aux(self.entry, include_top, aux)
@@ -211,8 +219,9 @@ Builder = Application  # its name for those who write a type
 def loss_weights(model: keras.Model) -> dict[str, float]:
     """The published loss weight of every output of a model built with ``aux=True``.
 
-    1.0 for the classifier, 0.3 for each auxiliary head of v1 and v2 (arXiv:1409.4842, section 5),
-    0.4 for the one of the later networks, as released. For ``model.compile(loss_weights=...)``.
+    1.0 for the classifier; 0.3 for each auxiliary head of v1 (arXiv:1409.4842, section 5), and of
+    v2, whose paper has none; 0.4 for the one of the later networks, as TF-Slim. For
+    ``model.compile(loss_weights=...)``.
 
     Raises:
         ValueError: the model has no auxiliary heads.

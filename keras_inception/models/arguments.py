@@ -41,7 +41,8 @@ Args:
     aux: add the auxiliary heads, for training only. The model's output is then a dictionary with
         the keys {outputs}; :func:`keras_inception.loss_weights`
         gives the published loss weights. Needs the top and a fixed input size.
-    dropout: rate (the fraction dropped) before the classifier, in [0, 1); {dropout} as published.
+    dropout: rate (the fraction dropped) before the classifier, in [0, 1); by default {dropout},
+        {dropout_source}.
     width: factor on every filter count, results kept divisible by 8.
     stem: ``"imagenet"``, or ``"small"`` for images of 28 to 96 pixels: strides and pools of the
         stem are taken out until the first module sees at least 14 x 14, and ``valid`` becomes
@@ -80,6 +81,9 @@ def document(entry: Entry, doc: str, outputs: Sequence[str]) -> str:
         aux_minimum=f" ({entry.aux_minimum} with auxiliary heads)" if entry.aux_minimum else "",
         outputs=", ".join(f'``"{output}"``' for output in outputs),
         dropout=entry.dropout,
+        dropout_source="as its paper has it"
+        if entry.title == "InceptionV1"
+        else "as TF-Slim has it",
         variants=f"one of {variants}; the first by default"
         if len(entry.variants) > 1
         else f"{variants}, the only one",

@@ -43,12 +43,13 @@ class Entry:
         size: published input size in pixels, of both sides.
         minimum: the smallest side in pixels that leaves a grid after every layer.
         aux_minimum: the same with auxiliary heads; ``None`` if it has none.
-        dropout: published rate before the classifier.
+        dropout: rate before the classifier: v1's is its paper's, the others' are TF-Slim's.
         telling: a layer that no other network of the family has, as early as there is one, or
             several that no other has all of.
         parameters: of all kinds, moving statistics included, as built by default, 1000 classes.
         gmacs: 10^9 multiplications with an addition, for one image of the published size.
         variants: the choices by name, the default first.
+        former_variants: what variants were called before, with their names of today.
         top1: published accuracy on ImageNet's validation set, one crop, in percent; or ``None``.
         top5: likewise, of the five best classes.
         source: whose weights were measured, and who says so.
@@ -66,6 +67,7 @@ class Entry:
     parameters: int
     gmacs: float
     variants: Mapping[str, Variant]
+    former_variants: Mapping[str, str] = field(default_factory=dict)
     top1: float | None = None
     top5: float | None = None
     source: str = ""
@@ -177,7 +179,8 @@ _ENTRIES = (
     Entry(
         "InceptionV2", size=224, minimum=1, aux_minimum=65, dropout=0.2,
         telling=("inception_3a_branch_3_a_avg_pool",), parameters=11_204_936, gmacs=2.019,
-        variants={"paper": Variant("stem_a_*_bn"), "slim": Variant()},
+        variants={"full": Variant("stem_a_*_bn"), "slim": Variant()},
+        former_variants={"paper": "full"},
         top1=73.9, top5=91.8, source=_README,
         weights={
             "slim/inception_v2": Published(
@@ -189,9 +192,10 @@ _ENTRIES = (
     ),
     Entry(
         "InceptionV3", size=299, minimum=75, aux_minimum=107, dropout=0.2,
-        telling=("mixed_5c_branch_1_b_5x5",), parameters=23_851_784, gmacs=5.713,
+        telling=("stem_e_1x1", "mixed_5c_branch_1_a_1x1"), parameters=23_851_784, gmacs=5.713,
         variants={
             "slim": Variant(),
+            "paper": Variant("mixed_5b_branch_1_b_3x3"),
             "torchvision": Variant("*_avg_pool_pad", {"average_counts_padding": True}),
         },
         top1=78.0, top5=93.9, source=_README,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,12 @@ def open_for(
         DownloadError: a download failed.
     """
     path = entry.locate(weights, include_top=include_top, check=partial(check_file, entry))
-    return open_weights(path, entry.name, recognize, ema=ema)
+    opened = open_weights(path, entry.name, recognize, ema=ema)
+    notes = dict(opened.file.notes)
+    if notes.get("variant") in entry.former_variants:
+        notes["variant"] = entry.former_variants[notes["variant"]]
+        return replace(opened, file=replace(opened.file, notes=notes))
+    return opened
 
 
 def check_file(entry: Entry, path: Path) -> None:

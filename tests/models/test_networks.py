@@ -32,10 +32,14 @@ COUNTS = [
     ("InceptionV1", "slim", 5_607_184, 6_632_184, 6_633_209, 13_012_424, 13_015_499, 6_624_904),
     ("InceptionV1", "paper", 5_988_112, 7_013_112, 7_014_137, 13_393_352, 13_396_427, 7_005_832),
     ("InceptionV2", "slim", 10_173_112, 11_198_112, 11_199_137, 17_592_688, None, None),
-    ("InceptionV2", "paper", 10_179_936, 11_204_936, 11_205_961, 17_599_512, None, 11_194_984),
+    ("InceptionV2", "full", 10_179_936, 11_204_936, 11_205_961, 17_599_512, None, 11_194_984),
     (
         *("InceptionV3", "slim", 21_802_784, 23_851_784, 23_853_833),
         *(27_179_376, 27_182_194, 23_834_568),
+    ),
+    (
+        *("InceptionV3", "paper", 21_655_328, 23_704_328, 23_706_377),
+        *(27_031_920, 27_034_738, 23_687_112),
     ),
     (
         *("InceptionV4", None, 41_174_400, 42_711_400, 42_712_937),
@@ -53,7 +57,7 @@ COUNTS = [
     ("title", "variant", "no_top", "top", "top_1001", "aux", "aux_1001", "torch"), COUNTS
 )
 def test_parameters(build, title, variant, no_top, top, top_1001, aux, aux_1001, torch):
-    arguments = {} if variant in (None, "paper") else {"variant": variant}
+    arguments = {} if variant in (None, "full") else {"variant": variant}
     model = build(title, **arguments)
     assert model.count_params() == top
     channels = sum(
@@ -236,6 +240,26 @@ def test_variants_of_the_second_network(build):
     assert separable.count_params() == prod((7, 7, 3, 8)) + 24 * 64 + 64
     names = {layer.name for layer in slim.layers}
     assert "stem_a_7x7_relu" in names and "stem_a_7x7_bn" not in names
+
+
+def test_its_former_name_is_an_alias_that_warns(build):
+    with pytest.warns(DeprecationWarning, match="variant 'paper' is now called 'full'"):
+        former = build("InceptionV2", variant="paper")
+    layers_of = [[each.name for each in model.layers] for model in (former, build("InceptionV2"))]
+    assert layers_of[0] == layers_of[1]
+
+
+def test_variants_of_the_third_network(build):
+    """Figure 5 has a single 3x3 where every released network has a 5x5."""
+    slim, paper = build("InceptionV3"), build("InceptionV3", variant="paper")
+    for module in ("mixed_5b", "mixed_5c", "mixed_5d"):
+        assert slim.get_layer(f"{module}_branch_1_b_5x5").kernel.shape == (5, 5, 48, 64)
+        assert paper.get_layer(f"{module}_branch_1_b_3x3").kernel.shape == (3, 3, 48, 64)
+    others = [
+        {each.name for each in model.layers if "branch_1_b_" not in each.name}
+        for model in (slim, paper)
+    ]
+    assert others[0] == others[1]
 
 
 def test_torchvisions_average_counts_the_padding_in():

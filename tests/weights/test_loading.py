@@ -356,6 +356,20 @@ def test_keras_files_of_ours(title: str, variant: str, file: str, tmp_path: Path
         keras_inception.InceptionV4(weights=tmp_path / file)
 
 
+@pytest.mark.parametrize("file", ["model.keras", "model.weights.h5"])
+def test_a_file_may_have_its_variants_former_name(file: str, tmp_path: Path) -> None:
+    model = keras_inception.InceptionV2(width=0.125, classes=5)
+    if file == "model.keras":
+        model.save(tmp_path / file)
+    else:
+        keras_inception.save_weights(
+            model, tmp_path / file, notes={"variant": "paper"}, log=lambda line: None
+        )
+    again = keras_inception.InceptionV2(weights=tmp_path / file, width=0.125, classes=5)
+    assert_holds(again, variables(model))
+    assert keras_inception.load_weights(model, tmp_path / file) == []
+
+
 def test_layers_are_told_by_name_and_not_by_number(tmp_path: Path) -> None:
     """Two same-shaped kernels change their groups, and their names stay with them."""
     model = build(5)

@@ -2,17 +2,19 @@
 Training by Reducing Internal Covariate Shift", arXiv:1502.03167.
 
 The appendix's table, figure 5, row by row: v1 with batch normalization, every 5x5 taken apart into
-two 3x3, and modules of stride 2 (3c, 4e) that halve the grid in their own columns. In 4c and 4d the
-table prints 128 for the pool's projection, but its output column, 576, needs 96, as here.
+two 3x3, and modules of stride 2 (3c, 4e) that halve the grid in their own columns. Of its first row
+there are two variants. In 4c and 4d the table prints 128 for the pool's projection, but its output
+column, 576, needs 96, as here.
 
 "Inception v2" is also the name of an ablation in arXiv:1512.00567; this is not that network.
 
 Variants:
 
-- ``"paper"`` (the default, since the paper is what a reader compares with): the stem begins with a
-  full 7x7 convolution, batch normalized as all others.
+- ``"full"`` (the default): the stem begins with a full 7x7 convolution, batch normalized as all
+  others, as Caffe's BN-Inception. It was called ``"paper"``.
 - ``"slim"``: it begins with a separable 7x7 of depth multiplier 8, with biases and without batch
-  normalization, as TF-Slim's released weights.
+  normalization, as TF-Slim's released weights. The appendix says that the paper's model had a
+  separable convolution of depth multiplier 8 there, too, so this one is nearer to it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Inception v3: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision",
 arXiv:1512.00567.
 
-Table 1, with its three kinds of modules: figure 5 on the 35 x 35 grid, figure 6 (n = 7) on the
-17 x 17, figure 7 on the 8 x 8, and figure 10's reductions between them. Large kernels are taken
-apart: a 7x7 becomes a 1x7 and a 7x1, and on the smallest grid a 3x3 becomes a 1x3 beside a 3x1.
+The network as released, with the three kinds of modules of table 1: figure 5 on the 35 x 35 grid,
+figure 6 (n = 7) on the 17 x 17, figure 7 on the 8 x 8, and figure 10's reductions between them.
+Before the first module it is not table 1's: see ``plain_stem``. Large kernels are taken apart: a
+7x7 becomes a 1x7 and a 7x1, and on the smallest grid a 3x3 becomes a 1x3 beside a 3x1.
 
 The columns stand in the order of the released weights, which decides the concat: 1x1 first, pool
 last.
@@ -13,7 +14,10 @@ Variants:
 - ``"slim"`` (the default, since it is what every ImageNet weight by Google and Keras was trained
   with): the second column of figure 5 has a 5x5 where the paper's figure has a single 3x3, as every
   released network has, and average pools leave the padding out of the mean.
-- ``"torchvision"``: average pools count the padding in, as torchvision's and timm's weights want.
+- ``"paper"``: the same with figure 5 as it is drawn, a single 3x3 in that place. No weights are
+  known.
+- ``"torchvision"``: ``"slim"`` with average pools that count the padding in, as torchvision's and
+  timm's code does.
 """
 
 from __future__ import annotations
@@ -41,12 +45,13 @@ V: Final = "valid"
 
 # fmt: off
 def body(x: Tensor, variant: str) -> Tensor:
-    """Table 1, from the image to the 8 x 8 x 2048 before the average pool."""
+    """From the image to the 8 x 8 x 2048 before the average pool."""
+    k = 3 if variant == "paper" else 5
     # 299 x 299 x 3
-    x = plain_stem(x)                         # 35 x 35 x 192
-    x = inception_a(x, "mixed_5b", pool=32)   # 35 x 35 x 256
-    x = inception_a(x, "mixed_5c", pool=64)   # 35 x 35 x 288
-    x = inception_a(x, "mixed_5d", pool=64)   # 35 x 35 x 288
+    x = plain_stem(x)                              # 35 x 35 x 192
+    x = inception_a(x, "mixed_5b", k=k, pool=32)   # 35 x 35 x 256
+    x = inception_a(x, "mixed_5c", k=k, pool=64)   # 35 x 35 x 288
+    x = inception_a(x, "mixed_5d", k=k, pool=64)   # 35 x 35 x 288
     x = reduction_a(x, "mixed_6a")            # 17 x 17 x 768
     x = inception_b(x, "mixed_6b", c=128)     # 17 x 17 x 768
     x = inception_b(x, "mixed_6c", c=160)     # 17 x 17 x 768
@@ -59,7 +64,11 @@ def body(x: Tensor, variant: str) -> Tensor:
 
 
 def plain_stem(x: Tensor) -> Tensor:
-    """The first rows as released; table 1 ends them in a 3x3 80, a 3x3/2 192 and a 3x3 288."""
+    """The first rows as released.
+
+    Table 1 has a 3x3 80, a 3x3/2 192 and a 3x3 288 in place of the last three, and so 288 channels
+    before the first module.
+    """
     return stem(
         x,
         conv(32, 3, 2, V),    # 149 x 149 x 32
@@ -72,10 +81,10 @@ def plain_stem(x: Tensor) -> Tensor:
     )
 
 
-def inception_a(x: Tensor, name: str, pool: int) -> Tensor:
-    """Figure 5: the 35 x 35 grid."""
+def inception_a(x: Tensor, name: str, k: int, pool: int) -> Tensor:
+    """Figure 5: the 35 x 35 grid; ``k`` is 3 in the figure, and 5 in every released network."""
     return concat(x, [conv(64, 1)],
-                     [conv(48, 1), conv(64, 5)],
+                     [conv(48, 1), conv(64, k)],
                      [conv(64, 1), conv(96, 3), conv(96, 3)],
                      [avg_pool(3), conv(pool, 1)], name=name)
 
