@@ -1,0 +1,40 @@
+"""The commands that the documents show for settings, run as they stand on small photos."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from keras_inception.cli import main
+from keras_inception.runs.run import open_run
+from tests.training.test_train import one_convolution
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["--image-size", "28", "--stem", "small", "--epochs", "2", "--batch-size", "8"]
+
+
+def shown(document: str, option: str) -> list[str]:
+    """The arguments of the one command in a document that has an option."""
+    lines = re.findall(r"^    keras-inception (.*)$", (ROOT / document).read_text("utf-8"), re.M)
+    (line,) = (each for each in lines if option in each)
+    return shlex.split(line)
+
+
+@pytest.mark.parametrize("option", ["--best-epoch-metric"])
+def test_what_the_page_on_training_shows_trains(
+    option: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keras_inception.training.train.build", one_convolution)
+    arguments = shown("docs/training.md", option)
+    places = {"DATA": str(photos), "runs/mine": str(tmp_path / "run")}
+    assert main([places.get(each, each) for each in arguments] + SMALL) == 0
+    assert open_run(tmp_path / "run").finished
+
+
+def test_what_the_page_on_augmentation_shows_is_drawn(photos: Path, tmp_path: Path) -> None:
+    arguments = shown("docs/augmentation.md", "--augment-flip-vertical")
+    output = tmp_path / "seen.png"
+    given = [str(photos) if each == "CELLS" else each for each in arguments]
+    assert main([*given, "--image-size", "64", "--output", str(output)]) == 0
+    assert output.is_file()
