@@ -71,8 +71,9 @@ def add_recipe_options(command: argparse.ArgumentParser) -> None:
             settings.add_argument(
                 flag, action=argparse.BooleanOptionalAction, help=about, default=None
             )
-        elif typing.get_origin(hint) is typing.Literal:
-            settings.add_argument(flag, choices=typing.get_args(hint), help=about)
+        elif typing.get_origin(choices_of(hint)[0]) is typing.Literal:
+            words = typing.get_args(choices_of(hint)[0])
+            settings.add_argument(flag, choices=words, help=about)
         else:
             settings.add_argument(flag, metavar="X", help=about)
 

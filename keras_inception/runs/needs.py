@@ -7,6 +7,7 @@ from typing import Any
 
 # What must hold for a setting that is not at its default, and otherwise the rule that it breaks.
 NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "skip": (lambda recipe: recipe.weights is not None, "left out without weights"),
     "head_epochs": (lambda recipe: recipe.weights is not None, "0 without weights"),
     "head_learning_rate": (lambda recipe: recipe.head_epochs > 0, "left out without head_epochs"),
     "trainable_from": (lambda recipe: recipe.weights is not None, "left out without weights"),

@@ -73,6 +73,11 @@ class Recipe:
         None,
         "weights to start from: imagenet, imagenet:SOURCE/NAME, a file or a run; by default random",
     )
+    skip: str | None = _setting(
+        None,
+        "names of weights, separated by commas, that are not loaded and need not fit; * stands for"
+        " anything",
+    )
     head_epochs: int = _setting(
         0,
         "number of epochs, the run's first, that train only the classifier, which is new",
@@ -94,17 +99,21 @@ class Recipe:
     )
 
     # The images
-    crop: float = _setting(
-        0.875,
-        "share of an image's shorter side that is kept in evaluation, above 0 to 1",
+    crop: float | None = _setting(
+        None,
+        "share of an image's shorter side that is kept in evaluation, above 0 to 1; by default that"
+        " of the run whose weights are given, or 0.875",
         POSITIVE_UP_TO_1,
     )
-    alpha: Literal["drop", "white", "black"] = _setting(
-        "drop",
-        "ground beneath transparent PNG and WebP; drop: the colours that are kept beneath",
+    alpha: Literal["drop", "white", "black"] | None = _setting(
+        None,
+        "ground beneath transparent PNG and WebP; drop: the colours that are kept beneath; by"
+        " default that of the run whose weights are given, or drop",
     )
-    exif_orientation: Literal["ignore", "apply"] = _setting(
-        "ignore", "EXIF orientation of JPEGs: ignore, or apply, which turns them upright"
+    exif_orientation: Literal["ignore", "apply"] | None = _setting(
+        None,
+        "EXIF orientation of JPEGs: ignore, or apply, which turns them upright; by default that of"
+        " the run whose weights are given, or ignore",
     )
     validation_fraction: float = _setting(
         0.1,

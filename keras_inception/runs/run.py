@@ -15,11 +15,15 @@ RUN/
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import filelock
 
 from keras_inception.data.class_names import read_class_names, write_class_names
 from keras_inception.data.examples import Examples
@@ -121,6 +125,26 @@ class Run:
     def finished(self) -> bool:
         return self.model_path.exists()
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from training the run meanwhile, on this machine and its disks.
+
+        Raises:
+            RunError: one of them trains it.
+        """
+        lock = filelock.FileLock(self.path / "checkpoints" / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise RunError(
+                f"The run {self.path} is being trained by another process. Wait for it, or stop it,"
+                " and go on with --resume."
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
     def load_model(self) -> Any:
         """The trained network, a ``keras.Model``.
 
@@ -141,6 +165,13 @@ class Run:
 def is_run(path: str | Path) -> bool:
     """Whether a folder is a run, finished or not: whether it has a run.json."""
     return (Path(path) / "run.json").is_file()
+
+
+def run_of(weights: str | Path) -> Run | None:
+    """The run whose weights these are: its folder, or its model.keras; ``None`` if of no run."""
+    path = Path(weights)
+    folder = path.parent if path.name == "model.keras" else path
+    return open_run(folder) if is_run(folder) else None
 
 
 def open_run(path: str | Path) -> Run:

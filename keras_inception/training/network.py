@@ -14,6 +14,7 @@ from keras_inception.models.application import loss_weights
 from keras_inception.models.catalogue import find
 from keras_inception.published.imagenet import preprocessing_of
 from keras_inception.runs.recipe import Recipe
+from keras_inception.runs.run import run_of
 from keras_inception.training.optimization.fast_path import take_fast_path
 from keras_inception.training.optimization.finetune import set_trainable
 from keras_inception.training.optimization.losses import make_loss
@@ -42,23 +43,32 @@ def build(recipe: Recipe, classes: int, momentum: float) -> keras.Model:
         variant=recipe.variant,
         momentum=momentum,
         weights=recipe.weights,
+        skip=recipe.skip.split(",") if recipe.skip else (),
     )
     set_trainable(model, recipe, "all")  # what it refuses is refused before anything is written
     return model
 
 
 def preprocessing_for(recipe: Recipe, size: int) -> Preprocessing:
-    """The recipe's settings, in the range that the weights it starts from were trained in."""
-    default = Preprocessing(
-        size=size,
-        crop=recipe.crop,
-        alpha=recipe.alpha,
-        exif_orientation=recipe.exif_orientation,
-    )
-    if recipe.weights is None:
-        return default
-    published = preprocessing_of(recipe.weights, size, recipe.model)
-    return dataclasses.replace(default, mean=published.mean, std=published.std)
+    """How images become the network's input.
+
+    The range is that of the weights that it starts from. Those of a run bring all of the run's
+    protocol but the size, save what the recipe sets.
+    """
+    given = {
+        name: getattr(recipe, name)
+        for name in ("crop", "alpha", "exif_orientation")
+        if getattr(recipe, name) is not None
+    }
+    default = Preprocessing(size=size)
+    if recipe.weights is not None:
+        run = run_of(recipe.weights)
+        if run is not None:
+            default = dataclasses.replace(run.preprocessing, size=size)
+        else:
+            published = preprocessing_of(recipe.weights, size, recipe.model)
+            default = Preprocessing(size=size, mean=published.mean, std=published.std)
+    return dataclasses.replace(default, **given)
 
 
 def compile_network(

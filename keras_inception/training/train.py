@@ -104,9 +104,15 @@ def train(
     """
     run, recipe = _open(output, recipe, resume)
     if run is not None and run.finished:
-        log(f"The run {output} has finished; there is nothing to resume.")
+        log(
+            f"The run {output} has finished; there is nothing to resume. To train on from it, begin"
+            f" another: --weights {output} --output ANOTHER"
+        )
         return run
     where = find_devices(devices, hosts, host_index, log)
+    if run is not None and where.first:
+        with run.held():  # refused before any work is done
+            pass
     tell = log if where.first else _say_nothing
     recipe = choose_precision(recipe, tell)
     prepared = prepare(
@@ -132,7 +138,8 @@ def train(
                 run = create_run(output, recipe, prepared, job.preprocessing)
             where.agree()  # that the folder is there
         run = run or open_run(output)
-        with Heartbeats(run.path / "hosts", where.host, where.hosts) as heartbeats:
+        alone = run.held() if where.first else contextlib.nullcontext()
+        with alone, Heartbeats(run.path / "hosts", where.host, where.hosts) as heartbeats:
             with telling_of_lost_hosts(heartbeats), where.scope():
                 fit(job, run, tell)
             if job.unreadable:
@@ -184,9 +191,23 @@ def _open(output: str | Path, recipe: Recipe | None, resume: bool) -> tuple[Run 
     own = run.recipe
     if recipe is not None and recipe.precision == "auto":
         recipe = recipe.with_changes({"precision": own.precision})
-    if recipe is not None and recipe != own:
-        raise RunError(f"A run is resumed with its own recipe, {output}/recipe.yaml.")
+    if recipe is not None and not _goes_on_by(recipe, own):
+        raise RunError(
+            f"A run is resumed with its own recipe, {output}/recipe.yaml. To train on from it by"
+            f" another, begin another run: --weights {output} --output ANOTHER"
+        )
     return run, own
+
+
+def _goes_on_by(recipe: Recipe, own: Recipe) -> bool:
+    """Whether a recipe is a run's own; earlier versions wrote out what is now left open."""
+    before = {"crop": 0.875, "alpha": "drop", "exif_orientation": "ignore"}
+    written_out = {
+        name: value
+        for name, value in before.items()
+        if getattr(recipe, name) is None and getattr(own, name) == value
+    }
+    return recipe.with_changes(written_out) == own
 
 
 @contextlib.contextmanager

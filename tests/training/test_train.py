@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -14,6 +16,7 @@ from keras_inception.runs.recipe import Recipe
 from keras_inception.runs.run import Run, RunError, open_run
 from keras_inception.training.train import train
 
+ROOT = Path(__file__).parents[2]
 TINY = RECIPES["small"].with_changes(
     {
         "width": 0.125,
@@ -168,8 +171,51 @@ def test_a_finished_run_is_left_as_it_is(run: Run, photos: Path) -> None:
     said: list[str] = []
     before = run.model_path.stat().st_mtime_ns
     assert train(photos, run.path, resume=True, log=said.append) == run
-    assert "has finished" in said[0]
+    assert "has finished; there is nothing to resume" in said[0]
+    assert f"--weights {run.path} --output ANOTHER" in said[0]
     assert run.model_path.stat().st_mtime_ns == before
+
+
+def test_a_run_that_is_being_trained_is_not_trained_twice(
+    fast: None, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever asks: the same process, another one, one that begins it at the same time."""
+    from keras_inception.training import train as module
+
+    fit, output, recipe = module.fit, tmp_path / "run", TINY.with_changes({"epochs": 1})
+    said: list[str] = []
+
+    def meanwhile(*arguments: object) -> None:
+        with pytest.raises(RunError, match="is being trained by another process"):
+            train(photos, output, resume=True, log=said.append)
+        script = (
+            "import sys; from keras_inception.runs.run import open_run\n"
+            "with open_run(sys.argv[1]).held(): pass\n"
+        )
+        other = subprocess.run(
+            [sys.executable, "-c", script, output], cwd=ROOT, capture_output=True, text=True
+        )
+        assert "RunError" in other.stderr
+        fit(*arguments)
+
+    monkeypatch.setattr(module, "fit", meanwhile)
+    train(photos, output, recipe, log=quiet)
+    assert said == []  # refused before the images were looked at
+    with open_run(output).held():
+        pass
+
+
+def test_a_recipe_that_an_earlier_version_wrote_out_is_the_runs_own(
+    fast: None, photos: Path, tmp_path: Path
+) -> None:
+    recipe = TINY.with_changes({"epochs": 1, "crop": None})
+    finished = train(photos, tmp_path / "run", recipe, log=quiet)
+    finished.recipe.with_changes(
+        {"crop": 0.875, "alpha": "drop", "exif_orientation": "ignore"}
+    ).save(finished.path / "recipe.yaml")
+    assert train(photos, finished.path, recipe, resume=True, log=quiet) == finished
+    with pytest.raises(RunError, match=r"by another, begin another run: --weights .*run --output"):
+        train(photos, finished.path, recipe.with_changes({"crop": 0.9}), resume=True, log=quiet)
 
 
 def test_the_policy_is_put_back(fast: None, photos: Path, tmp_path: Path) -> None:

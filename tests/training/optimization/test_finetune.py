@@ -1,5 +1,6 @@
 """Training that starts from weights: what is frozen stays, what is not learns."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.named_recipes import RECIPES
+from keras_inception.runs.recipe import Recipe
 from keras_inception.runs.run import Run
 from keras_inception.training.network import build, preprocessing_for
 from keras_inception.training.train import train
@@ -73,3 +75,42 @@ def test_the_range_goes_with_published_weights() -> None:
     preprocessing = preprocessing_for(other, 299)
     assert preprocessing.crop == 0.9
     assert preprocessing.mean == pytest.approx((123.675, 116.28, 103.53))
+
+
+def test_the_protocol_goes_with_a_runs_weights(run: Run, tmp_path: Path) -> None:
+    """All of it but the size, save what the recipe sets."""
+    other = shutil.copytree(run.path, tmp_path / "other")
+    protocol = Preprocessing(
+        size=run.preprocessing.size,
+        resize="stretch",
+        crop=0.7,
+        interpolation="bicubic",
+        antialias=False,
+        mean=(123.675, 116.28, 103.53),
+        std=(58.395, 57.12, 57.375),
+        alpha="white",
+        exif_orientation="apply",
+    )
+    Run(other).update_record(preprocessing=dataclasses.asdict(protocol))
+    for weights in (other, other / "model.keras"):
+        begun = Recipe(weights=str(weights))
+        assert preprocessing_for(begun, 48) == dataclasses.replace(protocol, size=48)
+        chosen = begun.with_changes({"crop": 0.9, "alpha": "drop"})
+        assert preprocessing_for(chosen, 48) == dataclasses.replace(
+            protocol, size=48, crop=0.9, alpha="drop"
+        )
+
+
+def test_weights_that_do_not_fit_may_be_skipped(run: Run) -> None:
+    wider = recipe(run, aux=True)
+    with pytest.raises(ValueError, match=r"Missing: aux.*`skip=`"):
+        build(wider, 2, 0.9)
+    skipping = wider.with_changes({"skip": "aux*,inception_5b_branch_0*"})
+    model, old = build(skipping, 2, 0.9), run.load_model()
+
+    def same(layer: str) -> bool:
+        return np.array_equal(model.get_layer(layer).kernel, old.get_layer(layer).kernel)
+
+    assert same("inception_5a_branch_0_a_1x1") and not same("inception_5b_branch_0_a_1x1")
+    with pytest.raises(RecipeError, match="`skip` must be left out without weights"):
+        Recipe(skip="aux*")
