@@ -1,0 +1,59 @@
+"""Messages that are large in memory by the number of their parts."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import attack_bombs as bombs
+from inception_serving import errors
+from inception_serving.messages import ClassificationRequest, PredictRequest
+from inception_serving.server.wire import MAX_FIELDS, Steps, check_message, find_bytes
+
+MANY = MAX_FIELDS + 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        bombs.predict(b"m", b"", b"\x1a\0" * MANY),
+        bombs.predict(b"m", b"", bombs.tensor_input(b"x", b"") * MANY),
+        bombs.predict(b"m", b"", bombs.tensor_input(b"x", b"\x42\0" * MANY)),
+        bombs.predict(b"m", b"", bombs.tensor_input(b"x", bombs.part(2, b"\x12\0" * MANY))),
+        bombs.predict(b"m", b"", bombs.tensor_input(b"x", b"\x38\0" * MANY)),
+        b"\x7a\0" * MANY,
+    ],
+    ids=["outputs", "inputs", "strings", "dims", "integers", "unknown"],
+)
+def test_too_many_parts(data: bytes) -> None:
+    with pytest.raises(errors.InvalidArgumentError, match="fields"):
+        check_message(data, PredictRequest.DESCRIPTOR)
+
+
+def test_too_many_examples() -> None:
+    data = bombs.part(2, bombs.part(1, b"\x0a\0" * MANY))
+
+    with pytest.raises(errors.InvalidArgumentError, match="fields"):
+        check_message(data, ClassificationRequest.DESCRIPTOR)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        bombs.predict(b"m", b"", bombs.tensor_input(b"x", bombs.part(4, bytes(10_000_000)))),
+        bombs.predict(b"m", b"", bombs.tensor_input(b"x", bombs.part(7, bytes(10_000_000)))),
+        b"\xff" * 100_000,  # no message, which the parser says
+        b"\x0b" * 100_000,
+        bombs.part(1, b"")[:-1] * 100_000,
+    ],
+)
+def test_what_passes(data: bytes) -> None:
+    check_message(data, PredictRequest.DESCRIPTOR)
+
+
+def test_a_field_is_found_as_often_as_it_is_there() -> None:
+    data = bombs.part(1, b"a") + b"\x10\1" + bombs.part(1, b"b") + bombs.part(3, b"c") + b"\x0a\x7f"
+
+    assert list(find_bytes(data, (1,), Steps())) == [b"a", b"b"]
+    with pytest.raises(errors.InvalidArgumentError):
+        list(find_bytes(data, (1,), Steps(1)))
