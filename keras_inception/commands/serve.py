@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from inception_serving.server.metrics import METRICS_PATH
 from inception_serving.server.options import SERVE_DEFAULTS, describe
 from keras_inception.commands.arguments import add_command
 
@@ -30,6 +31,19 @@ def add(commands: Any) -> None:
     serve.add_argument(
         "--no-page", dest="page", action="store_false", help=f"do not {options['page'].doc}"
     )
+    for flag, name in (("--health", "health_service"), ("--batching", "batching")):
+        serve.add_argument(flag, dest=name, action="store_true", help=options[name].doc)
+    serve.add_argument(
+        "--metrics",
+        dest="metrics_path",
+        nargs="?",
+        const=METRICS_PATH,
+        metavar="PATH",
+        help=f"{options['metrics_path'].doc} ({METRICS_PATH} if no path is given)",
+    )
+    serve.add_argument(
+        "--mixed-precision", choices=["bfloat16"], help=options["mixed_precision"].doc
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -42,5 +56,9 @@ def run(options: argparse.Namespace) -> int:
         port=options.port,
         rest_port=options.rest_port,
         page=options.page,
+        health_service=options.health_service,
+        batching=options.batching,
+        metrics_path=options.metrics_path,
+        mixed_precision=options.mixed_precision,
     )
     return 0

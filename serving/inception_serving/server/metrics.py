@@ -17,6 +17,9 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 
+# Where TF Serving shows them unless its configuration says otherwise.
+METRICS_PATH = "/monitoring/prometheus/metrics"
+
 
 class Counter:
     """A number that grows, for each combination of labels."""

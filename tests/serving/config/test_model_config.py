@@ -277,6 +277,31 @@ class TestReload:
         )
         assert still == {"two": 5}
 
+    @pytest.mark.parametrize(
+        ("more", "platform", "text"),
+        [
+            ("", "foo", "Model q requests unsupported platform foo"),
+            ("model_type: TENSORFLOW", "tensorflow", "model_platform, model name is q"),
+            ("", "", "nor ModelServerConfig::model_platform, model name is q"),
+            (
+                "logging_config { log_collector_config { type: 'nobody' } }",
+                "tensorflow",
+                "No request-logger-creator provided.",
+            ),
+        ],
+        ids=["platform", "both", "neither", "logging"],
+    )
+    def test_what_no_server_does(
+        self, models: Path, tmp_path: Path, more: str, platform: str, text: str
+    ) -> None:
+        two = entry("two", models / "two")
+        asked = config(two, entry("q", models / "three", more, platform))
+        with serving(config(two), tmp_path) as (_, caller):
+            code, found = refused(caller, asked)
+
+        assert code == grpc.StatusCode.INVALID_ARGUMENT
+        assert found.endswith(text)
+
     def test_a_new_model_that_does_not_load(self, models: Path, tmp_path: Path) -> None:
         (models / "bad" / "4").mkdir(parents=True)
         two = entry("two", models / "two")

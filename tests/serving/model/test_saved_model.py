@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from inception_serving import errors
+from inception_serving import errors, tensors
 from inception_serving.server.model.saved_model import SavedModel
 
 
@@ -80,3 +80,102 @@ def test_few_calls_are_kept_ready(saved_models: Path, monkeypatch: pytest.Monkey
 
     assert [list(answer) for answer in answers] == [["x"], ["calls"], ["x"]]
     assert model._runner.cache_info().currsize == 1
+
+
+class TestDamage:
+    """tensorflow's cc/saved_model/reader.cc and platform/env.cc, as TF Serving shows them."""
+
+    @pytest.mark.parametrize(
+        ("content", "error", "text"),
+        [
+            (
+                None,
+                errors.NotFoundError,
+                "Specified file path does not appear to contain a SavedModel bundle (should have "
+                "a file called `saved_model.pb`)\nSpecified file path: {path}",
+            ),
+            (
+                b"\x07junk",
+                errors.DataLossError,
+                "Can't parse {path}/saved_model.pb as binary proto",
+            ),
+            ("half", errors.OutOfRangeError, "Read less bytes than requested"),
+        ],
+        ids=["none", "junk", "cut short"],
+    )
+    def test_of_the_file(
+        self,
+        saved_models: Path,
+        tmp_path: Path,
+        content: bytes | str | None,
+        error: type,
+        text: str,
+    ) -> None:
+        if content == "half":
+            content = (saved_models / "keras" / "saved_model.pb").read_bytes()[:-1000]
+        if content is not None:
+            (tmp_path / "saved_model.pb").write_bytes(content)
+
+        with pytest.raises(error) as caught:
+            SavedModel(tmp_path)
+
+        assert str(caught.value) == text.replace("{path}", str(tmp_path))
+
+    def test_a_file_in_place_of_the_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "29").write_text("")
+
+        with pytest.raises(errors.FailedPreconditionError, match="Not a directory"):
+            SavedModel(tmp_path / "29")
+
+
+class TestManyDimensions:
+    @pytest.mark.parametrize("rank", [64, 65, 253, 254])
+    def test_in_and_out(self, saved_models: Path, rank: int) -> None:
+        model = SavedModel(saved_models / "arithmetic")
+        x = tensors.reshape(np.array([1, 2], np.float32), (2, *[1] * (rank - 1)))
+
+        output = model.run("serving_default", {"x": x}, ["y"])["y"]
+
+        assert output.ravel().tolist() == [2.5, 3.0]
+        assert output.shape == (2, *[1] * (rank - 1))
+        assert tensors.from_proto(tensors.to_proto(output)).shape == output.shape
+
+    def test_the_graph_does_not_grow_with_requests(self, saved_models: Path) -> None:
+        model = SavedModel(saved_models / "arithmetic")
+        x = tensors.reshape(np.zeros(1, np.float32), (1,) * 70)
+        sizes = []
+        for outputs in (["calls"], ["x"], ["x", "calls"]):
+            model.run("count", {"x": x}, outputs)
+            sizes.append(len(model._high_rank._session.graph.get_operations()))
+
+        assert len(set(sizes)) == 1
+
+    def test_what_an_operation_refuses(self, saved_models: Path) -> None:
+        model = SavedModel(saved_models / "arithmetic")
+        x = tensors.reshape(np.zeros(1, np.float32), (1,) * 70)
+
+        with pytest.raises(errors.InvalidArgumentError, match="the requested shape has 4"):
+            model.run("reshape", {"x": x}, ["y"])
+
+
+def test_mixed_precision(tmp_path: Path) -> None:
+    """TensorFlow's rewriter, in the session's configuration: weights as they were, sums coarser."""
+    weights = tf.Variable(tf.random.stateless_normal([256, 256], seed=[1, 2]))
+
+    class Product(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 256], tf.float32, name="x")])
+        def product(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"y": tf.nn.relu(x @ self.weights)}
+
+    module = Product()
+    module.weights = weights
+    tf.saved_model.save(module, str(tmp_path), signatures={"product": module.product})
+    x = {"x": np.random.default_rng(3).normal(size=[8, 256]).astype(np.float32)}
+
+    exact = SavedModel(tmp_path).run("product", x, ["y"])["y"]
+    mixed_model = SavedModel(tmp_path, mixed_precision="bfloat16")
+    mixed = mixed_model.run("product", x, ["y"])["y"]
+
+    rewriting = mixed_model._high_rank._session._config.graph_options.rewrite_options
+    assert rewriting.auto_mixed_precision_onednn_bfloat16 == rewriting.ON
+    np.testing.assert_allclose(mixed, exact, atol=0.5)

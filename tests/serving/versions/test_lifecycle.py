@@ -247,7 +247,7 @@ class TestWarmUp:
             (lambda: [session_run()], "UNIMPLEMENTED: Unsupported log_type for warmup: 5}, "),
             (
                 lambda: [record("count", X)] * 1001,
-                "INVALID_ARGUMENT: Number of warmup records exceeds the maximum (1000) at {file}}, ",
+                "INVALID_ARGUMENT: Number of warmup records exceeds the maximum (1000) at {file}}",
             ),
         ],
         ids=["wrong dtype", "no record", "unknown signature", "unsupported kind", "too many"],
@@ -361,6 +361,13 @@ class TestStart:
         assert opened
         assert not is_open(port)
         assert not is_open(rest_port)
+
+    def test_blanks_around_a_version(self, saved_models: Path, tmp_path: Path) -> None:
+        """absl::SimpleAtoi, by which the storage path source reads names."""
+        publish(saved_models / "keras", tmp_path / "keras" / " 25")
+
+        with ModelServer(tmp_path) as server:
+            assert server.models == {"keras": 25}
 
     def test_a_first_version_that_does_not_load(self, tmp_path: Path) -> None:
         """core/load_servables_fast.cc."""

@@ -20,6 +20,7 @@ from inception_serving.server.config.model_config import (
     check_base_path,
 )
 from inception_serving.server.config.tls import Tls
+from inception_serving.server.metrics import METRICS_PATH
 
 _log = logging.getLogger(__name__)
 
@@ -166,7 +167,7 @@ def metrics_path(path: str | os.PathLike[str]) -> str | None:
         errors.InvalidArgumentError: the file cannot be read.
     """
     config = read_text_proto(path, protos.MonitoringConfig()).prometheus_config
-    return (config.path or "/monitoring/prometheus/metrics") if config.enable else None
+    return (config.path or METRICS_PATH) if config.enable else None
 
 
 def read_batching(path: str | os.PathLike[str]) -> BatchingParameters:

@@ -114,13 +114,16 @@ class RestServer:
         started.set()
         grace_s = await self._stopping
         server.close()
-        for connection in list(self._connections):
-            connection.shut_down()
         end = self._loop.time() + grace_s
-        while self._connections and self._loop.time() < end:
-            await asyncio.sleep(0.02)
+        while True:
+            for connection in list(self._connections):
+                connection.shut_down()
+            await asyncio.sleep(0.02)  # in which those come, too, that were being accepted
+            if not self._connections or self._loop.time() >= end:
+                break
         for connection in list(self._connections):
             connection.abort()
+        await asyncio.sleep(0)  # in which they are told, and close their sockets
 
     def _connect(self) -> asyncio.Protocol:
         while len(self._connections) >= _MAX_CONNECTIONS:

@@ -1,0 +1,183 @@
+"""HTTP as libevent 2.1.12 speaks it (http.c), which TF Serving listens with."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+
+from inception_serving import ModelServer
+
+PREDICT = "/v1/models/arithmetic:predict"
+BODY = b'{"instances": [1]}'
+ANSWER = b'{\n    "predictions": [2.5\n    ]\n}'
+
+
+def talk(server: ModelServer, *parts: bytes, until_closed: bool = False) -> bytes:
+    """What comes back, without dates, within a moment; or until the connection ends."""
+    with socket.create_connection(("127.0.0.1", server.rest_port or 0), timeout=5) as client:
+        received = b""
+        for part in parts:
+            client.sendall(part)
+            client.settimeout(10 if until_closed else 0.5)
+            try:
+                while data := client.recv(65536):
+                    received += data
+            except TimeoutError:
+                assert not until_closed
+    return re.sub(rb"Date: [^\r]*\r\n", b"", received)
+
+
+def post(*headers: str, body: bytes = BODY, version: str = "1.1") -> bytes:
+    lines = [f"POST {PREDICT} HTTP/{version}", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def statuses(received: bytes) -> list[str]:
+    return re.findall(r"HTTP/1\.[01] (\d+)", received.decode())
+
+
+class TestConnections:
+    def test_http_1_0_is_kept_alive_on_request(self, server: ModelServer) -> None:
+        request = post("Connection: keep-alive", version="1.0")
+
+        received = talk(server, request, request)
+
+        assert received == 2 * (
+            b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\nConnection: keep-alive\r\n"
+            b"Content-Length: 33\r\n\r\n" + ANSWER
+        )
+
+    def test_and_closed_without(self, server: ModelServer) -> None:
+        received = talk(server, post(version="1.0"), until_closed=True)
+
+        assert received == b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n" + ANSWER
+
+    def test_close(self, server: ModelServer) -> None:
+        received = talk(server, post("Connection: Close"), until_closed=True)
+
+        assert b"\r\nConnection: close\r\n\r\n" in received
+
+    def test_requests_that_do_not_wait_for_answers(self, server: ModelServer) -> None:
+        received = talk(server, post() * 5)
+
+        assert statuses(received) == ["200"] * 5
+
+    def test_a_request_byte_by_byte(self, server: ModelServer) -> None:
+        with socket.create_connection(("127.0.0.1", server.rest_port or 0), timeout=5) as client:
+            for byte in post("Transfer-Encoding: identity"):
+                client.sendall(bytes([byte]))
+            assert client.recv(65536).startswith(b"HTTP/1.1 200 OK")
+
+    def test_chunks(self, server: ModelServer) -> None:
+        head = f"POST {PREDICT} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+
+        received = talk(server, head, b"5\r\n{" + b'"ins\r\n', b'D\r\ntances": [1]}\r\n0\r\n\r\n')
+
+        assert statuses(received) == ["200"]
+        assert ANSWER in received
+
+    def test_a_hundred_continue(self, server: ModelServer) -> None:
+        request = post("Expect: 100-continue")
+        head, body = request[: -len(BODY)], request[-len(BODY) :]
+
+        received = talk(server, head, body)
+
+        assert received.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /v1/models/arithmetic HTTP/2.0\r\n\r\n", 400),
+        (b"GET /v1/models/a%zz HTTP/1.1\r\n\r\n", 400),
+        (b"GET nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n goes on with nothing\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nx: " + b"x" * 70_000 + b"\r\n\r\n", 400),
+        (post("Content-Length: 5"), 400),
+        (b"POST /v1/ HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST /v1/ HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 413),
+        (post("Expect: wonders"), 417),
+        (b"TRACE / HTTP/1.1\r\n\r\n", 501),
+        (b"get / HTTP/1.1\r\n\r\n", 501),
+        (b"CONNECT a:1 HTTP/1.1\r\n\r\n", 501),
+    ],
+)
+def test_what_is_refused(server: ModelServer, request_: bytes, status: int) -> None:
+    """libevent's own page, and the end of the connection."""
+    received = talk(server, request_, until_closed=True)
+
+    phrase = {400: "Bad Request", 413: "Request Entity Too Large", 417: "Expectation Failed"}
+    words = phrase.get(status, "Not Implemented")
+    page = (
+        f"<HTML><HEAD>\n<TITLE>{status} {words}</TITLE>\n</HEAD><BODY>\n<H1>{words}</H1>\n"
+        "</BODY></HTML>\n"
+    )
+    assert received.decode() == (
+        f"HTTP/1.1 {status} {words}\r\nContent-Type: text/html\r\nConnection: close\r\n"
+        f"Content-Length: {len(page)}\r\n\r\n{page}"
+    )
+
+
+@pytest.mark.parametrize(
+    "headers", [["Transfer-Encoding: chunked"], ["Transfer-Encoding: gzip, chunked"]]
+)
+def test_a_body_that_may_end_elsewhere_is_the_last(server: ModelServer, headers: list[str]) -> None:
+    body = b"12\r\n" + BODY + b"\r\n0\r\n\r\n"
+
+    received = talk(server, post(*headers, body=body) + post(), until_closed=True)
+
+    assert len(statuses(received)) == 1
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "POST"])
+def test_no_host_and_an_absolute_uri(server: ModelServer, method: str) -> None:
+    request = post().replace(b"POST /v1", f"{method} http://127.0.0.1/v1".encode())
+
+    received = talk(server, request)
+
+    assert statuses(received) == ["200" if method == "POST" else "400"]
+
+
+class TestBodies:
+    def test_gzip(self, server: ModelServer) -> None:
+        received = talk(server, post("Content-Encoding: gzip", body=gzip.compress(BODY)))
+
+        assert ANSWER in received
+
+    def test_gzip_that_inflates_beyond_what_may_be_held(self, base: Path) -> None:
+        with ModelServer(base, rest_port=0, max_bytes_in_flight=1 << 20) as small:
+            body = gzip.compress(b" " * (50 << 20))
+            received = talk(small, post("Content-Encoding: gzip", body=body))
+            after = talk(small, post())
+
+        assert statuses(received)[0] in ("413", "429", "503")
+        assert statuses(after) == ["200"]
+
+
+class TestCors:
+    """model_servers/http_server.cc."""
+
+    @pytest.mark.parametrize(
+        ("origin", "status"),
+        [
+            ("http://a.example", 200),
+            ("https://b", 200),
+            ("null", 400),
+            ("file://", 400),
+            (None, 400),
+        ],
+    )
+    @pytest.mark.parametrize("cors", [False, True])
+    def test_preflight(self, base: Path, cors: bool, origin: str | None, status: int) -> None:
+        headers = {} if origin is None else {"Origin": origin}
+        with ModelServer(base / "keras", rest_port=0, cors=cors) as server:
+            response = httpx.options(f"{server.rest_address}{PREDICT}", headers=headers, timeout=20)
+
+        assert (response.status_code, response.content) == (status, b"")
+        assert ("access-control-allow-origin" in response.headers) == cors
