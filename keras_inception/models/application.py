@@ -116,28 +116,19 @@ class Application:
         fold_gamma: bool = False,
     ) -> keras.Model:
         dropout = self.entry.dropout if dropout is None else dropout
-        if variant is not None and variant in self.entry.former_variants:
-            former, variant = variant, self.entry.former_variants[variant]
-            warnings.warn(
-                f"{self.entry.title}'s variant {former!r} is now called {variant!r}",
-                DeprecationWarning,
-                stacklevel=2,
-            )
+        variant = self._renamed(variant)
         check_choices(self.entry, include_top, weights, pooling, stem, variant)
         check_numbers(classes, dropout, width, momentum, epsilon)
         check_aux(self.entry, include_top, aux)
         check_activation(classifier_activation)
         check_choice("scale", scale, (None, True, False))
-        opened = None
-        if weights is not None:
-            opened = open_for(self.entry, weights, include_top=include_top, ema=ema)
+        opened = self._open(weights, include_top, ema)
         variant = self._variant(variant, opened)
         if scale is None:  # as the weights have it
             scale = opened is not None and opened.has_gamma and not fold_gamma
         image = self._image(input_tensor, input_shape, stem)
         check_size(self.entry, image.shape[1:3], stem, aux)
-        inputs = keras.utils.get_source_inputs(image)
-        inputs = inputs[0] if len(inputs) == 1 else inputs
+        inputs = _inputs(image)
         with conventions(
             width=width,
             momentum=float(momentum),
@@ -161,6 +152,23 @@ class Application:
             own = [layer for layer in model.layers if layer not in before]
             assign_weights(opened, own, skip, fold_gamma=fold_gamma)
         return model
+
+    def _open(self, weights: Any, include_top: bool, ema: bool) -> Weights | None:
+        if weights is None:
+            return None
+        return open_for(self.entry, weights, include_top=include_top, ema=ema)
+
+    def _renamed(self, variant: str | None) -> str | None:
+        """The variant by its name of today."""
+        renamed = self.entry.former_variants.get(str(variant))
+        if renamed is None:
+            return variant
+        warnings.warn(
+            f"{self.entry.title}'s variant {variant!r} is now called {renamed!r}",
+            DeprecationWarning,
+            stacklevel=3,
+        )
+        return renamed
 
     def _variant(self, variant: str | None, opened: Weights | None) -> str:
         """The variant asked for, which the weights have to be of, or theirs, or the default."""
@@ -237,6 +245,12 @@ def loss_weights(model: keras.Model) -> dict[str, float]:
     heads = builder.auxiliary
     published = {"predictions": 1.0} | {name: head.loss_weight for name, head in heads.items()}
     return {output: published[output] for output in model.output}
+
+
+def _inputs(image: Tensor) -> Any:
+    """What a network on ``image`` takes in: one tensor, or the caller's several."""
+    inputs = keras.utils.get_source_inputs(image)
+    return inputs[0] if len(inputs) == 1 else inputs
 
 
 def _pooled(features: Tensor, pooling: str | None) -> Tensor:

@@ -142,12 +142,7 @@ def train(
         with alone, Heartbeats(run.path / "hosts", where.host, where.hosts) as heartbeats:
             with telling_of_lost_hosts(heartbeats), where.scope():
                 fit(job, run, tell)
-            if job.unreadable:
-                unreadable = sorted(job.unreadable)
-                names = [printable(prepared.training.images.name(index)) for index in unreadable]
-                log(f"{len(names)} images could not be read and were left out: {listed(names)}")
-                if where.first:
-                    run.update_record(left_out_in_training=names)
+            _tell_of_unreadable(job, run, log)
             if where.first:
                 publish_result(job, run, log)
             heartbeats.wait_for_first(lambda: run.finished)
@@ -168,6 +163,16 @@ def tell_of_other_arithmetic(run: Run, log: Callable[[str], None]) -> None:
     run.update_record(
         went_on_by={"format": FORMAT, "epoch": state.epoch, "step": state.step} | versions()
     )
+
+
+def _tell_of_unreadable(job: TrainingJob, run: Run, log: Callable[[str], None]) -> None:
+    if not job.unreadable:
+        return
+    images = job.data.training.images
+    names = [printable(images.name(index)) for index in sorted(job.unreadable)]
+    log(f"{len(names)} images could not be read and were left out: {listed(names)}")
+    if job.devices.first:
+        run.update_record(left_out_in_training=names)
 
 
 def _say_nothing(line: str) -> None:
