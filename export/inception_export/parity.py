@@ -172,6 +172,8 @@ def _main(saved_model: str, folder: str) -> None:
 
     requests = _requests(images)
     signatures = tf.saved_model.load(saved_model).signatures
+    if missed := set(signatures) - {signature for signature, *_ in requests}:
+        raise ParityError(f"Nothing compares the signatures {', '.join(sorted(missed))}.")
     answers: dict[str, list[np.ndarray]] = {}
     for signature, name, value in requests:
         for output, tensor in signatures[signature](**{name: tf.constant(value)}).items():

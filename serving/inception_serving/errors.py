@@ -117,7 +117,8 @@ class OptionError(ServerStartError, ValueError):
     """An option of the server breaks its rule; the text has the option, the rule and the value."""
 
 
-# gRPC's codes (grpc/doc/statuscodes.md; TensorFlow's error codes are the same numbers).
+# gRPC's codes (grpc/doc/statuscodes.md; TensorFlow's error codes are the same numbers). A class
+# that shares another's code comes after it: a client, which sees the code alone, raises the first.
 GRPC_CODES: dict[type[StatusError], int] = {
     CancelledError: 1,
     UnknownError: 2,
@@ -158,18 +159,16 @@ HTTP_STATUSES: dict[type[StatusError], int] = {
 }
 
 # The names that TF Serving and gRPC write in texts and metrics, such as "NOT_FOUND".
+_ERRORS = {code: error for error, code in reversed(GRPC_CODES.items())}
 _NAMES = {
-    error: re.sub(r"(?<!^)(?=[A-Z])", "_", error.__name__.removesuffix("Error")).upper()
-    for error in GRPC_CODES
+    code: re.sub(r"(?<!^)(?=[A-Z])", "_", error.__name__.removesuffix("Error")).upper()
+    for code, error in _ERRORS.items()
 }
 
 
 def code_name(error: StatusError | None) -> str:
     """The name of an error's status code; "OK" where there is no error."""
-    return "OK" if error is None else _NAMES[type(error)]
-
-
-_ERRORS = {code: error for error, code in GRPC_CODES.items()}
+    return "OK" if error is None else _NAMES[GRPC_CODES[type(error)]]
 
 
 def from_code(code: int, text: str) -> StatusError:

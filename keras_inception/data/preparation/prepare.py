@@ -32,7 +32,7 @@ from keras_inception.data.preparation.messages import (
 )
 from keras_inception.data.preparation.splits import split
 from keras_inception.data.progress import bar
-from keras_inception.data.sources.source import Source, open_source, split_of
+from keras_inception.data.sources.source import PREFIXES, Source, open_source, split_of
 from keras_inception.data.sources.table import Table
 from keras_inception.data.types import Log
 
@@ -166,7 +166,7 @@ def source_name(source: Source) -> str | None:
     """A source as text that opens it from any folder; ``None`` for what is only in memory."""
     if isinstance(source, (str, Path, Table)):
         text = os.fspath(source)
-        return text if text.startswith(("keras:", "tfds:")) else os.path.abspath(text)
+        return text if text.startswith(tuple(PREFIXES)) else os.path.abspath(text)
     return None
 
 

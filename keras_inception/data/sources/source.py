@@ -21,6 +21,9 @@ from keras_inception.data.text import printable
 
 Source = str | Path | Table | Examples | tuple[Any, Any]
 
+# Data sets by name, and who reads them.
+PREFIXES = {"keras:": read_keras, "tfds:": read_tfds}
+
 
 def open_source(source: Source, labels: Sequence[str] | None = None) -> Examples:
     """The examples in a source, whatever it keeps them in.
@@ -94,7 +97,7 @@ def _within(source: Source, label: str) -> str:
 
 
 def _read(source: str, labels: Sequence[str] | None, encoding: str | None) -> Examples:
-    for prefix, read in (("keras:", read_keras), ("tfds:", read_tfds)):
+    for prefix, read in PREFIXES.items():
         if source.startswith(prefix):
             return read(source.removeprefix(prefix))
     source, split = with_split(source)

@@ -127,4 +127,6 @@ def _named(recipe: Recipe, learning_rate: Any) -> Any:
     epsilon = recipe.epsilon or 1e-7
     if recipe.optimizer == "adam":
         return Adam(learning_rate, epsilon=epsilon, **common)
-    return AdamW(learning_rate, epsilon=epsilon, weight_decay=recipe.weight_decay, **common)
+    if recipe.optimizer == "adamw":
+        return AdamW(learning_rate, epsilon=epsilon, weight_decay=recipe.weight_decay, **common)
+    raise NotImplementedError(f"The recipe knows an optimizer that is not made: {recipe.optimizer}")

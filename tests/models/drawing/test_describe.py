@@ -48,6 +48,8 @@ def test_the_catalogue_is_true(build, entry):
     assert model.input.shape == (None, entry.size, entry.size, 3)
     assert entry.parameters == model.count_params()
     assert entry.gmacs == pytest.approx(total_macs(outline(model)) / 1e9, abs=0.001)
+    # Every layer is in a module that the outline knows by its name.
+    assert entry.parameters == sum(module.parameters for module in outline(model))
 
 
 def test_the_catalogue_loads_neither_keras_nor_tensorflow():
