@@ -126,6 +126,7 @@ def export_saved_model(
                     f"{target} exists already, and a version is never overwritten."
                     f" The next free one is {next_version(home)}."
                 )
+            _check_disk_space(home, model, options.precision)
             # A name that is no number: no server takes it for a version.
             hidden = home / f".tmp-{target.name}"
             try:
@@ -143,6 +144,9 @@ def export_saved_model(
                 raise
     except OSError as error:
         raise ExportError(f"{target} can't be written: {error.strerror or error}.") from error
+    except tf.errors.ResourceExhaustedError as error:  # TensorFlow's word for a full disk
+        reason = str(error.message).rpartition("; ")[2]
+        raise ExportError(f"{target} can't be written: {reason}.") from error
     except ValueError as error:
         raise error if isinstance(error, ExportError) else ExportError(str(error)) from error
     finally:
@@ -249,6 +253,17 @@ def _check(
         raise ExportError(
             f"The model's input is {model.input_shape[1:]}, but the preprocessing makes"
             f" ({preprocessing.size}, {preprocessing.size}, 3)."
+        )
+
+
+def _check_disk_space(home: Path, model: keras.Model, precision: str) -> None:
+    """Refuse at once what there is no room for."""
+    need = model.count_params() * (4 if precision == "float32" else 2)  # bytes
+    free = shutil.disk_usage(home).free
+    if free < need:
+        raise ExportError(
+            f"The weights take {need / 1e6:,.0f} MB, and the disk of {home} has"
+            f" {free / 1e6:,.0f} MB left. Make room, or choose another folder."
         )
 
 

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inception_serving.startup import load_tensorflow_quietly
 from keras_inception.commands.arguments import add_command, positive, shape
 
+if TYPE_CHECKING:
+    from keras_inception.data.preprocessing import Preprocessing
+    from keras_inception.models.catalogue import Entry
+
 
 def add(commands: Any) -> None:
     """Declare both."""
-    add_command(commands, "models", run_models, "list the family: sizes, costs, accuracies")
+    models = add_command(
+        commands,
+        "models",
+        run_models,
+        "list the family: sizes, costs, accuracies, published weights",
+        "With a network's name, say of each of its published weights how the images were made that"
+        " it was measured on.",
+    )
+    models.add_argument("name", metavar="NETWORK", nargs="?", help="show this one's weights")
     describe = add_command(
         commands,
         "describe",
@@ -37,7 +49,19 @@ def add(commands: Any) -> None:
 
 
 def run_models(options: argparse.Namespace) -> int:
-    """Print the catalogue."""
+    """Print the catalogue, or the published weights of a network."""
+    from keras_inception.models.catalogue import find
+
+    if options.name is not None:
+        load_tensorflow_quietly()
+        _print_weights(find(options.name))
+        return 0
+    _print_family()
+    return 0
+
+
+def _print_family() -> None:
+    """A line for each network, and for each of its published weights."""
     from rich.console import Console
     from rich.table import Table
 
@@ -47,15 +71,58 @@ def run_models(options: argparse.Namespace) -> int:
     table.add_column("network", no_wrap=True)
     for heading in ("size", "parameters", "GMACs", "top-1", "top-5"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("weights published by", overflow="fold")
     for entry in CATALOGUE.values():
         accuracies = ["" if top is None else f"{top:.1f}" for top in (entry.top1, entry.top5)]
         costs = (str(entry.size), f"{entry.parameters:,}", f"{entry.gmacs:.2f}")
-        table.add_row(entry.title, *costs, *accuracies, ", ".join(entry.publishers) or "none")
+        table.add_row(entry.title, *costs, *accuracies)
     Console().print(table)
     sources = dict.fromkeys(entry.source for entry in CATALOGUE.values() if entry.source)
     print(f"ImageNet accuracies in percent, one crop: {'; '.join(sources)}.")
-    return 0
+    for entry in CATALOGUE.values():
+        print(f"\nImageNet weights of {entry.title}:" + ("" if entry.with_top else " none"))
+        for name in entry.with_top:
+            row = entry.weights[name]
+            changes = "".join(f", {field} {value}" for field, value in row.protocol.items())
+            print(f"  {_full_name(entry, name)}: preprocessing {row.preprocessing}{changes}")
+    print("\nHow each wants its images, and how to use it: keras-inception models NETWORK")
+
+
+def _full_name(entry: Entry, name: str) -> str:
+    usual = f" (imagenet:{entry.title})" if name == entry.imagenet else ""
+    return f"imagenet:{name}{usual}"
+
+
+def _print_weights(entry: Entry) -> None:
+    """How the images of each of a network's published weights were made."""
+    from keras_inception.published.imagenet import preprocessing_of
+
+    if not entry.with_top:
+        print(f"No ImageNet weights of {entry.title} were ever published.")
+        return
+    for name in entry.with_top:
+        print(_full_name(entry, name))
+        print(f"    {_words(preprocessing_of(f'imagenet:{name}', entry.size))}")
+    print(
+        f"\nExport: keras-inception export imagenet:{entry.title} MODELS --name NAME\n"
+        f"Ask:    keras-inception predict IMAGE --with imagenet:{entry.title}\n"
+        f"Train:  keras-inception train DATA --recipe finetune --model {entry.title} --output RUN"
+    )
+
+
+def _words(protocol: Preprocessing) -> str:
+    """How images are resized and cropped, and to which range they are scaled."""
+    resize = "shorter side" if protocol.resize == "shorter_side" else "stretched"
+    antialias = ", antialiased" if protocol.antialias else ""
+    how = f"{resize}, centre {protocol.crop:.4g} to {protocol.size} pixels"
+    low, high = ((pixel - protocol.mean[0]) / protocol.std[0] for pixel in (0, 255))
+    values = f"[{low:.4g}, {high:.4g}]"
+    if len({*protocol.mean}) > 1:
+        mean, std = (
+            ", ".join(f"{value / 255:.3f}" for value in values)
+            for values in (protocol.mean, protocol.std)
+        )
+        values = f"of [0, 1], less {mean}, by {std}"
+    return f"{how}, {protocol.interpolation}{antialias}; {values}"
 
 
 def run_describe(options: argparse.Namespace) -> int:

@@ -80,9 +80,9 @@ class Entry:
         return self.title.replace("Res", "_res").replace("V", "_v").lower()
 
     @property
-    def publishers(self) -> list[str]:
-        """Who has published ImageNet weights of this network."""
-        return [*dict.fromkeys(_PUBLISHERS[name.partition("/")[0]] for name in self.weights)]
+    def with_top(self) -> list[str]:
+        """The published weights that have a classifier, by name."""
+        return [name for name in self.weights if not name.endswith("_notop")]
 
     def builder(self) -> Any:
         """The :class:`keras_inception.models.application.Application` of this row; loads Keras."""
@@ -105,7 +105,7 @@ class Entry:
         """
         name = weights.partition(":")[2] or self.imagenet
         if name not in self.weights:
-            choices = ", ".join(f"imagenet:{each}" for each in self.weights if "notop" not in each)
+            choices = ", ".join(f"imagenet:{each}" for each in self.with_top)
             raise ValueError(
                 f"`weights` names no published ImageNet weights of {self.name}: "
                 + (f"there are {choices}" if choices else "none were ever published")
@@ -139,7 +139,6 @@ class Entry:
         return download(name, self.weights[name], check)
 
 
-_PUBLISHERS = {"slim": "TF-Slim", "keras": "Keras", "torchvision": "torchvision", "timm": "timm"}
 _README = "TF-Slim's weights, TF-Slim's README"  # whose accuracies these are
 _SLIM = "http://download.tensorflow.org/models"
 _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
@@ -304,7 +303,7 @@ def find_published(weights: str) -> tuple[Entry, str]:
     try:
         entry = find(wanted)
     except ValueError:
-        names = [name for entry in _ENTRIES for name in entry.weights if "notop" not in name]
+        names = [name for entry in _ENTRIES for name in entry.with_top]
         choices = [entry.title for entry in _ENTRIES if entry.imagenet] + names
         raise ValueError(
             "Published weights are imagenet:NETWORK or imagenet:SOURCE/NAME, with one of"

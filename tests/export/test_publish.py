@@ -1,6 +1,7 @@
 """The folder that a server loads."""
 
 import json
+import shutil
 from pathlib import Path
 
 import keras
@@ -214,14 +215,30 @@ def test_a_failure_leaves_nothing_and_an_earlier_version_alone(
 ) -> None:
     export_run(run.path, tmp_path, "photos", log=quiet)
 
-    def full(*arguments: object) -> None:
-        raise OSError(28, "No space left on device")
+    # As Python says it, and as TensorFlow does while it saves variables.
+    words = "variables/variables_temp/part-00000-of-00001.data; No space left on device"
+    full_disk = OSError(28, "No space left on device")
+    for error in (full_disk, tf.errors.ResourceExhaustedError(None, None, words)):
 
-    monkeypatch.setattr(publish, "write_warmup_requests", full)
-    with pytest.raises(ExportError, match="can't be written: No space left on device"):
-        export_run(run.path, tmp_path, "photos", log=quiet)
-    left = {path.name for path in (tmp_path / "photos").iterdir()}
-    assert left == {"1", ".export.lock"}
+        def full(*arguments: object, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(publish, "write_warmup_requests", full)
+        with pytest.raises(ExportError, match=r"2 can't be written: No space left on device\.$"):
+            export_run(run.path, tmp_path, "photos", log=quiet)
+        left = {path.name for path in (tmp_path / "photos").iterdir()}
+        assert left == {"1", ".export.lock"}
+
+
+def test_a_disk_without_room_is_seen_before_any_work(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    with pytest.raises(ExportError, match=r"take 0 MB, and the disk of .*photos has 0 MB left"):
+        export_run(run.path, tmp_path / "new", "photos", log=said.append)
+    assert said == [] and not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(

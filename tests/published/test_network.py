@@ -126,3 +126,22 @@ def test_a_checkpoint_and_its_mistakes(
     assert export.preprocessing == named("tf-hub", 224)
     (digest,) = export.manifest["weights"]["sha256"].values()
     assert len(digest) == 64
+
+
+def test_models_shows_the_weights_and_what_images_they_want(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["models"]) == 0
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert "imagenet:slim/inception_v4 (imagenet:InceptionV4): preprocessing slim" in lines
+    assert "ImageNet weights of InceptionResNetV1: none" in lines
+    assert main(["models", "inception_resnet_v2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    timm = lines.index("imagenet:timm/inception_resnet_v2.tf_in1k")
+    assert lines[timm + 1].strip() == (
+        "shorter side, centre 0.8975 to 299 pixels, bicubic, antialiased; [-1, 1]"
+    )
+    assert main(["models", "InceptionV3"]) == 0
+    assert "less 0.485, 0.456, 0.406, by 0.229, 0.224, 0.225" in capsys.readouterr().out
+    assert main(["models", "InceptionResNetV1"]) == 0
+    assert "were ever published" in capsys.readouterr().out
