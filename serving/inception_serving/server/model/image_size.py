@@ -1,4 +1,4 @@
-"""What an image takes to decode, read from its header before anything is decoded.
+"""Limits of images: what one takes to decode, read from its header before anything is decoded.
 
 A PNG of some kilobytes can inflate to gigabytes; its header says so. Each format is read as the
 decoder behind `tf.io.decode_image` reads it, and what can't be sized so is refused: a decoder may
