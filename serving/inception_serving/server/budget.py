@@ -12,11 +12,11 @@ from types import TracebackType
 from inception_serving import errors
 
 # The defaults keep what requests add to the loaded models below 1.5 GiB.
-_BYTES, _WORK_BYTES = 256 << 20, 768 << 20
+_BYTES, _WORK_BYTES = 128 << 20, 768 << 20
 
 
 def default_limit() -> int:
-    """The bytes of all requests in flight: 256 MiB, on a small machine a sixteenth of the memory.
+    """The bytes of all requests in flight: 128 MiB, on a small machine a sixteenth of the memory.
 
     A request is held as bytes, parsed and as arrays, so the memory that it takes is some times
     as much.

@@ -380,7 +380,7 @@ class ServerOptions:
         None,
         "what all requests in flight may hold; a request may have half of what the others leave",
         WHOLE,
-        none="a sixteenth of the memory, at most 256 MiB",
+        none="a sixteenth of the memory, at most 128 MiB",
         unit="bytes",
         flag=Flag(
             "max_bytes_in_flight",
@@ -388,7 +388,7 @@ class ServerOptions:
             0,
             _none_if_empty,
             doc="bytes that all requests in flight may hold, of which one may have half; 0 is a"
-            " sixteenth of the memory, at most 256 MiB",
+            " sixteenth of the memory, at most 128 MiB",
             tf_serving=NO_SUCH_FLAG,
         ),
     )

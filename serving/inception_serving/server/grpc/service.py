@@ -93,7 +93,7 @@ class GrpcServer:
         self._calls = _Calls()
         self._arrivals = Arrivals(
             crowded=lambda: self._calls.under_way - (MAX_CALLS - _CALLS_KEPT_FREE),
-            memory_limit=2 * budget.limit,
+            memory_limit=4 * budget.limit,
         )
         self._credentials = None if tls is None else tls.credentials()
         self._server = grpc.server(
@@ -162,8 +162,9 @@ class GrpcServer:
         """
         if self._health is not None:
             self._health.stop()
-        self._server.stop(grace_s).wait(grace_s + _CANCEL_S)
+        stopped = self._server.stop(grace_s)
         self._arrivals.stop()
+        stopped.wait(grace_s + _CANCEL_S)
         self._pool.shutdown(wait=False, cancel_futures=True)
         if self._health is not None:
             self._health.close()

@@ -12,7 +12,13 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 from inception_serving import errors
-from inception_serving.server.budget import ByteBudget, Reservation, Turns
+from inception_serving.server.budget import (
+    ByteBudget,
+    Reservation,
+    Turns,
+    Workspace,
+    default_work_limit,
+)
 from inception_serving.server.core import Call, Core
 from inception_serving.server.metrics import Metrics
 from inception_serving.server.rest import http, page
@@ -35,6 +41,8 @@ _IDLE_S = 30
 _YOUNG_S = 0.25
 # Requests that are worked on, or wait for their turn or for memory.
 _MAX_REQUESTS = 256
+# In Python: an empty list or dictionary, and a number, each with its place in a list.
+_CONTAINER_BYTES, _VALUE_BYTES = 72, 32
 # util/net_http/compression/gzip_zlib.h
 _MOST_INFLATED = 100 << 20
 
@@ -69,6 +77,8 @@ class RestServer:
         self._core = core
         self._api = RestApi(core)
         self._turns = Turns(threads)
+        # Not that of runs, of which a request would then wait for a second part.
+        self._parsing = Workspace(default_work_limit())
         self._pool = ThreadPoolExecutor(max(threads, _MAX_REQUESTS), thread_name_prefix="rest")
         self._timeout_s = timeout_s
         self._budget = budget
@@ -207,7 +217,9 @@ class RestServer:
         if "gzip" in request.headers.get("content-encoding", ""):
             body = _inflate(body, request.held)
         call = Call(deadline, request.held.grow, self._turns)
-        return self._api.answer(request.method, request.path, body, call)
+        taken = _parsed_bytes(body)
+        with self._parsing.take(taken, deadline=deadline, turns=self._turns):
+            return self._api.answer(request.method, request.path, body, call)
 
 
 def _refuse(error: errors.StatusError) -> Response:
@@ -219,6 +231,12 @@ def _refuse(error: errors.StatusError) -> Response:
         status=413 if is_too_large else response.status,
         headers={"Connection": "close"},
     )
+
+
+def _parsed_bytes(body: bytes) -> int:
+    """The memory that a body takes as Python's lists, dictionaries and numbers, at most."""
+    containers = body.count(b"[") + body.count(b"{")
+    return len(body) + _CONTAINER_BYTES * containers + _VALUE_BYTES * body.count(b",")
 
 
 def _inflate(body: bytes, held: Reservation) -> bytes:
