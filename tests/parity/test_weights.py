@@ -234,7 +234,7 @@ def test_gamma_in_training(tmp_path):
         theirs_first = answer.transpose(0, 3, 1, 2)
         found[fold_gamma] = np.corrcoef(theirs_first.ravel(), expected.ravel())[0, 1]
     print(f"\ncorrelation with gamma kept {found[False]:.6f}, folded {found[True]:.6f}", end="")
-    # Statistics of 36 pixels and images, 94 times over, magnify the last bits: no tolerance of them.
+    # Statistics of 36 values, 94 times over, magnify the last bits: no tolerance of them.
     assert found[False] > 0.99999
     assert found[True] < 0.9
 
