@@ -18,6 +18,7 @@ from inception_serving import errors
 
 _MESSAGE_S = 60.0  # a large message over a slow line
 _YOUNG_S = 0.25  # nobody is ended who has not waited for so long
+_CROWDED_S = 0.05  # but where there is no place for another
 _LOOK_S = 0.05
 
 
@@ -54,6 +55,8 @@ class Arrivals:
         Raises:
             errors.UnimplementedError: the client has said all, and there was none.
         """
+        if self._stopping.is_set():
+            context.cancel()
         self._since[context] = time.monotonic()
         try:
             return next(messages)
@@ -63,6 +66,16 @@ class Arrivals:
             return None
         finally:
             self._since.pop(context, None)
+
+    def make_way(self) -> bool:
+        """End the call that has waited longest, if that is long; whether there was one."""
+        for context, since in self._since.copy().items():
+            if time.monotonic() - since < _CROWDED_S:
+                return False
+            if self._since.pop(context, None) is not None:
+                context.cancel()
+                return True
+        return False
 
     def _watch(self) -> None:
         while not self._stopping.wait(_LOOK_S):

@@ -36,7 +36,7 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", 60_000),  # a peer that has gone without a word is found out
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-    ("grpc.max_concurrent_streams", 128),  # calls of one connection; its others wait at the client
+    ("grpc.max_concurrent_streams", 64),  # calls of one connection; its others wait at the client
     ("grpc.server_handshake_timeout_ms", 10_000),  # for a connection that does not say a word
     ("grpc.max_connection_idle_ms", 300_000),  # a client connects again when it next calls
 )
@@ -128,7 +128,9 @@ class GrpcServer:
         if reflection:
             _serve_reflection(self._server, health_service=health_service)
         # The last that is asked, and so it may refuse what nobody knows.
-        self._server.add_generic_rpc_handlers((_Methods(self._handlers, self._calls),))
+        self._server.add_generic_rpc_handlers(
+            (_Methods(self._handlers, self._calls, self._arrivals),)
+        )
 
     def bind(self, address: str) -> int:
         """Take an address, such as "127.0.0.1:8500" (port 0: any free one); the port it got.
@@ -276,13 +278,13 @@ class _Calls:
         self.under_way = 0
         self._lock = threading.Lock()
 
-    def enter(self) -> bool:
-        """Count one more, if there may be."""
+    def enter(self, *, also: Callable[[], bool]) -> bool:
+        """Count one more, if there may be, or `also` ends another one."""
+        if self.under_way >= MAX_CALLS and not also():
+            return False
         with self._lock:
-            if self.under_way >= MAX_CALLS:
-                return False
             self.under_way += 1
-            return True
+        return True
 
     def leave(self) -> None:
         """Count one less."""
@@ -293,8 +295,9 @@ class _Calls:
 class _Methods(grpc.GenericRpcHandler):
     """The handlers of all methods, and of what is refused."""
 
-    def __init__(self, handlers: dict[str, Any], calls: _Calls) -> None:
+    def __init__(self, handlers: dict[str, Any], calls: _Calls, arrivals: Arrivals) -> None:
         self._handlers = handlers
+        self._arrivals = arrivals
         self._calls = calls
         pool = ThreadPoolExecutor(_REFUSING_THREADS, thread_name_prefix="refusals")
         self._unknown = _refusal(pool, grpc.StatusCode.UNIMPLEMENTED, "")
@@ -310,7 +313,10 @@ class _Methods(grpc.GenericRpcHandler):
         handler = self._handlers.get(method)
         if handler is None:
             return self._unknown
-        if not method.startswith("/tensorflow.") or self._calls.enter():
+        if not method.startswith("/tensorflow."):
+            return handler
+        # A message that comes slowly makes way for a call that may not.
+        if self._calls.enter(also=self._arrivals.make_way):
             return handler
         return self._too_many
 
