@@ -10,7 +10,11 @@ import pytest
 
 from benchmarks import attack_bombs as bombs
 from inception_serving import errors
-from inception_serving.server.model.image_size import check_images, find_images
+from inception_serving.server.model.image_size import (
+    DECODED_AT_A_TIME,
+    check_images,
+    find_images,
+)
 from inception_serving.server.wire import Steps
 
 LIMIT = 1 << 26
@@ -85,10 +89,10 @@ def test_every_size_is_that_of_the_decoder() -> None:
         assert size.frames == (pixels.shape[0] if pixels.shape.rank == 4 else 1)
 
 
-def test_memory_is_that_of_the_ten_largest() -> None:
+def test_memory_is_that_of_the_largest() -> None:
     images = np.array([bombs.png(100, 100)] * 30 + [bombs.png(200, 200)], object)
 
-    assert check_images({"x": images}, LIMIT) == 4 * (9 * 100**2 + 200**2)
+    assert check_images({"x": images}, LIMIT) == 4 * ((DECODED_AT_A_TIME - 1) * 100**2 + 200**2)
 
 
 def test_several_scans_take_memory_for_coefficients() -> None:

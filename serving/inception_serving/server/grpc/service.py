@@ -105,6 +105,17 @@ class GrpcServer:
             ),
         )
         self._handlers: dict[str, Any] = {}
+        self._serve_all()
+        self._health = Health(self._arrivals) if health_service else None
+        if self._health is not None:
+            self._handlers.update(self._health.handlers())
+        if reflection:
+            _serve_reflection(self._server, health_service=health_service)
+        # The last that is asked, and so it may refuse what nobody knows.
+        methods = _Methods(self._handlers, self._calls, self._arrivals)
+        self._server.add_generic_rpc_handlers((methods,))
+
+    def _serve_all(self) -> None:
         self._serve(
             "tensorflow.serving.PredictionService",
             {
@@ -121,15 +132,6 @@ class GrpcServer:
                 "GetModelStatus": (messages.GetModelStatusRequest, self._status),
                 "HandleReloadConfigRequest": (messages.ReloadConfigRequest, self._reload),
             },
-        )
-        self._health = Health(self._arrivals) if health_service else None
-        if self._health is not None:
-            self._handlers.update(self._health.handlers())
-        if reflection:
-            _serve_reflection(self._server, health_service=health_service)
-        # The last that is asked, and so it may refuse what nobody knows.
-        self._server.add_generic_rpc_handlers(
-            (_Methods(self._handlers, self._calls, self._arrivals),)
         )
 
     def bind(self, address: str) -> int:

@@ -12,6 +12,7 @@ doc/webp-container-spec.txt.
 from __future__ import annotations
 
 import heapq
+import os
 import re
 import struct
 from collections.abc import Iterator, Mapping
@@ -28,8 +29,9 @@ _PNG, _JPEG, _GIF, _BMP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM"
 _JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL \x0d\x0a\x87\x0a")
 _STARTS = (_PNG, _JPEG, _GIF, _BMP, b"RIFF", *_JPEG_XL)
 
-# As many as `tf.map_fn` works on at a time.
-_DECODED_AT_A_TIME = 10
+# `tf.map_fn` works on ten at a time, but each in a thread, and there is one for each processor;
+# those that have been decoded may wait to be resized.
+DECODED_AT_A_TIME = min(10, 2 * (os.cpu_count() or 5))
 # jpegtran and mozjpeg write about a dozen; each one is a walk over the whole image.
 _MOST_SCANS = 64
 _MOST_SEGMENTS = 4096
@@ -99,7 +101,7 @@ def check_images(inputs: Mapping[str, Tensor], limit: int, row_bytes: int = 0) -
                         )
                     taken = size.pixels * size.pixel_bytes
                     taken += resize_bytes(size.width, size.height, row_bytes)
-                    (heapq.heappush if len(largest) < _DECODED_AT_A_TIME else heapq.heappushpop)(
+                    (heapq.heappush if len(largest) < DECODED_AT_A_TIME else heapq.heappushpop)(
                         largest, taken
                     )
             except _Unsizable as error:
