@@ -1,6 +1,6 @@
 """Calibration: a network's confidence set against how often it is right.
 
-Guo et al., "On Calibration of Modern Neural Networks", arXiv:1706.04599, section 2.
+Guo et al., "On Calibration of Modern Neural Networks", arXiv:1706.04599, sections 2 and 4.2.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 BINS = 15  # as the paper has it
+_COLDEST, _HOTTEST = 0.1, 10.0  # temperatures: where all images are right, the colder the better
 
 
 @dataclass(frozen=True)
@@ -72,3 +73,32 @@ def calibrate(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> Ca
         return np.divide(sums, images, out=np.full(bins, np.nan), where=images > 0)
 
     return Calibration(images, mean(confidence), mean(right))
+
+
+def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
+    """What all logits divided by have the least loss, between 0.1 and 10.
+
+    Args:
+        logits: float [images, classes].
+        targets: the true classes: int64 [images]; or bool [images, classes], where an image can be
+            of several, for the loss of a sigmoid each.
+    """
+    logits = logits.astype(np.float64)
+    several = targets.ndim == 2
+    true = targets if several else np.eye(logits.shape[1])[targets]
+
+    def slope(factor: float) -> float:
+        """Of the loss, by the factor of the logits, in which it is convex."""
+        scaled = factor * logits
+        if several:
+            shares = 1 / (1 + np.exp(-np.clip(scaled, -500, 500)))
+        else:
+            shares = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+            shares /= shares.sum(axis=1, keepdims=True)
+        return float(((shares - true) * logits).sum())
+
+    low, high = np.log(1 / _HOTTEST), np.log(1 / _COLDEST)
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if slope(np.exp(middle)) > 0 else (middle, high)
+    return float(np.exp(-(low + high) / 2))

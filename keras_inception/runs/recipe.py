@@ -272,6 +272,11 @@ class Recipe:
         "measure of the validation images that decides which epoch is the result, and when to stop"
         " early; cross_entropy is the loss without smoothing, weights and auxiliary heads",
     )
+    calibrate: bool = _setting(
+        False,
+        "divide the logits by the temperature that fits the validation images best, so that the"
+        " scores say how often the answers are right; no answer changes",
+    )
     early_stopping_epochs: int | None = _setting(
         None,
         "number of epochs without a better best_epoch_metric after which to stop; by default never",

@@ -44,8 +44,8 @@ def best_epoch_metric(recipe: Recipe) -> BestEpochMetric:
     return BestEpochMetric(f"val_{output}{_NAMES.get(name, name)}", name in _LOWER_IS_BETTER)
 
 
-def check_best_epoch_metric(recipe: Recipe, multi_label: bool, validation: int) -> None:
-    """Refuse a metric that the images can't be measured by.
+def check_validation(recipe: Recipe, multi_label: bool, validation: int) -> None:
+    """Refuse what the images to validate on can't be used for.
 
     Args:
         multi_label: whether an image can be of several classes.
@@ -54,9 +54,9 @@ def check_best_epoch_metric(recipe: Recipe, multi_label: bool, validation: int) 
     Raises:
         RecipeError: with the rule.
     """
-    for name in ("best_epoch_metric", "early_stopping_epochs"):
+    for name in ("best_epoch_metric", "early_stopping_epochs", "calibrate"):
         value = getattr(recipe, name)
-        if not validation and value not in ("loss", None):
+        if not validation and value not in ("loss", None, False):
             raise RecipeError(f"`{name}` needs validation images. Received: {name}={value}")
     if recipe.best_epoch_metric == "mean_average_precision" and not multi_label:
         raise RecipeError(

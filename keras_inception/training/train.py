@@ -30,7 +30,7 @@ from keras_inception.runs.run import (
     open_run,
     versions,
 )
-from keras_inception.training.best_epoch import check_best_epoch_metric
+from keras_inception.training.best_epoch import check_validation
 from keras_inception.training.checkpoint import best_weights, read_state
 from keras_inception.training.devices.distribution import (
     Devices,
@@ -43,6 +43,7 @@ from keras_inception.training.fit import TrainingJob, fit
 from keras_inception.training.metrics import metrics_for
 from keras_inception.training.network import build, inference, preprocessing_for
 from keras_inception.training.optimization.finetune import momentum
+from keras_inception.training.temperature import scale_by_temperature
 from keras_inception.training.tensorboard import MOST_CLASSES
 
 
@@ -253,7 +254,7 @@ def build_job(
         ValueError: there is no such network, or it refuses a setting of the recipe.
     """
     training = data.training
-    check_best_epoch_metric(recipe, training.multi_label, len(data.validation))
+    check_validation(recipe, training.multi_label, len(data.validation))
     batch_size = min(recipe.batch_size, len(training))
     if batch_size < recipe.batch_size:
         log(f"A batch is all of the {batch_size} training images.")
@@ -290,6 +291,9 @@ def publish_result(job: TrainingJob, run: Run, log: Callable[[str], None]) -> No
     batch_size = job.batch_of_one_device
     if recipe.recalibrate:
         job.recalibrate(network)
+    if recipe.calibrate:
+        temperature = scale_by_temperature(network, job.preprocessing, validation, batch_size, log)
+        run.update_record(temperature=temperature)
     result, metrics = None, {}
     if len(validation):
         result = evaluate_model(

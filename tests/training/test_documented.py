@@ -21,7 +21,7 @@ def shown(document: str, option: str) -> list[str]:
     return shlex.split(line)
 
 
-@pytest.mark.parametrize("option", ["--best-epoch-metric"])
+@pytest.mark.parametrize("option", ["--best-epoch-metric", "--calibrate"])
 def test_what_the_page_on_training_shows_trains(
     option: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

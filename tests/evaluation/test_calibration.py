@@ -1,0 +1,66 @@
+"""The temperature that fits, and that it is in whatever is made of the network."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_inception.evaluation.calibration import calibrate, fit_temperature
+from keras_inception.training.train import train
+from tests.training.test_fit import RECIPE, data
+from tests.training.test_train import one_convolution
+
+
+def drawn(temperature: float, several: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Logits whose classes were drawn at a temperature, and these classes."""
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 3, (20_000, 5))
+    if several:
+        return logits, random.random(logits.shape) < 1 / (1 + np.exp(-logits / temperature))
+    noise = random.gumbel(0, 1, logits.shape)
+    return logits, np.argmax(logits / temperature + noise, axis=1)
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
+@pytest.mark.parametrize("several", [False, True])
+def test_the_temperature_that_was_drawn_at_is_found(temperature: float, several: bool) -> None:
+    assert fit_temperature(*drawn(temperature, several)) == pytest.approx(temperature, rel=0.03)
+
+
+def test_confidence_is_then_how_often_it_is_right() -> None:
+    logits, targets = drawn(2.5)
+
+    def ece(by: float) -> float:
+        shares = np.exp(logits / by)
+        shares /= shares.sum(axis=1, keepdims=True)
+        return calibrate(shares.max(axis=1), shares.argmax(axis=1) == targets).ece
+
+    assert ece(1.0) > 0.2
+    assert ece(fit_temperature(logits, targets)) < 0.02
+
+
+def test_where_all_are_right_it_stays_in_bounds() -> None:
+    logits = 5 * np.eye(4)
+    assert fit_temperature(logits, np.arange(4)) == pytest.approx(0.1, rel=1e-6)
+    assert fit_temperature(logits, (np.arange(4) + 1) % 4) == pytest.approx(10, rel=1e-6)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_run_keeps_it_in_its_network(
+    several: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keras_inception.training.train.build", one_convolution)
+    options = {"check_images": "none", "log": lambda line: None}
+    examples = data(3, several)
+    recipe = RECIPE.with_changes({"label_smoothing": 0.3, "epochs": 4})
+    plain, scaled = (
+        train(examples, tmp_path / str(on), recipe.with_changes({"calibrate": on}), **options)
+        for on in (False, True)
+    )
+    temperature = scaled.record["temperature"]
+    assert "temperature" not in plain.record and abs(temperature - 1) > 0.02
+    one, other = (run.load_model().get_layer("logits").get_weights() for run in (plain, scaled))
+    for weight, divided in zip(one, other, strict=True):
+        np.testing.assert_allclose(divided, weight / temperature, rtol=1e-4, atol=1e-6)
+    losses = [run.record["validation"]["loss"] for run in (plain, scaled)]
+    assert losses[1] < losses[0]
