@@ -35,6 +35,7 @@ _CORS = {
 
 # Beyond these, the ones that have been slow for longest make way.
 _MAX_CONNECTIONS = 1024
+_LAST_ROUNDS = 3  # of the loop, in which connections come that were being accepted
 # A client may be slow, but in this time something must come, or go.
 _IDLE_S = 30
 # One that has been at its request for so long makes way where there are too many.
@@ -125,12 +126,12 @@ class RestServer:
         grace_s = await self._stopping
         server.close()
         end = self._loop.time() + grace_s
-        while True:
+        rounds_without = 0
+        while rounds_without < _LAST_ROUNDS and self._loop.time() < end:
             for connection in list(self._connections):
                 connection.shut_down()
-            await asyncio.sleep(0.02)  # in which those come, too, that were being accepted
-            if not self._connections or self._loop.time() >= end:
-                break
+            await asyncio.sleep(0.01)
+            rounds_without = 0 if self._connections else rounds_without + 1
         for connection in list(self._connections):
             connection.abort()
         await asyncio.sleep(0)  # in which they are told, and close their sockets
