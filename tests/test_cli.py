@@ -196,7 +196,8 @@ def test_an_image_the_decoder_refuses_is_named_and_the_others_predicted(
         code = main(["predict", str(tmp_path), "--with", str(using), "--format", "json"])
         captured = capsys.readouterr()
         assert code == 1
-        errors = captured.err.strip().splitlines()
+        note, *errors = captured.err.strip().splitlines()
+        assert "Left out: 1 hidden (such as .cache)." in note
         assert len(errors) == 2
         assert "b.jpg" in errors[0] and "c.jpg" in errors[1]
         answered = [bool(each["labels"]) for each in json.loads(captured.out)]

@@ -112,7 +112,6 @@ def add_data_options(command: argparse.ArgumentParser) -> None:
 def run_check(options: argparse.Namespace) -> int:
     """Open the source, inspect every image, and print what training would find."""
     load_tensorflow_quietly()
-    from inception_serving.server.options import ServerOptions
     from keras_inception.data.examples import listed
     from keras_inception.data.preparation.balance import draw_counts
     from keras_inception.data.preparation.inspection import describe_bad, left_empty, without
@@ -123,10 +122,9 @@ def run_check(options: argparse.Namespace) -> int:
     )
     from keras_inception.data.preparation.prepare import inspect_all
     from keras_inception.data.sources.source import open_source, with_split
-    from keras_inception.data.text import printable
 
     examples = open_source(given_source(options.source, options))
-    bad, seen = inspect_all(examples.images)
+    bad, seen = inspect_all(examples.images, _refused_by_a_server)
     kept = without(examples, bad)
     images = examples.take(kept)
     several = "; an image can be of any number of them" if examples.multi_label else ""
@@ -145,16 +143,13 @@ def run_check(options: argparse.Namespace) -> int:
     report_kinds([seen], print)
     report_exif_rotated(examples.images, seen.exif_rotated, print)
     report_copies(images, seen.digests[kept], print)
-    limit = ServerOptions().max_image_pixels
-    large = [index for index, pixels in seen.pixels.items() if limit and pixels > limit]
-    if large:
+    if seen.refused:
         print(
-            f"Images of more than {limit} pixels: {len(large)}, such as"
-            f" {printable(examples.images.name(large[0]))}. Training decodes them, a server refuses"
-            " them unless its max_image_pixels is larger."
+            f"Images that training decodes and a server of ours refuses: {len(seen.refused)},"
+            f" such as {seen.refused[0].name}: {seen.refused[0].reason}"
         )
     if not bad:
-        if not large:
+        if not seen.refused:
             print("Every image can be decoded.")
         return 0
     print(describe_bad(bad, len(bad) if options.list else 10).rstrip())
@@ -164,6 +159,21 @@ def run_check(options: argparse.Namespace) -> int:
     if empty:
         print(f"No image is left of {listed(empty)}, so training refuses the data.")
     return 1
+
+
+def _refused_by_a_server(content: bytes) -> str:
+    """Why a server refuses an image before it decodes it; ``""`` if it does not."""
+    import numpy as np
+
+    from inception_serving.errors import InvalidArgumentError
+    from inception_serving.server.model.image_size import check_images
+    from inception_serving.server.options import ServerOptions
+
+    try:
+        check_images({"": np.array([content], object)}, ServerOptions().max_image_pixels)
+    except InvalidArgumentError as error:
+        return str(error).partition(": ")[2]
+    return ""
 
 
 def run_records(options: argparse.Namespace) -> int:

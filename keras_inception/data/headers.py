@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,14 +33,12 @@ class Header:
         kinds: those of ``READ_AS`` that it is of.
         exif_rotated: whether it has an EXIF orientation other than upright.
         misread: why TensorFlow's decoder would read it wrongly; ``""`` if it would not.
-        pixels: of all its frames, as a server counts them before it decodes.
     """
 
     format: str
     kinds: tuple[str, ...]
     exif_rotated: bool
     misread: str
-    pixels: int = field(default=0, compare=False)
 
 
 def read_header(encoded: bytes) -> Header | None:
@@ -53,11 +51,7 @@ def read_header(encoded: bytes) -> Header | None:
         try:
             with Image.open(io.BytesIO(encoded)) as image:
                 return Header(
-                    image.format or "",
-                    _kinds(image),
-                    _is_exif_rotated(image),
-                    _misread(image),
-                    image.width * image.height * int(getattr(image, "n_frames", 1)),
+                    image.format or "", _kinds(image), _is_exif_rotated(image), _misread(image)
                 )
         except Exception:  # Pillow's are of many kinds
             return None

@@ -99,8 +99,8 @@ def test_check_says_what_a_server_would_refuse(
     assert ServerOptions().max_image_pixels < 9000 * 8000
     assert main(["data", "check", str(folder)]) == 0
     said = capsys.readouterr().out
-    assert "Images of more than 67108864 pixels: 1, such as" in said
-    assert "dawn/large.png" in said
+    assert "Images that training decodes and a server of ours refuses: 1, such as" in said
+    assert "large.png: an image of 72000000 pixels; this server decodes 67108864 at most." in said
     assert "Every image can be decoded" not in said
 
 

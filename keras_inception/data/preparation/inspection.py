@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Literal
@@ -21,8 +21,8 @@ from keras_inception.data.preprocessing import decode, decoder_message
 from keras_inception.data.text import printable
 from keras_inception.data.types import Advance, Tensor
 
-# Pixels from which an image's size is kept, for who asks whether it is too large.
-LARGE = 10_000_000
+Judge = Callable[[bytes], str]
+"""From the bytes of an image file to why it is refused; ``""`` if it is not."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Inspection:
         kinds: how many are of each of the kinds that are read otherwise than they are kept.
         exif_rotated: the indices of those with an EXIF orientation, which is ignored.
         misread: those of a kind that the decoder would read wrongly.
-        pixels: of those that are large, by their indices.
+        refused: those that a judge refused who was asked.
         digests: uint64 [images], equal for equal bytes, or pixels.
     """
 
@@ -51,7 +51,7 @@ class Inspection:
     kinds: Counter[str] = field(default_factory=Counter)
     exif_rotated: list[int] = field(default_factory=list)
     misread: list[BadImage] = field(default_factory=list)
-    pixels: dict[int, int] = field(default_factory=dict)
+    refused: list[BadImage] = field(default_factory=list)
     digests: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))
 
     def add(self, index: int, name: str, header: Header) -> None:
@@ -60,8 +60,6 @@ class Inspection:
         self.kinds.update(header.kinds)
         if header.exif_rotated:
             self.exif_rotated.append(index)
-        if header.pixels >= LARGE:
-            self.pixels[index] = header.pixels
         if header.misread:
             self.misread.append(BadImage(index, printable(name), header.misread))
 
@@ -117,12 +115,14 @@ def inspect(
     images: Images,
     advance: Advance = lambda images: None,
     skip: frozenset[int] = frozenset(),
+    judge: Judge = lambda content: "",
 ) -> Inspection:
     """Read the headers of all images, and compare their contents.
 
     Args:
         advance: is told how many more are done.
         skip: indices of images to leave out.
+        judge: is asked of each file.
     """
     seen = Inspection(digests=np.zeros(len(images), np.uint64))
     for index in range(len(images)):
@@ -130,7 +130,11 @@ def inspect(
         if index not in skip:
             with contextlib.suppress(OSError, DataError):
                 content = images.content(index)
-        header = read_header(content) if isinstance(content, bytes) else None
+        header = None
+        if isinstance(content, bytes):
+            header = read_header(content)
+            if header and (reason := judge(content)):
+                seen.refused.append(BadImage(index, printable(images.name(index)), reason))
         if header:
             seen.add(index, images.name(index), header)
         digest = blake2b(content, digest_size=8).digest()

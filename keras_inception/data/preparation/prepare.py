@@ -17,6 +17,7 @@ from keras_inception.data.images import Images
 from keras_inception.data.preparation.inspection import (
     BadImage,
     Inspection,
+    Judge,
     decodable,
     describe_bad,
     find_bad_images,
@@ -251,11 +252,17 @@ def _decoded(checked: _Checked) -> _Checked:
     return dataclasses.replace(checked.take(kept), bad=checked.bad + found, complete=True)
 
 
-def inspect_all(images: Images) -> tuple[list[BadImage], Inspection]:
-    """Decode all and read their headers, with bars on a terminal: it may take minutes."""
+def inspect_all(
+    images: Images, judge: Judge = lambda content: ""
+) -> tuple[list[BadImage], Inspection]:
+    """Decode all and read their headers, with bars on a terminal: it may take minutes.
+
+    Args:
+        judge: is asked of each file that can be decoded.
+    """
     bad = find_bad_images(images, bar("Decoding every image once", len(images)))
     skip = frozenset(image.index for image in bad)
-    inspection = inspect(images, bar("Comparing the images", len(images)), skip)
+    inspection = inspect(images, bar("Comparing the images", len(images)), skip, judge)
     return sorted(bad + inspection.misread, key=lambda image: image.index), inspection
 
 
