@@ -150,7 +150,7 @@ def test_a_builder_reads_as_a_function_of_its_file():
         *("classifier_activation", "name", "aux", "dropout", "width", "stem", "variant"),
         *("momentum", "epsilon", "scale", "ema", "skip", "fold_gamma"),
     ]
-    assert inspect.signature(InceptionV3) == inspect.signature(Builder)
+    assert isinstance(InceptionV3, Builder)
     assert (InceptionV3.__name__, InceptionV3.__module__) == (
         "InceptionV3",
         "keras_inception.models.networks.inception_v3",
