@@ -14,9 +14,9 @@ from keras_inception.data.sources.source import Source, open_source
 from keras_inception.data.types import Advance
 from keras_inception.evaluation.evaluate_model import score_against_truth
 from keras_inception.evaluation.measures import Result
-from keras_inception.inference.predictor import Predictor
+from keras_inception.inference.predictor import Predictor, no_own_images
 from keras_inception.inference.predictors import open_predictor
-from keras_inception.runs.run import versions
+from keras_inception.runs.run import is_run, versions
 
 
 @contextlib.contextmanager
@@ -64,6 +64,8 @@ def evaluate(
             not tell its class names and activation, which must then be given.
         inception_serving.ServingError: the server is not there, or has no such model.
     """
+    if data is None and not is_run(using):
+        raise no_own_images(using)  # before a server is looked for
     with open_predictor(
         using, labels=labels, activation=activation, export=export, in_flight=in_flight
     ) as predictor:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+
+from keras_inception.data.errors import DataError
 
 if TYPE_CHECKING:
     from keras_inception.data.examples import Examples
@@ -105,6 +108,13 @@ class Predictor(Protocol):
             ValueError: it can't take so many crops.
         """
         ...
+
+
+def no_own_images(name: str | Path) -> DataError:
+    """The error where images to evaluate ``name`` on must be given."""
+    return DataError(
+        f"Name a folder to evaluate {name} on, FOLDER/CLASS/IMAGE, or another source of images."
+    )
 
 
 def decoder_reason(error: Exception) -> str | None:

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inception_export.export import Export
-from keras_inception.data.errors import DataError
 from keras_inception.data.types import Advance
-from keras_inception.inference.predictor import Best, PredictionError, Ranked
+from keras_inception.inference.predictor import Best, PredictionError, Ranked, no_own_images
 
 if TYPE_CHECKING:
     from inception_serving import Client
@@ -113,10 +112,7 @@ class SignaturePredictor:
 
     @property
     def own_images(self) -> Examples:
-        raise DataError(
-            f"Name a folder to evaluate {self.name} on, FOLDER/CLASS/IMAGE, or another source of"
-            " images."
-        )
+        raise no_own_images(self.name)
 
     def scores(self, encoded: Sequence[bytes]) -> np.ndarray:
         if self._all_classes:
