@@ -155,7 +155,8 @@ def fuzz(count: int) -> dict[str, Any]:
     memory: list[tuple[int, float]] = []
     reached = 0
     # Tensors of gigabytes, in messages of a few bytes, are refused and not run.
-    flags = [f"--max_bytes_in_flight={4 * _LARGEST + 2_000_000}"]
+    # A request may hold half of what the others leave.
+    flags = [f"--max_bytes_in_flight={8 * _LARGEST + 4_000_000}"]
     models = {serving_fuzz.MODEL: save_fuzzed}
     with (
         serving(*flags, models=models, environment=_GIVES_BACK) as (server, _),

@@ -88,10 +88,7 @@ def test_every_flag_is_one_of_the_server() -> None:
     """What our own server lacks, it knows by name."""
     ours = build_parser()
     _, unknown = ours.parse_known_args(server()["command"])
-    assert {flag.split("=")[0] for flag in unknown} == {
-        "--mixed_precision",
-        "--tensorflow_session_config_file",
-    }
+    assert {flag.split("=")[0] for flag in unknown} == {"--tensorflow_session_config_file"}
     for flag in unknown:
         assert "is a flag of tensorflow_model_server" in refusal(flag)
 

@@ -177,7 +177,7 @@ class TestWithoutABrowser:
                     break
 
         assert model["versions"][0]["number"] == "2"
-        assert model["versions"][0]["error"].startswith("Could not find SavedModel")
+        assert model["versions"][0]["error"].startswith("Specified file path does not appear")
         assert model["versions"][1]["signatures"] == [
             {"name": "serving_default", "input": "image_bytes"}
         ]
