@@ -5,7 +5,6 @@ each batch by itself while training, and its moving statistics, at Keras's defau
 still mostly those of the old images when it is over.
 """
 
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,7 +13,6 @@ import pytest
 from keras_inception import InceptionV1
 from keras_inception.runs.run import Run
 from keras_inception.training.optimization.recalibrate import recalibrate
-from keras_inception.training.train import train
 
 CLASSES, BATCH, EPOCHS = 4, 16, 6
 
