@@ -5,7 +5,6 @@ each batch by itself while training, and its moving statistics, at Keras's defau
 still mostly those of the old images when it is over.
 """
 
-
 import keras
 import numpy as np
 import pytest
