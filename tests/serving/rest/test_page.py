@@ -82,6 +82,52 @@ class TestInTheBrowser:
         page.choose_file("#file", tmp_path / "bomb.png")
         page.wait_for("document.getElementById('status').textContent.includes('400000000 pixels')")
 
+    @pytest.mark.parametrize(
+        ("name", "content", "format"),
+        [
+            ("IMG_0001.HEIC", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+            ("photo.avif", b"\0\0\0\x1cftypavif\0\0\0\0avifmif1", "AVIF"),
+            ("scan.tif", b"II*\0\x08\0\0\0", "TIFF"),
+            ("logo.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
+        ],
+    )
+    def test_a_format_that_is_not_read(
+        self, page: Page, tmp_path: Path, name: str, content: bytes, format: str
+    ) -> None:
+        """It is named, with what helps, and not sent."""
+        (tmp_path / name).write_bytes(content)
+        page.requested.clear()
+
+        page.choose_file("#file", tmp_path / name)
+        page.wait_for("document.getElementById('status').textContent.includes('JPEG')")
+
+        (status,) = texts(page, "#status")
+        assert status.startswith(f"{name} is {format}, which is not read here: ")
+        assert not [url for url in page.requested if ":predict" in url]
+
+    def test_on_a_phone(self, page: Page, tmp_path: Path) -> None:
+        """Nothing is wider than the screen, with a picture's answer and long code too."""
+        page.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=390,
+            height=844,
+            deviceScaleFactor=1,
+            mobile=True,
+        )
+        (tmp_path / "green.png").write_bytes(png(0, 200, 90))
+        page.choose_file("#file", tmp_path / "green.png")
+        page.wait_for("!document.getElementById('answer').hidden")
+
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        outside = page.evaluate(
+            """
+            [...document.querySelectorAll("body *:not(pre, pre *)")]
+              .filter(element => element.getBoundingClientRect().right > 390)
+              .map(element => element.outerHTML.slice(0, 80))
+            """
+        )
+        assert outside == []
+
     def test_a_picture_that_is_dropped(self, page: Page) -> None:
         page.evaluate(
             """
