@@ -223,6 +223,8 @@ def test_an_image_the_decoder_refuses_is_named_and_the_others_predicted(
         (["export", "--show", "{tmp}"], "{tmp} is no export of ours"),
         (["export", "{run}/model.keras", "{tmp}/models", "--name", "m"], "give --labels"),
         (["serve", "{tmp}", "--port", "0"], "No model to serve in {tmp}"),
+        (["serve", "{run}"], "{run} is a run, and a server takes what `export` writes. First: "),
+        (["serve", "{run}/model.keras"], "keras-inception export {run}/model.keras models --name"),
         (["predict", "{photos}", "--with", "{tmp}"], "{tmp} is neither a run"),
         (["predict", "{tmp}/no.jpg", "--with", "{run}"], "no image or folder {tmp}/no.jpg"),
         (["predict", "{photos}", "--with", "localhost:1/m"], "No server answers on localhost:1"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+from pathlib import Path
 from typing import Any
 
 from inception_serving.server.metrics import METRICS_PATH
@@ -50,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
     """Serve until told to stop."""
     from inception_serving.server import serve
 
+    _check_base(Path(options.base))
     serve(
         options.base,
         host=options.host,
@@ -62,3 +65,23 @@ def run(options: argparse.Namespace) -> int:
         mixed_precision=options.mixed_precision,
     )
     return 0
+
+
+def _check_base(base: Path) -> None:
+    """Whoever names what `export` reads, rather than what it writes, is told of `export`.
+
+    Raises:
+        ValueError: it is a run, a folder of runs or a Keras model.
+    """
+    from keras_inception.runs.run import is_run
+
+    is_model = base.suffix in (".keras", ".h5") and base.is_file()
+    runs = [base] if is_run(base) else [path.parent for path in base.glob("*/run.json")]
+    if is_model or runs:
+        source = base if is_model else runs[0]
+        what = "a Keras model" if is_model else "a run" if is_run(base) else "a folder of runs"
+        raise ValueError(
+            f"{base} is {what}, and a server takes what `export` writes. First: "
+            f"keras-inception export {shlex.quote(str(source))} models --name NAME; "
+            "then: keras-inception serve models"
+        )
