@@ -16,6 +16,7 @@ from keras_inception.cli import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+CHINESE = (ROOT / "README.zh-CN.md").read_text("utf-8")
 COMMANDS = [
     shlex.split(line)[1:]
     for line in re.findall(r"^    (keras-inception .*)$", README, re.MULTILINE)
@@ -23,9 +24,27 @@ COMMANDS = [
 
 
 def test_links_lead_somewhere() -> None:
-    for readme in (ROOT / "README.md", ROOT / "export/README.md", ROOT / "serving/README.md"):
+    names = ("README.md", "README.zh-CN.md", "export/README.md", "serving/README.md")
+    for readme in (ROOT / name for name in names):
         for target in re.findall(r"\]\((?!http)([^)#]+)\)", readme.read_text("utf-8")):
             assert (readme.parent / target).exists(), f"{readme}: {target}"
+
+
+def test_the_chinese_page_is_in_step() -> None:
+    """The same code, names in code, tables and places to go on."""
+
+    def code(page: str) -> list[str]:
+        blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+        lines = re.findall(r"^    (\S.*)$", page, re.MULTILINE)
+        return blocks + [line.split("    #")[0].rstrip() for line in lines]
+
+    def links(page: str) -> set[str]:
+        return set(re.findall(r"\]\(([^)]+)\)", page)) - {"README.md", "README.zh-CN.md"}
+
+    assert code(CHINESE) == code(README)
+    assert links(README) <= links(CHINESE)
+    assert CHINESE.count("\n| ") == README.count("\n| ")
+    assert set(re.findall(r"`[^`\n]+`", README)) <= set(re.findall(r"`[^`\n]+`", CHINESE))
 
 
 def test_every_command_is_in_the_help() -> None:
