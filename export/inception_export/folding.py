@@ -12,6 +12,10 @@ import keras
 import numpy as np
 
 from keras_inception.models.graph import producers, readers
+from keras_inception.models.nested import copy_values, flatten
+
+# They see pixels up to 255, of which half precision loses a part.
+_SCALING = (keras.layers.Rescaling, keras.layers.Normalization)
 
 
 def fold_batch_norm(model: keras.Model, dtype: str | None = None) -> keras.Model:
@@ -21,13 +25,17 @@ def fold_batch_norm(model: keras.Model, dtype: str | None = None) -> keras.Model
     reads as well, or that is used more than once, since a kernel is the same for all its uses.
 
     Args:
-        model: a functional model of Keras layers.
+        model: a functional or sequential model of Keras layers, perhaps with models inside.
         dtype: of the new model's weights and arithmetic, such as ``"bfloat16"``; each layer's own
-            by default.
+            by default. Layers that scale pixels keep theirs.
 
     Returns:
-        A new model; ``model`` is left as it is.
+        A new model, without models inside; ``model`` is left as it is.
+
+    Raises:
+        ValueError: the model is neither functional nor sequential.
     """
+    model = flatten(model)
     folded = _convolutions_and_norms(model)
     convolutions = {convolution.name: norm for convolution, norm in folded}
     norms = {norm.name for _, norm in folded}
@@ -36,7 +44,8 @@ def fold_batch_norm(model: keras.Model, dtype: str | None = None) -> keras.Model
         config = layer.get_config()
         if layer.name in convolutions:
             config["use_bias"] = True
-        if dtype is not None:
+        is_layer = isinstance(layer, keras.Layer)  # not an operation, such as a subtraction
+        if dtype is not None and is_layer and not isinstance(layer, _SCALING):
             config["dtype"] = dtype
         return layer.__class__.from_config(config)
 
@@ -48,19 +57,20 @@ def fold_batch_norm(model: keras.Model, dtype: str | None = None) -> keras.Model
         if layer.name in convolutions:
             folded_weights = _fold(layer, convolutions[layer.name])
             result.get_layer(layer.name).set_weights(folded_weights)
-        elif layer.weights and layer.name not in norms:
-            result.get_layer(layer.name).set_weights(layer.get_weights())
+        elif layer.name not in norms and not isinstance(layer, keras.layers.InputLayer):
+            copy_values(layer, result.get_layer(layer.name))
     return result
 
 
 def _convolutions_and_norms(model: keras.Model) -> list[tuple[Any, Any]]:
     """Each convolution used once that a batch norm alone reads, with that batch norm."""
     calls, read_by = producers(model), readers(model)
+    by_name = {layer.name: layer for layer in model.layers}  # operations are not among them
     pairs = []
     for norm in model.layers:
         if not isinstance(norm, keras.layers.BatchNormalization) or len(calls[norm.name]) != 1:
             continue
-        before = model.get_layer(calls[norm.name][0][0])
+        before = by_name.get(calls[norm.name][0][0])
         if (
             isinstance(before, keras.layers.Conv2D)
             and len(calls[before.name]) == 1

@@ -18,8 +18,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from inception_export.serving_graph import split
+from inception_export.serving_graph import answers_logits, split
 from keras_inception.data.preprocessing import Preprocessing, decode, preprocess_encoded
+from keras_inception.models.nested import flatten
 
 # Of a probability, by the precision of the export. bfloat16 has 8 bits of mantissa, float16 11.
 TOLERANCES = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
@@ -54,6 +55,9 @@ def compare(
 ) -> dict[str, float]:
     """The largest differences between the written model and the Keras model, over both loaders.
 
+    Probabilities are those that ``model`` itself answers, as it was given; logits and features are
+    taken from within.
+
     Returns:
         ``probabilities``: of a probability, over ``serving_default``, ``all_classes``,
         ``classify`` and ``predict_images``; ``logits`` and ``features``: in standard deviations
@@ -62,13 +66,16 @@ def compare(
     Raises:
         ParityError: the written model can't be loaded or run.
     """
-    body, dense, activation = split(model)
+    flat = flatten(model)
+    body, dense, activation = split(flat)
     inputs = preprocess_encoded(tf.constant(images), preprocessing)
     features = body.predict(inputs, verbose=0).astype(np.float32)
     logits = features @ keras.ops.convert_to_numpy(dense.kernel)
     if dense.use_bias:
         logits = logits + keras.ops.convert_to_numpy(dense.bias)
-    probabilities = keras.ops.convert_to_numpy(activation(keras.ops.convert_to_tensor(logits)))
+    probabilities = model.predict(inputs, verbose=0).astype(np.float32)
+    if answers_logits(flat):
+        probabilities = keras.ops.convert_to_numpy(activation(probabilities))
 
     index = {label.encode(): column for column, label in enumerate(labels)}
     worst = {"probabilities": 0.0, "logits": 0.0, "features": 0.0, "top1": 1.0}

@@ -20,11 +20,14 @@ import tensorflow as tf
 from inception_export.export import FORMAT, MANIFEST, ExportError
 from inception_export.options import ExportOptions
 from inception_export.parity import TOLERANCES, compare, sample_images
+from inception_export.pixel_range import check_range
+from inception_export.samples import check_accuracy, measure_accuracy, spread, true_classes
 from inception_export.saved_model import write_saved_model
 from inception_export.serving_graph import activation_name, make_serving_graph, split
 from inception_export.versions import next_version
 from inception_export.warmup import write_warmup_requests
 from keras_inception.data.preprocessing import Preprocessing
+from keras_inception.models.nested import flatten
 from keras_inception.renamed import renamed
 from keras_inception.runs.run import open_run, versions
 
@@ -92,15 +95,18 @@ def export_saved_model(
     a part of it, and a process killed at any moment leaves nothing that a server would load.
 
     Args:
-        model: from float32 [batch, height, width, 3] to [batch, classes], ending in a dense layer
-            and its activation (none is taken for softmax), without auxiliary heads.
+        model: functional or sequential, perhaps with models inside, from float32
+            [batch, height, width, 3] to [batch, classes], ending in a dense layer and its
+            activation (none is taken for softmax), without auxiliary heads.
         base: the folder of all models.
         name: the model's name in requests, and its folder's.
         labels: the class names, in the order of the outputs.
-        preprocessing: the input protocol.
+        preprocessing: the input protocol. Of a model that scales pixels itself, one that leaves
+            them in [0, 255].
         options: version, precision and the like, see :class:`ExportOptions`; its defaults if not
             given.
-        record: what else the manifest says of the model.
+        record: what else the manifest says of the model; the accuracy among its ``"metrics"`` is
+            what that on samples of known classes is compared with.
         log: takes each line about the export.
         changes: of ``options``, by their names: ``top=3, precision="bfloat16"``.
 
@@ -110,12 +116,17 @@ def export_saved_model(
     Raises:
         ExportError: an argument breaks its rule, the version exists, another export of the model
             is under way, the folder can't be written, or the written model answers otherwise than
-            ``model``.
+            ``model`` or less rightly than was recorded.
         TypeError: there is no option of a name in ``changes``.
     """
     options = dataclasses.replace(options or ExportOptions(), **changes)
     labels = tuple(labels)
-    _check(model, name, labels, preprocessing)
+    try:
+        flat = flatten(model)
+    except ValueError as error:
+        raise ExportError(str(error)) from error
+    _check(flat, name, labels, preprocessing)
+    recorded = (record or {}).get("metrics", {}).get("accuracy")
     home = Path(base) / name
     made = _make_folders(home)
     target = home / str(options.version or next_version(home))
@@ -131,8 +142,8 @@ def export_saved_model(
             hidden = home / f".tmp-{target.name}"
             try:
                 hidden.mkdir()
-                manifest = _write(hidden, name, model, labels, preprocessing, options, log)
-                manifest |= record or {}
+                manifest = _write(hidden, name, (model, flat), labels, preprocessing, options, log)
+                manifest |= _measure(hidden, labels, recorded, options, log) | (record or {})
                 (hidden / MANIFEST).write_text(
                     json.dumps(manifest, indent=1, ensure_ascii=False), "utf-8"
                 )
@@ -163,15 +174,20 @@ def export_saved_model(
 def _write(
     folder: Path,
     name: str,
-    model: keras.Model,
+    models: tuple[keras.Model, keras.Model],
     labels: tuple[str, ...],
     preprocessing: Preprocessing,
     options: ExportOptions,
     log: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Write everything but the manifest, compare, and return what the manifest says of it."""
-    images = list(options.samples) or sample_images()
-    network = make_serving_graph(model, options.precision)
+    """Write everything but the manifest, compare, and return what the manifest says of it.
+
+    Args:
+        models: the model as it was given, to compare with, and flat, to export.
+    """
+    model, flat = models
+    images = spread(options.samples) or sample_images()
+    network = make_serving_graph(flat, options.precision)
     before, after = network.operations
     log(f"Graph of the network: {before} operations, {after} with batch norm folded")
     top = min(options.top, len(labels))
@@ -196,7 +212,7 @@ def _write(
         "model": model.name,
         "classes": len(labels),
         # A softmax makes scores that add up to 1; a sigmoid scores each class by itself.
-        "activation": activation_name(model),
+        "activation": activation_name(flat),
         "top": top,
         "precision": options.precision,
         "parameters": model.count_params(),
@@ -207,6 +223,29 @@ def _write(
         "fingerprint": _fingerprint(folder),
         "versions": versions(),
     }
+
+
+def _measure(
+    folder: Path,
+    labels: tuple[str, ...],
+    recorded: float | None,
+    options: ExportOptions,
+    log: Callable[[str], None],
+) -> dict[str, Any]:
+    """Measure the accuracy on samples of known classes, beside the recorded one; for the manifest.
+
+    Raises:
+        ExportError: it has fallen.
+    """
+    truth = true_classes(options.sample_classes, labels, log)
+    if not (truth >= 0).any():
+        return {}
+    measured = measure_accuracy(folder, options.samples, truth, labels)
+    beside = "" if recorded is None else f"; the run recorded {recorded:.4f}"
+    log(f"Accuracy on {measured['images']} samples: {measured['accuracy']:.4f}{beside}")
+    if recorded is not None:
+        check_accuracy(measured, recorded, options.max_accuracy_fall)
+    return {"samples": measured | {"recorded": recorded}}
 
 
 def _sha256(path: Path) -> str:
@@ -254,6 +293,7 @@ def _check(
             f"The model's input is {model.input_shape[1:]}, but the preprocessing makes"
             f" ({preprocessing.size}, {preprocessing.size}, 3)."
         )
+    check_range(model, preprocessing)
 
 
 def _check_disk_space(home: Path, model: keras.Model, precision: str) -> None:

@@ -16,6 +16,7 @@ import tensorflow as tf
 from inception_export.folding import fold_batch_norm
 from inception_export.options import Precision
 from keras_inception.models.graph import outputs, producers
+from keras_inception.models.nested import flatten
 
 Tensor = Any  # TensorFlow publishes no types
 
@@ -44,8 +45,9 @@ def split(model: keras.Model) -> tuple[keras.Model, Any, Callable[[Tensor], Tens
     """A classifier as its body, its dense layer, and the activation that makes probabilities.
 
     Args:
-        model: functional, from images to one output, [batch, classes]: a dense layer with its
-            activation, in it or after it. No activation at all is taken for softmax.
+        model: functional or sequential, perhaps with models inside, from images to one output,
+            [batch, classes]: a dense layer with its activation, in it or after it. No activation
+            at all is taken for softmax.
 
     Returns:
         The body, from images to features, float32 [batch, features]; the dense layer; and a
@@ -54,15 +56,17 @@ def split(model: keras.Model) -> tuple[keras.Model, Any, Callable[[Tensor], Tens
     Raises:
         ServingGraphError: the model is none of this.
     """
+    model = _flat(model)
     if isinstance(model.output, dict | list | tuple):
         raise ServingGraphError(
             "A model with auxiliary heads is not exported: take its predictions alone,"
             ' keras.Model(model.input, model.output["predictions"]).'
         )
     calls = producers(model)
-    last = dense = model.get_layer(outputs(model)[0])
+    by_name = {operation.name: operation for operation in model.operations}
+    last = dense = by_name[outputs(model)[0]]
     if isinstance(last, keras.layers.Activation | keras.layers.Softmax):
-        dense = model.get_layer(calls[last.name][0][0])
+        dense = by_name[calls[last.name][0][0]]
     if not isinstance(dense, keras.layers.Dense) or len(dense.input.shape) != 2:
         raise ServingGraphError(
             "The model must end in a dense layer on [batch, features], and its activation."
@@ -80,10 +84,31 @@ def split(model: keras.Model) -> tuple[keras.Model, Any, Callable[[Tensor], Tens
             " it was called on something else before. Give the model layers of its own:"
             " keras.models.clone_model(model), then set_weights(model.get_weights())."
         )
+    return body, dense, _activation(last, dense) or keras.activations.softmax
+
+
+def answers_logits(model: keras.Model) -> bool:
+    """Whether a classifier ends without an activation, so that softmax is to be taken for it.
+
+    Raises:
+        ServingGraphError: :func:`split` refuses the model.
+    """
+    model = _flat(model)
+    _, dense, _ = split(model)
+    return _activation(model.get_layer(outputs(model)[0]), dense) is None
+
+
+def _activation(last: Any, dense: Any) -> Any:
     softmax, linear = keras.activations.softmax, keras.activations.linear
     named = softmax if isinstance(last, keras.layers.Softmax) else last.activation
-    found = (each for each in (named, dense.activation) if each is not linear)
-    return body, dense, next(found, softmax)
+    return next((each for each in (named, dense.activation) if each is not linear), None)
+
+
+def _flat(model: keras.Model) -> keras.Model:
+    try:
+        return flatten(model)
+    except ValueError as error:
+        raise ServingGraphError(str(error)) from error
 
 
 def activation_name(model: keras.Model) -> str:
@@ -106,6 +131,7 @@ def make_serving_graph(model: keras.Model, precision: Precision = "float32") -> 
     Raises:
         ServingGraphError: :func:`split` refuses the model.
     """
+    model = _flat(model)
     body, dense, activation = split(model)
     folded = fold_batch_norm(body, None if precision == "float32" else precision)
     bias = dense.bias.value if dense.use_bias else tf.zeros(dense.units)

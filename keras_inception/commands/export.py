@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,22 +57,38 @@ def add(commands: Any) -> None:
     of_keras.add_argument(
         "--crop",
         type=float,
-        default=0.875,
-        help="the fraction of the shorter side that the centre crop keeps (%(default)s); pixels are"
-        " scaled to [-1, 1]",
+        help="the fraction of the shorter side that the centre crop keeps (0.875)",
     )
+    of_keras.add_argument(
+        "--input-range",
+        nargs=2,
+        type=float,
+        metavar=("LOW", "HIGH"),
+        help="what black and white are to the model: -1 1 for keras.applications's Inceptions;"
+        " 0 255 is pixels as they are, which a model gets that begins with a Rescaling or"
+        " Normalization of its own. Of any other it has to be said",
+    )
+    for name, about, example in (
+        ("--mean", "or: what is subtracted of each channel", "0.485 0.456 0.406"),
+        ("--std", "and what it is divided by then", "0.229 0.224 0.225"),
+    ):
+        of_keras.add_argument(
+            name,
+            nargs=3,
+            type=float,
+            metavar=("R", "G", "B"),
+            help=f"{about}, in units of pixels / 255, as torchvision says them: {example}",
+        )
     of_keras.add_argument(
         "--alpha",
         choices=["drop", "white", "black"],
-        default="drop",
         help="the ground beneath transparent PNG and WebP; drop: the colours that are kept beneath"
-        " (%(default)s)",
+        " (drop)",
     )
     of_keras.add_argument(
         "--exif-orientation",
         choices=["ignore", "apply"],
-        default="ignore",
-        help="EXIF orientation of JPEGs: ignore, or apply, which turns them upright (%(default)s)",
+        help="EXIF orientation of JPEGs: ignore, or apply, which turns them upright (ignore)",
     )
 
 
@@ -79,6 +96,8 @@ def _add_options(command: argparse.ArgumentParser) -> None:
     """A flag for every field of ``ExportOptions``."""
     hints = typing.get_type_hints(ExportOptions)
     for option in dataclasses.fields(ExportOptions):
+        if option.name == "sample_classes":
+            continue  # the folders' names tell
         flag, about = "--" + option.name.replace("_", "-"), option.metadata["doc"]
         if option.name == "samples":
             command.add_argument(flag, nargs="+", default=[], metavar="IMAGE_OR_FOLDER", help=about)
@@ -86,6 +105,8 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         default = "" if option.default is None else " (%(default)s)"
         if typing.get_origin(hints[option.name]) is typing.Literal:
             kind: dict[str, Any] = {"choices": typing.get_args(hints[option.name])}
+        elif hints[option.name] is float:
+            kind = {"type": float, "metavar": "X"}
         else:
             kind = {"type": positive, "metavar": "N"}
         command.add_argument(flag, default=option.default, help=about + default, **kind)
@@ -107,40 +128,68 @@ def run(options: argparse.Namespace) -> int:
     ]
     if missing:
         raise ValueError(f"An export needs {', '.join(missing)}; see --help.")
+    _check_options(options)
     load_tensorflow_quietly()
     from inception_export.publish import export_run, export_saved_model
-    from keras_inception.inference.predict import list_images
 
-    chosen = {
-        field.name: getattr(options, field.name) for field in dataclasses.fields(ExportOptions)
-    }
-    if options.samples:
-        chosen["samples"] = [
-            Path(path).read_bytes() for path in list_images(options.samples, print)
-        ]
-    if options.model or options.using.partition(":")[0] == "imagenet":
-        target = _export_published(options, ExportOptions(**chosen))
-    elif Path(options.using).is_file() or Path(f"{options.using}.index").is_file():
-        model, labels, preprocessing = _read_model(options)
+    if _of_published(options):
+        target = _export_published(options, _chosen(options))
+    elif _of_file(options):
+        model, of_model = _read_model(options)  # before the samples, which may be many
         target = export_saved_model(
-            model,
-            options.base,
-            options.name,
-            labels=labels,
-            preprocessing=preprocessing,
-            options=ExportOptions(**chosen),
-            record={"source": str(Path(options.using).resolve())},
+            model, options.base, options.name, options=_chosen(options), **of_model
         )
     else:
-        target = export_run(
-            options.using, options.base, options.name, options=ExportOptions(**chosen)
-        )
+        target = export_run(options.using, options.base, options.name, options=_chosen(options))
     if options.configs:
         from inception_export.serving_configs import write_serving_configs
 
         for path in write_serving_configs(options.configs, target, options.max_batch_size):
             print(f"Written {path}")
     return 0
+
+
+def _of_published(options: argparse.Namespace) -> bool:
+    return bool(options.model) or options.using.partition(":")[0] == "imagenet"
+
+
+def _of_file(options: argparse.Namespace) -> bool:
+    return Path(options.using).is_file() or Path(f"{options.using}.index").is_file()
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    """Refuse what breaks a rule, and what only a MODEL.keras takes where it is none."""
+    ExportOptions(**_given(options) | {"samples": ()})
+    given = [
+        name
+        for name in ("crop", "input_range", "mean", "std", "alpha", "exif_orientation")
+        if getattr(options, name) is not None
+    ]
+    if given and (_of_published(options) or not _of_file(options)):
+        flags = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise ValueError(
+            f"{flags}: only of a MODEL.keras, since a run and published weights tell this"
+            f" themselves (of a file of weights: --preprocessing). Received: {options.using}"
+        )
+    if (options.mean is None) != (options.std is None) or (options.mean and options.input_range):
+        raise ValueError("Give --input-range, or both of --mean and --std.")
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    fields = dataclasses.fields(ExportOptions)
+    return {each.name: getattr(options, each.name) for each in fields if each.name in options}
+
+
+def _chosen(options: argparse.Namespace) -> ExportOptions:
+    """The options of the export, the samples read."""
+    from inception_export.samples import read_samples
+    from keras_inception.inference.predict import list_images
+
+    chosen = _given(options)
+    if options.samples:
+        found = [(place, path) for place in options.samples for path in list_images([place], print)]
+        chosen |= read_samples(found, print)
+    return ExportOptions(**chosen)
 
 
 def _export_published(options: argparse.Namespace, chosen: ExportOptions) -> Path:
@@ -159,38 +208,100 @@ def _export_published(options: argparse.Namespace, chosen: ExportOptions) -> Pat
     )
 
 
-def _read_model(options: argparse.Namespace) -> tuple[Any, tuple[str, ...], Any]:
-    import keras
-
+def _read_model(options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
+    """A model out of its file, and what is exported with it: labels, preprocessing, record."""
     from keras_inception.data.class_names import read_class_names
-    from keras_inception.data.preprocessing import Preprocessing
+    from keras_inception.runs.run import run_of
 
     if not options.using.endswith((".keras", ".h5")):
         raise ValueError(
             f"{options.using} is neither a run nor a MODEL.keras. If it holds weights, say of which"
             " network: --model NETWORK."
         )
-    if not options.labels:
+    run = run_of(options.using)
+    if not options.labels and run is None:
         raise ValueError(
             f"{options.using} does not name its classes: give --labels FILE, one name a line."
         )
-    model = keras.models.load_model(options.using, compile=False)
-    size = model.input_shape[1]
-    if size is None or size != model.input_shape[2]:
-        raise ValueError(
-            "The network's input must have one fixed size, height equal to width. Received: input"
-            f" {model.input_shape[1:]}"
-        )
+    model = _load(options.using)
     # A model of several outputs is refused by the export, which says why.
     classes = model.output_shape[-1] if len(model.outputs) == 1 else None
-    labels = read_class_names(options.labels, classes)
-    preprocessing = Preprocessing(
-        size=size,
-        crop=options.crop,
-        alpha=options.alpha,
-        exif_orientation=options.exif_orientation,
+    record: dict[str, Any] = {"source": str(Path(options.using).resolve())}
+    labels: Sequence[str] = ()
+    if options.labels:
+        labels = read_class_names(options.labels, classes)
+    elif run is not None:
+        labels = run.labels
+    if run is not None:
+        record["metrics"] = run.record.get("validation", {})
+    return model, {
+        "labels": labels,
+        "preprocessing": _preprocessing(options, model, run),
+        "record": record,
+    }
+
+
+def _load(path: str) -> Any:
+    import keras
+
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except (TypeError, KeyError, AttributeError, ValueError) as error:  # Keras's, many lines
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        raise ValueError(
+            f"{path} can't be opened by Keras {keras.__version__}: {lines[0] if lines else error}"
+        ) from error
+    shape: Any = getattr(model, "input_shape", None) or ()
+    if len(shape) != 4 or None in shape[1:3] or shape[1] != shape[2]:
+        raise ValueError(
+            "The network's input must have one fixed size, height equal to width. Received: input"
+            f" {shape[1:]}"
+        )
+    return model
+
+
+def _preprocessing(options: argparse.Namespace, model: Any, run: Any) -> Any:
+    """A model's input protocol: as given, else its run's, else what it tells of itself.
+
+    Raises:
+        ValueError: nothing says what range of pixels it was trained on.
+    """
+    from inception_export.pixel_range import (
+        find_scaling,
+        input_range,
+        known_network,
+        mean_and_std,
+        raw,
     )
-    return model, labels, preprocessing
+    from keras_inception.data.preprocessing import Preprocessing
+
+    given = {
+        name: getattr(options, name)
+        for name in ("crop", "alpha", "exif_orientation")
+        if getattr(options, name) is not None
+    }
+    size = model.input_shape[1]
+    known = Preprocessing(size) if run is None else run.preprocessing
+    preprocessing = dataclasses.replace(known, **given)
+    if options.input_range:
+        return dataclasses.replace(preprocessing, **input_range(*options.input_range))
+    if options.mean:
+        return dataclasses.replace(preprocessing, **mean_and_std(options.mean, options.std))
+    if run is not None:
+        return preprocessing
+    if find_scaling(model) is not None:
+        print("Pixels go in as they are, 0 to 255: the model scales them itself")
+        return raw(preprocessing)
+    network = known_network(model)
+    if network is None:
+        raise ValueError(
+            f"{options.using} scales no pixels itself, and does not tell the range that it was"
+            " trained on; a wrong one gives wrong answers. Say it: --input-range LOW HIGH (-1 1 for"
+            " keras.applications's Inceptions, 0 1, or 0 255), or --mean R G B --std R G B, in"
+            " units of pixels / 255."
+        )
+    print(f"Pixels are scaled to -1 to 1, as {network} takes them; another: --input-range")
+    return preprocessing
 
 
 def _show(path: Path) -> None:

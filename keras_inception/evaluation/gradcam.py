@@ -14,6 +14,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_inception.models.graph import outputs, producers
+from keras_inception.models.nested import flatten
+
 
 def grad_cam(
     model: keras.Model, images: Any, class_index: int | Sequence[int] | None = None
@@ -22,7 +25,8 @@ def grad_cam(
 
     Args:
         model: a classifier of this family, or another that ends in global average pooling, perhaps
-            dropout, and a dense layer with its activation.
+            dropout, and a dense layer with its activation; functional or sequential, perhaps with
+            models inside.
         images: network inputs, float32 [batch, height, width, 3], preprocessed as for training.
         class_index: the class to explain, one for all images or one for each; by default each
             image's best class.
@@ -34,6 +38,7 @@ def grad_cam(
     Raises:
         ValueError: the model ends otherwise, or there is no such class.
     """
+    model = flatten(model)
     pooling, dense = _head(model)
     images = np.asarray(images, np.float32)
     if images.ndim != 4:
@@ -63,19 +68,34 @@ def grad_cam(
 
 
 def _head(model: keras.Model) -> tuple[Any, Any]:
-    """The global average pooling and the dense layer."""
-    by_name = {layer.name: layer for layer in model.layers}
-    pooling, dense = by_name.get("avg_pool"), by_name.get("logits")
-    if pooling is None or dense is None:
-        poolings = [
-            each for each in model.layers if isinstance(each, keras.layers.GlobalAveragePooling2D)
-        ]
-        denses = [each for each in model.layers if isinstance(each, keras.layers.Dense)]
-        if len(poolings) != 1 or len(denses) != 1:
+    """The global average pooling and the dense layer, found from the end."""
+    calls = producers(model)
+    layers = {operation.name: operation for operation in model.operations}
+    ends = outputs(model)
+    if isinstance(model.output, dict):  # the outputs stand in the order of their names
+        ends = [dict(zip(sorted(model.output), ends, strict=True))["predictions"]]
+    dense, layer = None, layers[ends[0]]
+    while True:
+        if isinstance(layer, keras.layers.GlobalAveragePooling2D) and dense is not None:
+            return layer, dense
+        if isinstance(layer, keras.layers.Dense) and dense is None:
+            dense = layer
+        elif not isinstance(layer, _PASSED) or (
+            isinstance(layer, keras.layers.Activation | keras.layers.Softmax) and dense is not None
+        ):
             raise ValueError(
                 "Grad-CAM needs a classifier that ends in global average pooling and one dense"
                 f" layer. Received: {model.name}, which ends in"
                 f" {', '.join(each.name for each in model.layers[-3:])}"
             )
-        pooling, dense = poolings[0], denses[0]
-    return pooling, dense
+        layer = layers[calls[layer.name][0][0]]
+
+
+# What may stand between the pooling and the end.
+_PASSED = (
+    keras.layers.Activation,
+    keras.layers.Softmax,
+    keras.layers.Dropout,
+    keras.layers.Flatten,
+    keras.layers.Identity,
+)

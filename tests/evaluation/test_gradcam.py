@@ -121,3 +121,23 @@ def test_a_trained_network_looks_at_the_blob(tmp_path: Path) -> None:
     quarters = heat.reshape(-1, 2, 16, 2, 16).sum(axis=(2, 4)).reshape(-1, 4)
     found = quarters.argmax(axis=1) == [quarter for _, quarter in drawn]
     assert found.mean() > 0.6, "1 in 4 by chance"
+
+
+@pytest.mark.parametrize("pooled_inside", [False, True])
+def test_the_heat_of_a_model_with_models_inside_is_that_of_the_flat_one(
+    pooled_inside: bool,
+) -> None:
+    """``Sequential([base, pooling, Dense])``, pixels scaled inside."""
+    flat = colour_model(5)
+    kernel_and_bias = flat.get_layer("logits").get_weights()
+    inside = flat.get_layer("avg_pool")
+    base = keras.Model(flat.input, inside.output if pooled_inside else inside.input)
+    ends = [] if pooled_inside else [keras.layers.GlobalAveragePooling2D()]
+    dense = keras.layers.Dense(5, "softmax")
+    scaling = keras.layers.Rescaling(1 / 127.5, -1)
+    model = keras.Sequential([keras.Input((16, 16, 3)), scaling, base, *ends, dense])
+    dense.set_weights(kernel_and_bias)
+    pixels = np.random.default_rng(0).uniform(0, 255, (3, 16, 16, 3)).astype(np.float32)
+    expected = grad_cam(flat, pixels / 127.5 - 1, [0, 2, 4])
+    np.testing.assert_allclose(grad_cam(model, pixels, [0, 2, 4]), expected, atol=1e-4)
+    assert expected.max() == pytest.approx(1)

@@ -1,0 +1,133 @@
+"""The images that an export is compared on, and its accuracy where their classes are known.
+
+The comparison with the Keras model can't see a wrong range of pixels or labels in a wrong order:
+both sides share them. The true classes of a folder of class folders can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from inception_export.export import ExportError
+from keras_inception.data.examples import listed
+from keras_inception.data.images import Files, Images
+from keras_inception.data.preparation.inspection import find_bad_images
+from keras_inception.data.text import one_form, printable
+from keras_inception.data.types import Log
+
+MOST_COMPARED = 32
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class EncodedImages(Sequence[bytes]):
+    """Images as a sequence of their bytes, each read when it is asked for."""
+
+    images: Images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self.images.encoded(each) for each in range(*index.indices(len(self)))]
+        return self.images.encoded(range(len(self))[index])
+
+
+def read_samples(paths: Sequence[tuple[str, str]], log: Log) -> dict[str, Any]:
+    """Image files as ``samples`` and ``sample_classes`` of ``ExportOptions``.
+
+    Args:
+        paths: (place, file): a folder that was named and a file somewhere below it, whose class
+            is the folder directly below the place; or twice the same file.
+        log: is told of files that can't be decoded, which are left out.
+
+    Raises:
+        ExportError: none can be decoded.
+    """
+    files = Files.of("", [str(Path(path).absolute()) for _, path in paths])
+    bad = find_bad_images(files)
+    kept = np.delete(np.arange(len(files)), [each.index for each in bad])
+    if bad:
+        reasons = listed([f"{each.name} ({each.reason})" for each in bad], 3)
+        if not len(kept):
+            raise ExportError(f"None of the samples can be decoded: {reasons}.")
+        log(f"{len(bad)} samples can't be decoded and are left out: {reasons}")
+    below = [Path(paths[index][1]).relative_to(paths[index][0]).parts for index in kept.tolist()]
+    classes = [printable(one_form(parts[0])) if len(parts) > 1 else "" for parts in below]
+    return {"samples": EncodedImages(files.take(kept)), "sample_classes": classes}
+
+
+def spread(samples: Sequence[bytes]) -> list[bytes]:
+    """Those that are compared: all, or of many some, evenly from the first to the last."""
+    count = min(len(samples), MOST_COMPARED)
+    places = np.linspace(0, len(samples) - 1, count).round().astype(int).tolist()
+    return [samples[place] for place in places]
+
+
+def true_classes(classes: Sequence[str], labels: Sequence[str], log: Log) -> np.ndarray:
+    """The places of the samples' classes among the labels: int64 [samples], -1 where it is none."""
+    place = {one_form(label): index for index, label in enumerate(labels)}
+    truth = np.array([place.get(one_form(each), -1) for each in classes], np.int64)
+    unknown = sorted({each for each in classes if each and one_form(each) not in place})
+    if unknown:
+        log(
+            f"Accuracy is measured on {(truth >= 0).sum()} of {len(truth)} samples: no class is"
+            f" called {listed(unknown)}"
+        )
+    return truth
+
+
+def measure_accuracy(
+    saved_model: Path, samples: Sequence[bytes], truth: np.ndarray, labels: Sequence[str]
+) -> dict[str, Any]:
+    """The share of samples whose best class, as ``serving_default`` answers it, is the true one.
+
+    Args:
+        saved_model: its folder, as written.
+        truth: int64 [samples]; those of -1 are left out.
+
+    Returns:
+        ``accuracy`` and ``images``, on how many.
+    """
+    answer = tf.saved_model.load(str(saved_model)).signatures["serving_default"]
+    known = np.flatnonzero(truth >= 0).tolist()
+    right = 0
+    for start in range(0, len(known), _BATCH):
+        batch = known[start : start + _BATCH]
+        best = answer(image_bytes=tf.constant([samples[each] for each in batch]))["classes"]
+        wanted = [labels[truth[each]].encode() for each in batch]
+        right += int((best[:, 0].numpy() == np.array(wanted, object)).sum())
+    return {"accuracy": right / len(known), "images": len(known)}
+
+
+def check_accuracy(measured: dict[str, Any], recorded: float, allowed: float) -> None:
+    """Refuse a fall that neither was allowed nor can be chance.
+
+    Chance is two standard errors of a share of so many images. Of the recorded accuracy, one image
+    right and one wrong are added, so that some is left to it at 1.0 too.
+
+    Args:
+        measured: see :func:`measure_accuracy`.
+        recorded: the accuracy that the run recorded.
+        allowed: the fall that passes.
+
+    Raises:
+        ExportError: the accuracy is lower than that.
+    """
+    accuracy, images = measured["accuracy"], measured["images"]
+    expected = (recorded * images + 1) / (images + 2)
+    chance = 2 * (expected * (1 - expected) / images) ** 0.5
+    if recorded - accuracy > max(allowed, chance):
+        raise ExportError(
+            f"The export's accuracy on {images} samples is {accuracy:.4f}, and the run recorded"
+            f" {recorded:.4f}: wrong preprocessing, or labels in another order, do that. Nothing"
+            " was published. If the samples are harder than the run's validation images, allow it:"
+            f" --max-accuracy-fall {min(1.0, recorded - accuracy + 0.005):.2f}"
+        )
