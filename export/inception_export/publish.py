@@ -121,11 +121,7 @@ def export_saved_model(
     """
     options = dataclasses.replace(options or ExportOptions(), **changes)
     labels = tuple(labels)
-    try:
-        flat = flatten(model)
-    except ValueError as error:
-        raise ExportError(str(error)) from error
-    _check(flat, name, labels, preprocessing)
+    flat = _check(model, name, labels, preprocessing)
     recorded = (record or {}).get("metrics", {}).get("accuracy")
     home = Path(base) / name
     made = _make_folders(home)
@@ -264,7 +260,8 @@ def _fingerprint(folder: Path) -> dict[str, str]:
 
 def _check(
     model: keras.Model, name: str, labels: tuple[str, ...], preprocessing: Preprocessing
-) -> None:
+) -> keras.Model:
+    """Refuse what breaks a rule; the model, flat."""
     if keras.config.backend() != "tensorflow":
         raise ExportError(
             "A SavedModel is written by Keras's TensorFlow backend: set KERAS_BACKEND=tensorflow."
@@ -276,6 +273,7 @@ def _check(
             f" a digit or '_'. Received: name={name!r}"
         )
     try:
+        model = flatten(model)
         split(model)
     except ValueError as error:
         raise ExportError(str(error)) from error
@@ -294,6 +292,7 @@ def _check(
             f" ({preprocessing.size}, {preprocessing.size}, 3)."
         )
     check_range(model, preprocessing)
+    return model
 
 
 def _check_disk_space(home: Path, model: keras.Model, precision: str) -> None:

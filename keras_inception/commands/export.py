@@ -50,6 +50,10 @@ def add(commands: Any) -> None:
     of_weights.add_argument(
         "--ema", action="store_true", help="take the moving averages of the weights"
     )
+    _add_options_of_keras(export)
+
+
+def _add_options_of_keras(export: argparse.ArgumentParser) -> None:
     of_keras = export.add_argument_group("for a MODEL.keras, which tells none of these")
     of_keras.add_argument(
         "--labels", metavar="FILE", help="the class names, one a line, in the order of the outputs"
