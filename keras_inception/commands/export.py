@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import typing
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -222,8 +221,7 @@ def _read_model(options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
             f"{options.using} is neither a run nor a MODEL.keras. If it holds weights, say of which"
             " network: --model NETWORK."
         )
-    run = run_of(options.using)
-    if not options.labels and run is None:
+    if not options.labels:
         raise ValueError(
             f"{options.using} does not name its classes: give --labels FILE, one name a line."
         )
@@ -231,15 +229,11 @@ def _read_model(options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     # A model of several outputs is refused by the export, which says why.
     classes = model.output_shape[-1] if len(model.outputs) == 1 else None
     record: dict[str, Any] = {"source": str(Path(options.using).resolve())}
-    labels: Sequence[str] = ()
-    if options.labels:
-        labels = read_class_names(options.labels, classes)
-    elif run is not None:
-        labels = run.labels
+    run = run_of(options.using)
     if run is not None:
         record["metrics"] = run.record.get("validation", {})
     return model, {
-        "labels": labels,
+        "labels": read_class_names(options.labels, classes),
         "preprocessing": _preprocessing(options, model, run),
         "record": record,
     }
