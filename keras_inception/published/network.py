@@ -120,13 +120,29 @@ def _protocol(entry: Entry, weights: str, opened: Weights, name: str | None) -> 
         return named(name, entry.size)
     if weights.startswith("imagenet:"):
         return preprocessing_of(weights, entry.size)
-    for known, row in entry.weights.items():
-        if opened.file.path.is_file() and is_published(opened.file.path, row):
-            return preprocessing_of(f"imagenet:{known}", entry.size)
-    if opened.source.name == "slim":  # whose trainer has but one
-        return named("slim", entry.size)
+    told = told_by_file(entry, opened, entry.size)
+    if told is not None:
+        return told
     raise ValueError(
         f"{weights} ({opened.file.format}) does not tell the range of pixels that it was trained"
         " on, and a wrong one gives wrong answers: say `preprocessing` (--preprocessing): default"
         " (Keras's, [-1, 1]), slim, torchvision (ImageNet's mean and deviation) or tf-hub ([0, 1])."
     )
+
+
+def told_by_file(entry: Entry, opened: Weights, size: int) -> Preprocessing | None:
+    """The preprocessing that a file of weights tells: it is a published one, or of TF-Slim's.
+
+    Args:
+        opened: the file, opened for the network ``entry``.
+        size: of the network's input in pixels.
+
+    Returns:
+        ``None`` if it tells none.
+    """
+    path = opened.file.path
+    for known, row in entry.weights.items():
+        if path.is_file() and is_published(path, row):
+            return preprocessing_of(f"imagenet:{known}", size)
+    # TF-Slim's trainer has but one.
+    return named("slim", size) if opened.source.name == "slim" else None

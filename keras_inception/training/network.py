@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -12,7 +12,9 @@ import numpy as np
 from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.models.application import loss_weights
 from keras_inception.models.catalogue import find
+from keras_inception.models.weight_files import open_for
 from keras_inception.published.imagenet import preprocessing_of
+from keras_inception.published.network import told_by_file
 from keras_inception.runs.recipe import Recipe
 from keras_inception.runs.run import run_of
 from keras_inception.training.optimization.fast_path import take_fast_path
@@ -49,11 +51,18 @@ def build(recipe: Recipe, classes: int, momentum: float) -> keras.Model:
     return model
 
 
-def preprocessing_for(recipe: Recipe, size: int) -> Preprocessing:
+def preprocessing_for(
+    recipe: Recipe, size: int, log: Callable[[str], None] = lambda line: None
+) -> Preprocessing:
     """How images become the network's input.
 
     The range is that of the weights that it starts from. Those of a run bring all of the run's
     protocol but the size, save what the recipe sets.
+
+    Args:
+        size: of the input in pixels.
+        log: is told of the range that a file of weights tells, or that is assumed since it tells
+            none.
     """
     given = {
         name: getattr(recipe, name)
@@ -66,9 +75,26 @@ def preprocessing_for(recipe: Recipe, size: int) -> Preprocessing:
         if run is not None:
             default = dataclasses.replace(run.preprocessing, size=size)
         else:
-            published = preprocessing_of(recipe.weights, size, recipe.model)
+            published = _published(recipe, size, log)
             default = Preprocessing(size=size, mean=published.mean, std=published.std)
     return dataclasses.replace(default, **given)
+
+
+def _published(recipe: Recipe, size: int, log: Callable[[str], None]) -> Preprocessing:
+    """What is known of weights by their name, or by the file that they are."""
+    weights = str(recipe.weights)
+    if weights.partition(":")[0] == "imagenet":
+        return preprocessing_of(weights, size, recipe.model)
+    entry = find(recipe.model)
+    told = told_by_file(entry, open_for(entry, weights), size)
+    if told is None:
+        log(
+            f"{weights} does not tell the range of pixels that it was trained on: -1 to 1 is"
+            " assumed. Published weights bring theirs by name, and a run's by the run's folder."
+        )
+        return preprocessing_of(weights, size)
+    log(f"{weights} is known: of pixels {told.mean} is subtracted, and divided by {told.std}")
+    return told
 
 
 def compile_network(

@@ -265,7 +265,7 @@ def build_job(
     if devices.count > 1:
         synchronize_batch_norm(model)
         log(f"On {devices.count} devices, {batch_size // devices.count} images of a batch on each")
-    preprocessing = preprocessing_for(recipe, model.input_shape[1])
+    preprocessing = preprocessing_for(recipe, model.input_shape[1], log)
     size = preprocessing.size
     log(f"{model.name}, {size} x {size} pixels, {model.count_params():,} parameters")
     drawn = len(data.validation) > 0 and classes <= MOST_CLASSES

@@ -1,6 +1,7 @@
 """Training that starts from weights: what is frozen stays, what is not learns."""
 
 import dataclasses
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import keras
 import numpy as np
 import pytest
 
+import keras_inception
 from keras_inception.data.preprocessing import Preprocessing
+from keras_inception.models.catalogue import find
 from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.named_recipes import RECIPES
 from keras_inception.runs.recipe import Recipe
@@ -75,6 +78,26 @@ def test_the_range_goes_with_published_weights() -> None:
     preprocessing = preprocessing_for(other, 299)
     assert preprocessing.crop == 0.9
     assert preprocessing.mean == pytest.approx((123.675, 116.28, 103.53))
+
+
+def test_a_file_brings_the_range_of_the_published_one_that_it_is_or_says_what_is_assumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "v3.safetensors"
+    model = keras_inception.InceptionV3(width=0.125, scale=True)
+    keras_inception.save_weights(model, file)
+    begun = Recipe(model="InceptionV3", weights=str(file))
+    lines: list[str] = []
+    assert preprocessing_for(begun, 299, lines.append) == Preprocessing(size=299)
+    assert len(lines) == 1 and "does not tell the range" in lines[0]
+    assert "-1 to 1 is assumed" in lines[0]
+    rows, name = find("InceptionV3").weights, "timm/inception_v3.gluon_in1k"
+    digest = f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
+    monkeypatch.setitem(rows, name, dataclasses.replace(rows[name], hash=digest))
+    found = preprocessing_for(begun, 299, lines.append)
+    assert found.mean == pytest.approx((123.675, 116.28, 103.53))
+    assert found.std == pytest.approx((58.395, 57.12, 57.375))
+    assert "is known: of pixels (123.675, 116.28, 103.53) is subtracted" in lines[1]
 
 
 def test_the_protocol_goes_with_a_runs_weights(run: Run, tmp_path: Path) -> None:
