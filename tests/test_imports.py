@@ -31,7 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "inception_serving": set(),
     "inference": {
         *("inception_export", "inception_serving"),
-        *("evaluation", "runs", "published", *_BASE),
+        *("report", "evaluation", "runs", "published", *_BASE),
     },
 }
 # Names without a home of their own, for all.

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from keras_inception.data.formats import unread_format
 from keras_inception.data.sources.walk import Walk
+from keras_inception.data.text import one_form, printable
 from keras_inception.data.types import Advance, Log
 from keras_inception.inference.predictor import PredictionError, Predictor, decoder_reason
 from keras_inception.inference.predictors import open_predictor
@@ -114,26 +115,39 @@ def draw_predictions(predictions: Sequence[Prediction], output: str | Path) -> N
     from matplotlib.figure import Figure
     from PIL import Image
 
+    from keras_inception.report.fonts import drawable
+
     shown = [each for each in predictions if each.labels]
     known = {label for each in shown for label in each.labels}
     columns = min(8, max(1, len(shown)))
     rows = max(1, -(-len(shown) // columns))
-    figure = Figure(figsize=(1.6 * columns, 1.9 * rows), layout="constrained")
-    for axes in (grid := figure.subplots(rows, columns, squeeze=False)).flat:
-        axes.axis("off")
-    for axes, each in zip(grid.flat, shown, strict=False):
-        truth = Path(each.image).parent.name
-        color = "black" if truth not in known else "green" if truth == each.labels[0] else "red"
-        with Image.open(each.image) as image:
-            axes.imshow(image.convert("RGB"), interpolation="nearest")
-        # More than one class at half or above: the model scores each by itself.
-        likely = max(1, sum(score >= 0.5 for score in each.scores))
-        lines = [
-            f"{label}  {score:.0%}"
-            for label, score in zip(each.labels[:likely], each.scores, strict=False)
-        ]
-        axes.set_title("\n".join(lines), fontsize=9, color=color, parse_math=False)
-    figure.savefig(output, dpi=110)
+    colors = [_color(each, known) for each in shown]
+    with drawable(known):
+        figure = Figure(figsize=(1.6 * columns, 1.9 * rows), layout="constrained")
+        for axes in (grid := figure.subplots(rows, columns, squeeze=False)).flat:
+            axes.axis("off")
+        for axes, each, color in zip(grid.flat, shown, colors, strict=False):
+            with Image.open(each.image) as image:
+                axes.imshow(image.convert("RGB"), interpolation="nearest")
+            # More than one class at half or above: the model scores each by itself.
+            likely = max(1, sum(score >= 0.5 for score in each.scores))
+            lines = [
+                f"{label}  {score:.0%}"
+                for label, score in zip(each.labels[:likely], each.scores, strict=False)
+            ]
+            axes.set_title("\n".join(lines), fontsize=9, color=color)
+        if {"green", "red"} & set(colors):
+            figure.supxlabel("green: the class\nof its folder\nred: another", fontsize=7)
+        figure.savefig(output, dpi=110)
+
+
+def _color(prediction: Prediction, known: set[str]) -> str:
+    """Green where an image's folder bears the name of its best class, red where of another."""
+    truth = one_form(printable(Path(prediction.image).absolute().parent.name))
+    names = {one_form(label) for label in known}
+    if truth not in names:
+        return "black"
+    return "green" if truth == one_form(prediction.labels[0]) else "red"
 
 
 def _predict_batch(

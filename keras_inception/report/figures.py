@@ -8,6 +8,7 @@ from io import StringIO
 from typing import Any
 
 import matplotlib
+import matplotlib.ticker
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -60,6 +61,8 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
                     )
             axes.set(xlabel="epoch", title=_METRICS[metric])
             axes.xaxis.get_major_locator().set_params(integer=True)
+            if metric == "loss":
+                _log_scale_if_steep(axes)
             _grid(axes)
             axes.legend()
     return figure
@@ -127,12 +130,25 @@ def as_svg(figure: Figure, about: str) -> Markup:
     return Markup(svg.replace("<svg ", begin, 1))
 
 
+_STEEP = 10  # times the usual loss
+
 _METRICS = {
     "loss": "loss",
     "accuracy": "accuracy",
     "average_precision": "average precision",
     "learning_rate": "learning rate",
 }
+
+
+def _log_scale_if_steep(axes: Axes) -> None:
+    """A logarithmic axis where the first epochs would flatten all others, and it says so."""
+    drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.get_lines()])
+    values = drawn[np.isfinite(drawn) & (drawn > 0)]
+    if len(values) and values.max() > _STEEP * np.median(values):
+        axes.set_yscale("log")
+        axes.set_ylabel("log scale")
+        for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            which(matplotlib.ticker.LogFormatter(labelOnlyBase=False))
 
 
 def _grid(axes: Axes) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import textwrap
+import itertools
 from pathlib import Path
+from unicodedata import east_asian_width
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +17,7 @@ from keras_inception.data.errors import DataError
 from keras_inception.data.examples import Examples
 from keras_inception.data.pipeline import shuffled, training_batches
 from keras_inception.data.preprocessing import Preprocessing, decode
+from keras_inception.report.fonts import drawable
 
 
 def draw_variants(
@@ -55,18 +57,19 @@ def draw_variants(
     )
     mixed = bool(augmentation.mixup_alpha or augmentation.cutmix_alpha)
     height = (1.75 if mixed else 1.55) * count + 0.4
-    figure = Figure(figsize=(1.5 * (variants + 1), height), layout="constrained")
-    figure.suptitle(_title(preprocessing, augmentation), fontsize=9)
-    axes = figure.subplots(count, variants + 1, squeeze=False)
-    for row, original in enumerate(originals):
-        _show(axes[row, 0], original, _named(chosen, _target(chosen, row)))
-    for epoch, (batch, targets) in enumerate(stream):
-        pixels = batch.numpy() * np.array(preprocessing.std) + np.array(preprocessing.mean)
-        for at, row in enumerate(shuffled(count, seed, epoch).numpy()):
-            below = _named(chosen, targets[at].numpy(), shares=True) if mixed else ""
-            image = pixels[at].clip(0, 255).round().astype(np.uint8)
-            _show(axes[row, 1 + epoch], image, below)
-    figure.savefig(output, dpi=120, format="png")
+    with drawable(chosen.labels):
+        figure = Figure(figsize=(1.5 * (variants + 1), height), layout="constrained")
+        figure.suptitle(_title(preprocessing, augmentation), fontsize=9)
+        axes = figure.subplots(count, variants + 1, squeeze=False)
+        for row, original in enumerate(originals):
+            _show(axes[row, 0], original, _named(chosen, _target(chosen, row)))
+        for epoch, (batch, targets) in enumerate(stream):
+            pixels = batch.numpy() * np.array(preprocessing.std) + np.array(preprocessing.mean)
+            for at, row in enumerate(shuffled(count, seed, epoch).numpy()):
+                below = _named(chosen, targets[at].numpy(), shares=True) if mixed else ""
+                image = pixels[at].clip(0, 255).round().astype(np.uint8)
+                _show(axes[row, 1 + epoch], image, below)
+        figure.savefig(output, dpi=120, format="png")
 
 
 def _choose(
@@ -106,9 +109,16 @@ def _named(examples: Examples, target: np.ndarray, shares: bool = False) -> str:
     lines: list[str] = []
     for index in np.argsort(-target, kind="stable"):
         if target[index] >= 0.005 and len(lines) < 3:
-            label = textwrap.shorten(examples.labels[index], 20, placeholder=" …")
+            label = _shortened(examples.labels[index])
             lines.append(f"{label} {target[index]:.0%}" if shares else label)
     return "\n".join(lines)
+
+
+def _shortened(label: str, most: int = 20) -> str:
+    """A name that fits below a picture; East Asian signs are twice as wide as others."""
+    widths = itertools.accumulate(1 + (east_asian_width(sign) in "WF") for sign in label)
+    fitting = sum(width <= most for width in widths)
+    return label if fitting == len(label) else f"{label[: fitting - 1].rstrip()}…"
 
 
 def _title(preprocessing: Preprocessing, augmentation: Augmentation) -> str:

@@ -108,7 +108,8 @@ def confusion_table(labels: Sequence[str], confusion: np.ndarray) -> Table:
     totals = np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     head = {"class": "long"} if max(map(len, labels)) > 3 else {}
     return Table(
-        "Numbers of images. Rows: true classes; columns: predicted classes.",
+        "Numbers of images. Rows: true classes; columns: predicted classes. Blue: right; orange:"
+        " mistakes; the stronger, the larger the share of the class's images.",
         [Cell(""), *(Cell(label, head) for label in labels)],
         [
             [

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_inception.report.fonts import drawable
 from keras_inception.training.metrics import ConfusionAccuracy
 
 MOST_CLASSES = 50  # that can still be read in a confusion matrix
@@ -98,18 +99,20 @@ def draw_confusion(matrix: np.ndarray, labels: Sequence[str]) -> np.ndarray:
     from matplotlib.figure import Figure
 
     side = 2.5 + 0.35 * len(labels)
-    figure = Figure(figsize=(side, side), layout="constrained")
-    axes = figure.subplots()
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(matrix.astype(int)):
-        if count:
-            color = "white" if share[row, column] > 0.5 else "black"
-            axes.text(column, row, count, ha="center", va="center", color=color, fontsize=7)
-    axes.set_xticks(range(len(labels)), labels, rotation=90)
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set(xlabel="predicted", ylabel="true")
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=80)
+    with drawable(labels):
+        figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+        axes = figure.subplots()
+        image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(matrix.astype(int)):
+            if count:
+                color = "white" if share[row, column] > 0.5 else "black"
+                axes.text(column, row, count, ha="center", va="center", color=color, fontsize=7)
+        axes.set_xticks(range(len(labels)), labels, rotation=90)
+        axes.set_yticks(range(len(labels)), labels)
+        axes.set(xlabel="predicted", ylabel="true")
+        figure.colorbar(image, label="share of the class's images", shrink=0.6)
+        figure.savefig(file, format="png", dpi=80)
     picture: np.ndarray = tf.io.decode_png(file.getvalue(), channels=3).numpy()
     return picture

@@ -1,6 +1,7 @@
 """One file that needs nothing else, whatever the classes are called."""
 
 import csv
+import math
 import re
 import shutil
 from html.parser import HTMLParser
@@ -165,6 +166,30 @@ def test_figures_take_the_pages_colours_and_say_what_they_are() -> None:
     svg = as_svg(curves(rows), "curves")
     assert 'role="img" aria-label="curves"' in svg and "currentColor" in svg
     assert "#010203" not in svg and "<metadata" not in svg and "<?xml" not in svg
+
+
+def test_a_steep_start_does_not_flatten_the_rest() -> None:
+    """A loss of 80 in the first epoch; then the axis is logarithmic, and says so."""
+    losses = [80.0, 0.9, 0.7, 0.5, 0.45, 0.4]
+    rows = [
+        {"epoch": float(number), "loss": loss, "val_loss": loss + 0.1, "accuracy": 0.5}
+        for number, loss in enumerate(losses, 1)
+    ]
+    loss, accuracy = curves(rows).axes
+    assert loss.get_yscale() == "log" and loss.get_ylabel() == "log scale"
+    assert accuracy.get_yscale() == "linear" and accuracy.get_ylabel() == ""
+    heights = loss.transData.transform([(0, 0.9), (0, 0.4)])[:, 1] / loss.bbox.height
+    assert heights[0] - heights[1] > 0.1, "what follows is to be seen"
+    assert "log scale" in as_svg(curves(rows), "curves")
+    rows[0]["loss"] = rows[0]["val_loss"] = 2.3
+    assert curves(rows).axes[0].get_yscale() == "linear"
+    rows[0]["val_loss"], rows[1]["loss"] = math.inf, 0.0
+    assert curves(rows).axes[0].get_yscale() == "linear"
+
+
+def test_colours_have_a_legend(finished: Run) -> None:
+    page = Page(write_report(finished).read_text("utf-8"))
+    assert "Blue: right; orange: mistakes; the stronger, the larger the share" in page.text
 
 
 def test_the_pieces_of_a_page() -> None:
