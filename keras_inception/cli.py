@@ -6,6 +6,8 @@ import argparse
 import io
 import os
 import sys
+import textwrap
+import traceback
 from collections.abc import Sequence
 
 from inception_serving.errors import ServingError
@@ -52,6 +54,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"keras-inception {options.subcommand}: {error}", file=sys.stderr)
         return 1
+    except Exception as error:
+        if options.traceback or not (isinstance(error, MemoryError) or _is_of_a_library(error)):
+            raise
+        message = textwrap.shorten(f"{type(error).__name__}: {error}", 500, placeholder=" ...")
+        where = "(--traceback shows where it comes from)"
+        print(f"keras-inception {options.subcommand}: {message} {where}", file=sys.stderr)
+        return 1
+
+
+def _is_of_a_library(error: Exception) -> bool:
+    """Whether Keras, TensorFlow or what reads their files refused something.
+
+    It is of a kind of theirs, or raised in their code, whatever its kind.
+    """
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    modules = (type(error).__module__, frame.f_globals.get("__name__", ""))
+    return any(name.split(".")[0] in _LIBRARIES for name in modules)
+
+
+_LIBRARIES = ("keras", "tensorflow", "google", "h5py", "jax", "jaxlib")
 
 
 def _parser() -> argparse.ArgumentParser:

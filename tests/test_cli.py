@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from keras_inception.cli import main
+from keras_inception.cli import _is_of_a_library, main
+from keras_inception.data.text import printable
 
 ROOT = Path(__file__).parents[1]
 
@@ -272,3 +273,68 @@ def test_a_command_half_typed_shows_its_usage(
         main(arguments)
     assert stopped.value.code == 2
     assert "usage: keras-inception" in capsys.readouterr().err
+
+
+def test_what_libraries_refuse_is_a_line_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], photos: Path
+) -> None:
+    """Of whatever kind it is; our own mistakes show in full."""
+    import keras
+
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "saved_model.pb").write_bytes(b"junk")
+    image = photos / "dawn" / "00.jpg"
+    assert "DecodeError" in fails(capsys, "predict", image, "--with", tmp_path / "1")
+    with pytest.raises(ValueError) as within:
+        keras.layers.deserialize(3)
+    assert _is_of_a_library(within.value)
+    with pytest.raises(AttributeError) as ours:
+        printable(3)  # type: ignore[arg-type]
+    assert not _is_of_a_library(ours.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [("predict x.jpg --with RUN --figure {folder}", "is no file"),
+     ("predict x.jpg --with RUN --figure nowhere/x.png", "is its folder there"),
+     ("evaluate RUN DATA --json nowhere/x.json", "is its folder there"),
+     ("evaluate RUN DATA --figure {folder}", "is no file"),
+     ("report RUN --output nowhere/x.html", "is its folder there"),
+     ("augment-preview DATA --output nowhere/x.png", "is its folder there"),
+     ("describe InceptionV3 --figure nowhere/x.svg", "is its folder there"),
+     ("data records DATA OUT --validation-fraction 1", "at least 0 and below 1"),
+     ("data records DATA OUT --validation-fraction nan", "at least 0 and below 1"),
+     ("data records DATA OUT --seed -1", "at least 0")],
+)  # fmt: skip
+def test_what_can_be_known_is_said_before_any_work(
+    arguments: str, rule: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments.format(folder=tmp_path).split())
+    assert rule in capsys.readouterr().err
+
+
+def test_damaged_runs_are_refused_in_a_line(
+    run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def damaged(name: str, content: str | None) -> Path:
+        copy = Path(shutil.copytree(run.path, tmp_path / f"{name} {content}"))
+        (copy / name).unlink()
+        if content is not None:
+            (copy / name).write_text(content)
+        return copy
+
+    image = photos / "dawn" / "00.jpg"
+    for name, content, rule in (
+        ("run.json", "[]", "run.json can't be read"),
+        ("run.json", "{}", "run.json can't be read: it has no 'preprocessing'"),
+        ("run.json", '{"format": "x"}', "run.json can't be read"),
+        ("labels.txt", None, "it has no labels.txt"),
+        ("recipe.yaml", None, "it has no recipe.yaml"),
+    ):
+        assert rule in fails(capsys, "predict", image, "--with", damaged(name, content))
+    assert "validation.csv is not as" in fails(capsys, "evaluate", damaged("validation.csv", "x\n"))
+    history = damaged("history.csv", "epoch,loss\n1,abc\n")
+    assert "history.csv is not as training wrote it" in fails(capsys, "report", history)
+    assert "needs a name" in fails(capsys, "predict", "", "--with", run.path)
+    assert "need a source" in fails(capsys, "data", "check", "")

@@ -10,6 +10,7 @@ from keras_inception.commands.arguments import (
     add_command,
     add_recipe_options,
     given_recipe,
+    output_file,
     positive,
 )
 from keras_inception.commands.data import SOURCE, add_encoding, given_source
@@ -29,7 +30,11 @@ def add(commands: Any) -> None:
     )
     preview.add_argument("source", metavar="DATA", help=SOURCE)
     preview.add_argument(
-        "--output", metavar="FILE", default="preview.png", help="the picture to write (%(default)s)"
+        "--output",
+        type=output_file,
+        metavar="FILE",
+        default="preview.png",
+        help="the picture to write (%(default)s)",
     )
     preview.add_argument(
         "--images", type=positive, default=8, help="how many images, a row each (%(default)s)"

@@ -1,10 +1,14 @@
-"""A bar of progress on the terminal, for commands."""
+"""A bar of progress and tables on the terminal, for commands."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @contextlib.contextmanager
@@ -29,3 +33,15 @@ def progress(images: int) -> Iterator[Callable[[int], None]]:
     ) as bar:
         task = bar.add_task("images", total=images)
         yield lambda done: bar.advance(task, done)
+
+
+def print_table(table: Table) -> None:
+    """Print a table with every word whole: on a narrow terminal folded, elsewhere on one line."""
+    from rich.console import Console
+
+    for column in table.columns:
+        column.overflow = "fold"
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=max(console.width, Console(width=10_000).measure(table).maximum))
+    console.print(table)

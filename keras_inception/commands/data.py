@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from inception_serving.startup import load_tensorflow_quietly
-from keras_inception.commands.arguments import add_command, positive
+from keras_inception.commands.arguments import add_command, positive, seed, share
 from keras_inception.commands.console import progress
 
 if TYPE_CHECKING:
@@ -56,12 +56,12 @@ def add(commands: Any) -> None:
     )
     records.add_argument(
         "--validation-fraction",
-        type=float,
+        type=share,
         default=0.0,
         metavar="X",
         help="the share of each class to write as a split `validation` (%(default)s)",
     )
-    records.add_argument("--seed", type=int, default=0, help="the seed of the order and the split")
+    records.add_argument("--seed", type=seed, default=0, help="the seed of the order and the split")
     add_data_options(records)
     index = add_command(
         inner,

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inception_serving.startup import load_tensorflow_quietly
-from keras_inception.commands.arguments import USING, add_command, positive
-from keras_inception.commands.console import progress
+from keras_inception.commands.arguments import USING, add_command, output_file, positive
+from keras_inception.commands.console import print_table, progress
 from keras_inception.commands.data import add_encoding, given_source
 
 if TYPE_CHECKING:
@@ -46,9 +46,12 @@ def add(commands: Any) -> None:
         " (%(default)s)",
     )
     add_encoding(evaluate)
-    evaluate.add_argument("--json", metavar="FILE", help="the file to write all numbers to")
+    evaluate.add_argument(
+        "--json", type=output_file, metavar="FILE", help="the file to write all numbers to"
+    )
     evaluate.add_argument(
         "--figure",
+        type=output_file,
         metavar="PNG",
         help="the file to draw the reliability diagram to: accuracy by confidence",
     )
@@ -106,7 +109,6 @@ def run(options: argparse.Namespace) -> int:
 
 def print_evaluation(result: Result) -> None:
     """A line for each class, the figures of the whole, how they were taken, what was left out."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -114,19 +116,19 @@ def print_evaluation(result: Result) -> None:
 
     single = isinstance(result, Evaluation)
     table = Table()
-    table.add_column("class", overflow="fold")
+    table.add_column("class")
     measures = list(next(iter(result.per_class.values())))
     for heading in measures:
         table.add_column(_WORDS.get(heading, heading), justify="right")
     if single:
-        table.add_column("taken for", overflow="fold")
+        table.add_column("taken for")
     for row, (label, values) in enumerate(result.per_class.items()):
         cells = [str(values["images"])]
         cells += [_text(values[name], 3) for name in measures[1:]]
         if isinstance(result, Evaluation):
             cells.append(escape(_taken_for(result, row)))
         table.add_row(escape(label), *cells)
-    Console().print(table)
+    print_table(table)
     if isinstance(result, Evaluation):
         hits = int(result.confusion.trace())
         figures = [f"Accuracy {result.accuracy:.4f} ({hits} of {result.images} images)"]

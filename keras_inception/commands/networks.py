@@ -7,7 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from inception_serving.startup import load_tensorflow_quietly
-from keras_inception.commands.arguments import add_command, positive, shape
+from keras_inception.commands.arguments import add_command, output_file, positive, shape
+from keras_inception.commands.console import print_table
 
 if TYPE_CHECKING:
     from keras_inception.data.preprocessing import Preprocessing
@@ -34,7 +35,10 @@ def add(commands: Any) -> None:
     )
     describe.add_argument("name", metavar="NAME", help="as `models` lists it")
     describe.add_argument(
-        "--figure", metavar="SVG", help="draw it there, columns side by side as in the papers"
+        "--figure",
+        type=output_file,
+        metavar="SVG",
+        help="draw it there, columns side by side as in the papers",
     )
     describe.add_argument("--variant", metavar="X", help="of the network, its default if not given")
     describe.add_argument("--stem", choices=["imagenet", "small"], default="imagenet")
@@ -62,7 +66,6 @@ def run_models(options: argparse.Namespace) -> int:
 
 def _print_family() -> None:
     """A line for each network, and for each of its published weights."""
-    from rich.console import Console
     from rich.table import Table
 
     from keras_inception.models.catalogue import CATALOGUE
@@ -75,7 +78,7 @@ def _print_family() -> None:
         accuracies = ["" if top is None else f"{top:.1f}" for top in (entry.top1, entry.top5)]
         costs = (str(entry.size), f"{entry.parameters:,}", f"{entry.gmacs:.2f}")
         table.add_row(entry.title, *costs, *accuracies)
-    Console().print(table)
+    print_table(table)
     sources = dict.fromkeys(entry.source for entry in CATALOGUE.values() if entry.source)
     print(f"ImageNet accuracies in percent, one crop: {'; '.join(sources)}.")
     for entry in CATALOGUE.values():

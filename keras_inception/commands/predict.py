@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from inception_serving.startup import load_tensorflow_quietly
-from keras_inception.commands.arguments import USING, add_command, positive
-from keras_inception.commands.console import progress
+from keras_inception.commands.arguments import USING, add_command, output_file, positive
+from keras_inception.commands.console import print_table, progress
 from keras_inception.data.text import printable
 
 if TYPE_CHECKING:
@@ -58,7 +58,10 @@ def add(commands: Any) -> None:
         help="how the predictions are printed (%(default)s)",
     )
     predict.add_argument(
-        "--figure", metavar="PNG", help="the file to draw the images with their best classes to"
+        "--figure",
+        type=output_file,
+        metavar="PNG",
+        help="the file to draw the images with their best classes to",
     )
 
 
@@ -102,12 +105,11 @@ def print_predictions(
     predictions: Sequence[Prediction], truths: Sequence[str] | None = None
 ) -> None:
     """A table: image, true label if known, best classes with scores, milliseconds."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     table = Table()
-    table.add_column("image", overflow="fold")
+    table.add_column("image")
     if truths:
         table.add_column("true")
     best = max((len(each.labels) for each in predictions), default=0) or 1
@@ -124,7 +126,7 @@ def print_predictions(
         cells += [""] * (best - len(cells))
         truth = [escape(truths[index])] if truths else []
         table.add_row(escape(printable(each.image)), *truth, *cells, f"{each.milliseconds:.1f}")
-    Console().print(table)
+    print_table(table)
 
 
 def _share(text: str) -> float:

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from inception_serving.startup import load_tensorflow_quietly
-from keras_inception.commands.arguments import add_command, positive
+from keras_inception.commands.arguments import add_command, output_file, positive
 from keras_inception.commands.console import progress
 from keras_inception.commands.data import add_encoding, given_source
 
@@ -23,7 +23,10 @@ def add(commands: Any) -> None:
     )
     report.add_argument("run_folder", metavar="RUN", help="a finished run")
     report.add_argument(
-        "--output", metavar="FILE", help="the file to write; by default RUN/report.html"
+        "--output",
+        type=output_file,
+        metavar="FILE",
+        help="the file to write; by default RUN/report.html",
     )
     report.add_argument(
         "--data",

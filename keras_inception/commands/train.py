@@ -113,7 +113,7 @@ def run(options: argparse.Namespace) -> int:
     recipe = given_recipe(options)
     if recipe is None and not options.resume:
         recipe = RECIPES["default"]
-    if options.output is None and not options.dry_run:
+    if not options.output and not options.dry_run:
         raise RecipeError("The run needs a folder: --output RUN")
     hosts, index = given_hosts(options.hosts, options.host_index, os.environ)
     if "KERAS_BACKEND" in os.environ:  # before it is loaded, or fails to

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_inception.commands.arguments import add_command, positive
+from keras_inception.commands.console import print_table
 
 
 def add(commands: Any) -> None:
@@ -63,7 +64,7 @@ def _in_use(options: argparse.Namespace) -> frozenset[int]:
 
 
 def _print_versions(home: str) -> None:
-    from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from inception_export.versions import list_versions
@@ -71,17 +72,20 @@ def _print_versions(home: str) -> None:
     table = Table()
     for heading in ("version", "MB", "network", "classes", "precision", "metrics", "difference"):
         table.add_column(heading)
-    for export in list_versions(home):
+    exports = list_versions(home)
+    if not exports:
+        raise ValueError(f"{home} holds no version: no folder that is called by a number.")
+    for export in exports:
         manifest = export.manifest
         metrics = manifest.get("metrics", {})
         parity = manifest.get("parity", {})
         table.add_row(
             str(export.version),
             f"{export.size / 1e6:.1f}",
-            manifest.get("model", "not ours"),
+            escape(manifest.get("model", "not ours")),
             str(manifest.get("classes", "")),
             manifest.get("precision", ""),
-            ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()),
+            "\n".join(f"{name} {value:.4f}" for name, value in metrics.items()),
             f"{parity['probabilities']:.1e}" if parity else "",
         )
-    Console().print(table)
+    print_table(table)

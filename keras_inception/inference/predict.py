@@ -88,6 +88,8 @@ def list_images(places: Sequence[str | Path], log: Log = lambda line: None) -> l
         PredictionError: a place does not exist, or holds no file.
     """
     paths: list[str] = []
+    if "" in places:
+        raise PredictionError("An image or folder needs a name. Received: ''")
     for place in map(Path, places):
         if place.is_dir():
             walk = Walk(place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -129,7 +130,7 @@ def check_numbers(classes: Any, dropout: Any, width: Any, momentum: Any, epsilon
         "`dropout` is a rate, at least 0 and below 1",
         dropout=dropout,
     )
-    check(is_number(width) and width > 0, "`width` must be above 0", width=width)
+    check(is_number(width) and 0 < width < math.inf, "`width` must be above 0", width=width)
     check(
         is_number(momentum) and 0 <= momentum < 1,
         "`momentum` must be at least 0 and below 1",

@@ -106,7 +106,12 @@ def write_report(
 
 def _read_history(path: Path) -> list[dict[str, float]]:
     with path.open(newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        try:
+            return [
+                {name: float(value) for name, value in row.items()} for row in csv.DictReader(file)
+            ]
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} is not as training wrote it: {error}") from error
 
 
 def _figures(result: Result) -> dict[str, str]:

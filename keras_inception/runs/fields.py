@@ -7,6 +7,7 @@ and the nearest name in one line, nor spare the rules between settings; the rest
 from __future__ import annotations
 
 import difflib
+import math
 import types
 import typing
 from collections.abc import Callable, Iterable
@@ -26,13 +27,14 @@ class Range:
     holds: Callable[[float], bool]
 
 
-POSITIVE = Range("above 0", lambda value: value > 0)
-AT_LEAST_0 = Range("at least 0", lambda value: value >= 0)
-AT_LEAST_1 = Range("at least 1", lambda value: value >= 1)
+POSITIVE = Range("above 0", lambda value: 0 < value < math.inf)
+AT_LEAST_0 = Range("at least 0", lambda value: 0 <= value < math.inf)
+AT_LEAST_1 = Range("at least 1", lambda value: 1 <= value < math.inf)
 BELOW_1 = Range("at least 0 and below 1", lambda value: 0 <= value < 1)
 UP_TO_1 = Range("at least 0 and at most 1", lambda value: 0 <= value <= 1)
 POSITIVE_UP_TO_1 = Range("above 0 and at most 1", lambda value: 0 < value <= 1)
 UP_TO_180 = Range("at least 0 and at most 180", lambda value: 0 <= value <= 180)
+SEED = Range("at least 0 and below 2 ** 32", lambda value: 0 <= value < 2**32)
 UP_TO_HALF = Range("at least 0 and at most 0.5", lambda value: 0 <= value <= 0.5)
 
 
@@ -100,7 +102,7 @@ def check_known(names: Iterable[str], known: Iterable[str]) -> None:
         RecipeError: one of ``names`` is not among the known.
     """
     known = list(known)
-    unknown = [name for name in names if name not in known]
+    unknown = [str(name) for name in names if name not in known]  # a YAML file's may be numbers
     if unknown:
         raise RecipeError(
             f"There is no setting {', '.join(map(repr, unknown))}.{nearest(unknown[0], known)}"

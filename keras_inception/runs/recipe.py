@@ -20,6 +20,7 @@ from keras_inception.runs.fields import (
     BELOW_1,
     POSITIVE,
     POSITIVE_UP_TO_1,
+    SEED,
     UP_TO_1,
     UP_TO_180,
     UP_TO_HALF,
@@ -296,7 +297,7 @@ class Recipe:
         False, "train to the same numbers every time, to the last bit, by slower operations"
     )
     seed: int = _setting(
-        0, "seed of the initial weights, the split, the order and the augmentation"
+        0, "seed of the initial weights, the split, the order and the augmentation", SEED
     )
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,13 +189,20 @@ def open_run(path: str | Path) -> Run:
     run = Run(Path(path))
     try:
         number = run.format
-    except ValueError as error:
+        if number <= FORMAT:
+            _ = run.preprocessing, run.record["data"]
+    except (ValueError, TypeError, AttributeError) as error:
         raise RunError(f"{path}/run.json can't be read: {error}") from error
+    except KeyError as error:
+        raise RunError(f"{path}/run.json can't be read: it has no {error}") from error
     if number > FORMAT:
         raise RunError(
             f"{path}/run.json is of format {number}, of a later version of keras-inception; this"
             f" one reads formats up to {FORMAT}."
         )
+    for name in ("recipe.yaml", "labels.txt"):
+        if not (run.path / name).is_file():
+            raise RunError(f"The run {path} is not complete: it has no {name}.")
     return run
 
 
@@ -206,12 +214,8 @@ def create_run(
     Raises:
         RunError: there is something at ``path`` already.
     """
+    check_vacant(path)
     run = Run(Path(path))
-    if run.path.exists() and (not run.path.is_dir() or not _is_unfinished_start(run.path)):
-        raise RunError(
-            f"{path} exists already, and a run is never overwritten. Choose another folder, remove"
-            " this one, or go on with the run in it: --resume"
-        )
     (run.path / "checkpoints").mkdir(parents=True, exist_ok=True)
     recipe.save(run.path / "recipe.yaml")
     write_class_names(run.path / "labels.txt", prepared.training.labels)
@@ -228,6 +232,23 @@ def create_run(
         json.dump(record, file, indent=1, ensure_ascii=False)
     sync_folder(run.path.parent)
     return run
+
+
+def check_vacant(path: str | Path) -> None:
+    """Refuse a place where no new run can be made.
+
+    Raises:
+        RunError: there is something at ``path`` already, or nothing may be made there.
+    """
+    place = Path(path)
+    if place.exists() and (not place.is_dir() or not _is_unfinished_start(place)):
+        raise RunError(
+            f"{path} exists already, and a run is never overwritten. Choose another folder, remove"
+            " this one, or go on with the run in it: --resume"
+        )
+    above = next(each for each in (place, *place.absolute().parents) if each.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise RunError(f"The run {path} can't be made: {above} is no folder to be written to.")
 
 
 def _is_unfinished_start(path: Path) -> bool:

@@ -26,6 +26,7 @@ from keras_inception.training.network import inference
 from keras_inception.training.optimization.averages import Averages
 from keras_inception.training.optimization.finetune import Phase
 from keras_inception.training.optimization.schedule import Schedule
+from keras_inception.training.settings import check_settings
 from keras_inception.training.tensorboard import draw_confusion
 from keras_inception.training.train import build_job, disk_space_needed, keras_settings
 
@@ -94,6 +95,7 @@ def estimate(
         seed=recipe.seed,
         on_bad_image=on_bad_image,
         check_images=check_images,
+        check=lambda training, others: check_settings(recipe, training, others),
         log=log,
     )
     with keras_settings(recipe):

@@ -25,6 +25,7 @@ from keras_inception.runs.run import (
     FORMAT,
     Run,
     RunError,
+    check_vacant,
     create_run,
     is_run,
     open_run,
@@ -43,6 +44,7 @@ from keras_inception.training.fit import TrainingJob, fit
 from keras_inception.training.metrics import metrics_for
 from keras_inception.training.network import build, inference, preprocessing_for
 from keras_inception.training.optimization.finetune import momentum
+from keras_inception.training.settings import check_settings
 from keras_inception.training.temperature import scale_by_temperature
 from keras_inception.training.tensorboard import MOST_CLASSES
 
@@ -111,9 +113,8 @@ def train(
         )
         return run
     where = find_devices(devices, hosts, host_index, log)
-    if run is not None and where.first:
-        with run.held():  # refused before any work is done
-            pass
+    if where.first:
+        _check_place(run, output)
     tell = log if where.first else _say_nothing
     recipe = choose_precision(recipe, tell)
     prepared = prepare(
@@ -124,6 +125,7 @@ def train(
         on_bad_image=on_bad_image,
         check_images=check_images,
         exchange=run is None or run.format > 1,
+        check=lambda training, others: check_settings(recipe, training, others, where),
         log=tell,
     )
     if run is not None:
@@ -203,6 +205,15 @@ def _open(output: str | Path, recipe: Recipe | None, resume: bool) -> tuple[Run 
             f" another, begin another run: --weights {output} --output ANOTHER"
         )
     return run, own
+
+
+def _check_place(run: Run | None, output: str | Path) -> None:
+    """Refuse, before any work is done, a place that is taken, or a run that is being trained."""
+    if run is None:
+        check_vacant(output)
+    else:
+        with run.held():
+            pass
 
 
 def _goes_on_by(recipe: Recipe, own: Recipe) -> bool:

@@ -74,6 +74,26 @@ def test_the_command_lists_prunes_and_rolls_back(
     assert "There is no model's folder" in capsys.readouterr().err
 
 
+def test_names_are_not_cut(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    extra = tmp_path / "m" / "20260101" / "assets.extra"
+    extra.mkdir(parents=True)
+    manifest = {
+        "model": "inception_resnet_v2_of_ours[bold]",
+        "classes": 1000,
+        "precision": "mixed_bfloat16",
+        "metrics": {"mean_average_precision": 0.9, "loss": 0.1},
+        "parity": {"probabilities": 1e-7},
+    }
+    (extra / "keras_inception.json").write_text(json.dumps(manifest))
+    assert main(["versions", str(tmp_path / "m")]) == 0
+    said = capsys.readouterr().out
+    for name in ("20260101", manifest["model"], "mixed_bfloat16", "mean_average_precision 0.9000"):
+        assert name in said
+
+
 def test_a_server_follows_a_rollback_without_a_failed_request(
     models: Path, run, photos: Path, tmp_path: Path
 ) -> None:

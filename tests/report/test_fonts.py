@@ -31,9 +31,7 @@ def only_matplotlibs_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def chinese(
-    only_matplotlibs_own: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def chinese(only_matplotlibs_own: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A system with one font, which has two signs, each a filled square."""
     pen = TTGlyphPen(None)
     for move, corner in zip(
@@ -54,9 +52,7 @@ def chinese(
     builder.setupOS2()
     builder.setupPost()
     builder.save(tmp_path / "squares.ttf")
-    monkeypatch.setattr(
-        font_manager, "findSystemFonts", lambda: [str(tmp_path / "squares.ttf")]
-    )
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [str(tmp_path / "squares.ttf")])
     return tmp_path / "squares.ttf"
 
 

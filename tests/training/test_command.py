@@ -11,6 +11,7 @@ import pytest
 
 from keras_inception.cli import main
 from keras_inception.runs.named_recipes import NOTES, RECIPES, load_recipe
+from keras_inception.runs.run import Run
 
 ROOT = Path(__file__).parents[2]
 
@@ -116,3 +117,53 @@ def test_a_dry_run_writes_nothing(photos: Path, tmp_path: Path, monkeypatch, cap
     for part in ("Parameters: ", "Steps: 4 of", "by sgd", "Memory: ", "Nothing was written."):
         assert part in told
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def trained(request: pytest.FixtureRequest) -> Run:
+    found: Run = request.getfixturevalue("run")  # a name that this file has for a command
+    return found
+
+
+def test_settings_are_refused_before_an_image_is_looked_at(
+    trained: Run, photos: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """Whatever is wrong with them, and on a million images."""
+    (tmp_path / "junk.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(400))
+    (tmp_path / "1.yaml").write_text("1: 2\n")
+    (tmp_path / "text").write_text("")
+    (tmp_path / "others" / "owl").mkdir(parents=True)
+    (tmp_path / "others" / "owl" / "1.jpg").write_bytes(b"x")
+    monkeypatch.setattr(
+        "keras_inception.data.preparation.prepare._check",
+        lambda *arguments: pytest.fail("an image was looked at"),
+    )
+    refused = {
+        "--model InceptionV9": "a network of the family",
+        "--variant nope": "`variant` must be one of",
+        "--recipe small --image-size 10": "at least 28 x 28",
+        "--image-size 40": "at least 75 x 75",
+        "--weights nowhere.h5": "a file that exists",
+        "--weights junk.h5": "damaged",
+        "--weights imagenet:nope": "imagenet:slim/inception_v3",
+        f"--weights {trained.path}": "Needed: inception_v3",
+        f"--weights {trained.path} --model InceptionV1": "does not fit",
+        f"--weights {trained.path} --recipe small --width 0.125 --trainable-from x": "inception_3a",
+        f"--output {trained.path}": "never overwritten",
+        "--output text/run": "no folder to be written to",
+        "--devices 99": "at most",
+        "--validation-data nowhere": "nowhere does not exist",
+        "--validation-data others": "the model does not know: owl",
+        "--best-epoch-metric mean_average_precision": "where every image is of one class",
+        "--validation-fraction 0 --calibrate": "needs validation images",
+        "--learning-rate inf": "`learning_rate` must be above 0",
+        "--recipe 1.yaml": "no setting '1'",
+        "--encoding gbk": "for tables",
+    }  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    for settings, rule in refused.items():
+        arguments = ["train", str(photos), "--output", "new", *settings.split()]
+        assert main(arguments) == 1, settings
+        said = capsys.readouterr().err
+        assert rule in said and said.count("\n") == 1, said
+        assert not (tmp_path / "new").exists()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -76,6 +78,7 @@ def prepare(
     on_bad_image: Literal["skip", "refuse"] = "skip",
     check_images: CheckImages = "auto",
     exchange: bool = True,
+    check: Callable[[Examples, int], None] = lambda training, validation: None,
     log: Log = print,
 ) -> Prepared:
     """Open the data, leave out what can't be decoded, and set images apart for validation.
@@ -92,6 +95,8 @@ def prepare(
             ``"auto"`` does so up to 20,000 images. Of more, and with ``"none"``, only those to
             validate on are decoded, since every epoch decodes all of these.
         exchange: see :func:`~keras_inception.data.preparation.splits.split`.
+        check: is called before an image is looked at, with all that are not given to validate on
+            and about how many there will be to validate on; it may refuse them.
         log: takes each line about the data.
 
     Raises:
@@ -108,9 +113,12 @@ def prepare(
     if own_split:
         validation_data = split_of(data, "validation")
         log(f"To validate on, there are the images of {validation_data}.")
+    others = None if validation_data is None else _open_validation(validation_data, everything)
+    share = math.ceil(validation_fraction * len(everything))
+    check(everything, share if others is None else len(others))
     training = _check(everything, check_images, on_bad_image, log)
     keep_together = report_copies(training.examples, training.digests, log)
-    if validation_data is None:
+    if others is None:
         left, apart = split(
             training.examples, validation_fraction, seed, keep_together, exchange=exchange
         )
@@ -118,7 +126,6 @@ def prepare(
         validation = dataclasses.replace(training.take(apart), bad=[], inspection=Inspection())
         training = training.take(left)
     else:
-        others = _open_validation(validation_data, training.examples)
         validation = _check(others, check_images, on_bad_image, log)
         shared = np.isin(validation.digests, training.digests)
         report_shared(validation.examples, np.flatnonzero(shared), log)

@@ -52,8 +52,19 @@ def read_list(path: Path, labels: tuple[str, ...], source: str | None) -> Exampl
     Raises:
         DataError: they were in arrays in memory, or the source has changed.
     """
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        header, *rows = csv.reader(file)
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            header, *rows = csv.reader(file)
+        return _listed(header, rows, labels, source)
+    except (LookupError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} is not as training wrote it: {error}") from error
+
+
+def _listed(
+    header: list[str], rows: list[list[str]], labels: tuple[str, ...], source: str | None
+) -> Examples:
     index = {label: target for target, label in enumerate(labels)}
     if header[1] == "labels":
         targets = np.zeros((len(rows), len(labels)), bool)

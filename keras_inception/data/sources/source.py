@@ -101,6 +101,8 @@ def _read(source: str, labels: Sequence[str] | None, encoding: str | None) -> Ex
         if source.startswith(prefix):
             return read(source.removeprefix(prefix))
     source, split = with_split(source)
+    if not source:
+        raise DataError("The images need a source, such as a folder. Received: ''")
     path = Path(source)
     suffix = path.suffix.lower()
     if encoding is not None and suffix not in TABLES:
