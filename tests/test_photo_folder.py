@@ -1,18 +1,21 @@
 """A folder as it comes from a phone, a Mac, a Windows share and a NAS, from training to answers."""
 
+import json
 import os
-import shutil
-import subprocess
+import re
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import ExifTags, Image
 
+from inception_serving import ModelServer
 from keras_inception.cli import main
+from keras_inception.runs.run import open_run
 
-KÄFER = "Ka\u0308fer"  # as a Mac writes it, in Unicode's form NFD
 LABELS = ("K\u00e4fer", "cat", "dog")
 
 
@@ -38,17 +41,18 @@ def phone(folder: Path, image: Callable[[int], Image.Image]) -> int:
 
 
 def mac(folder: Path, image: Callable[[int], Image.Image]) -> int:
-    for name in ("._IMG_0001.JPG", ".DS_Store", "Icon\r"):
+    """What its archives hold, a print in CMYK, a scan of 16 bits a channel."""
+    for name in ("._IMG_0001.JPG", ".DS_Store", "Icon\r", "__MACOSX/._1.jpg"):
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"Mac OS X")
-    (folder / "__MACOSX" / folder.name).mkdir(parents=True)
-    (folder / "__MACOSX" / folder.name / "._1.jpg").write_bytes(b"x")
     image(3).convert("CMYK").save(folder / "print.jpeg")
-    deep = np.asarray(image(4).convert("L")).astype(np.uint16) * 257
-    Image.fromarray(deep).save(folder / "scan 16 bit.png")
-    return 1  # the scan is grey, so of no class: taken away by the caller
+    deep = np.asarray(image(4)).astype(np.uint16) * 257
+    (folder / "scan.png").write_bytes(tf.io.encode_png(deep).numpy())
+    return 2
 
 
 def windows(folder: Path, image: Callable[[int], Image.Image]) -> int:
+    """A recycle bin, an empty file, a name in Latin-1."""
     for name in ("Thumbs.db", "desktop.ini"):
         (folder / name).write_bytes(b"x")
     (folder / "$RECYCLE.BIN").mkdir()
@@ -60,6 +64,7 @@ def windows(folder: Path, image: Callable[[int], Image.Image]) -> int:
 
 
 def nas(folder: Path, image: Callable[[int], Image.Image]) -> int:
+    """Thumbnails and bins of Synology and QNAP, a disk's lost+found."""
     for name in ("@eaDir/1.jpg", "#recycle", "@Recycle", "lost+found"):
         (folder / name).mkdir(parents=True)
         image(8).save(folder / name / "SYNOFILE_THUMB_M.jpg")
@@ -67,3 +72,51 @@ def nas(folder: Path, image: Callable[[int], Image.Image]) -> int:
         image(10 + number).save(folder / f"{number}.Jpg", "JPEG")
     (folder / "notes.txt").write_text("which are which")
     return 4
+
+
+@pytest.mark.slow
+def test_a_photo_folder_is_trained_on_exported_and_served(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    photos, images = tmp_path / "photos", 0
+    for label in LABELS:
+        # As a Mac writes it.
+        folder = photos / unicodedata.normalize("NFD", label)
+        folder.mkdir(parents=True)
+        for bring in (phone, mac, windows, nas):
+            images += bring(folder, lambda seed: Image.fromarray(pixels(label, seed)))  # noqa: B023
+    assert images == 33
+
+    settings = "--recipe small --width 0.125 --batch-size 8 --epochs 12 --precision float32"
+    output = ["--output", str(tmp_path / "run")]
+    assert main(["train", str(photos), *output, *settings.split()]) == 0
+    said = capfd.readouterr().out
+    for count, reason in (
+        (9, "hidden"),
+        (27, "left there by a system"),
+        (9, "of other kinds by their names"),
+    ):
+        assert f"{count} {reason}" in said
+    assert "6 files are no images" in said
+    assert "Images with an EXIF orientation: 3" in said
+    assert "3 CMYK (read as RGB), 3 16 bits (read as 8), 3 transparent" in said
+    run = open_run(tmp_path / "run")
+    assert run.labels == LABELS
+    data = run.record["data"]
+    assert data["training_images"] + data["validation_images"] == images
+    assert sorted({Path(name).name for name in data["left_out"]}) == ["IMG_0002.HEIC", "empty.jpg"]
+
+    assert main(["export", str(run.path), str(tmp_path / "models"), "--name", "photos"]) == 0
+    capfd.readouterr()
+    with ModelServer(tmp_path / "models") as server:
+        using = ["--with", f"{server.address}/photos", "--format", "json"]
+        assert main(["predict", str(photos), *using]) == 1, "some are no images"
+    answers, errors = capfd.readouterr()
+    right = [each for each in json.loads(answers) if not each["error"]]
+    assert len(right) == images
+    for each in right:
+        label = unicodedata.normalize("NFC", Path(each["image"]).parent.name)
+        assert each["labels"][0] == label, each
+    assert sum(Path(each["image"]).name == r"M\udcfcller.jpg" for each in right) == 3
+    assert len(re.findall(r"IMG_0002\.HEIC: it is HEIC, which is not read; convert", errors)) == 3
+    assert errors.count("empty.jpg: ") == 3

@@ -131,9 +131,9 @@ def inspect(
             with contextlib.suppress(OSError, DataError):
                 content = images.content(index)
         header = None
-        if isinstance(content, bytes):
+        if isinstance(content, bytes) and index not in skip:
             header = read_header(content)
-            if header and (reason := judge(content)):
+            if reason := judge(content):
                 seen.refused.append(BadImage(index, printable(images.name(index)), reason))
         if header:
             seen.add(index, images.name(index), header)
