@@ -35,6 +35,7 @@ class Arrivals:
         self._crowded = crowded
         self._memory_limit = memory_limit
         self._since: dict[Any, float] = {}  # by context, oldest first
+        self._lock = threading.Lock()
         self._memory = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="arrivals", daemon=True)
@@ -45,8 +46,9 @@ class Arrivals:
 
     def stop(self) -> None:
         """Watch no more, and wait for no message."""
-        self._stopping.set()
-        for context in list(self._since):
+        with self._lock:
+            self._stopping.set()
+        for context, _ in self._waiting():
             context.cancel()
 
     def receive(self, messages: Iterator[bytes], context: Any) -> bytes | None:
@@ -55,9 +57,11 @@ class Arrivals:
         Raises:
             errors.UnimplementedError: the client has said all, and there was none.
         """
-        if self._stopping.is_set():
+        with self._lock:
+            self._since[context] = time.monotonic()
+            is_stopping = self._stopping.is_set()
+        if is_stopping:
             context.cancel()
-        self._since[context] = time.monotonic()
         try:
             return next(messages)
         except StopIteration:
@@ -65,23 +69,27 @@ class Arrivals:
         except Exception:  # gRPC's, for a call that has ended; of no other type
             return None
         finally:
-            self._since.pop(context, None)
+            with self._lock:
+                self._since.pop(context, None)
 
     def make_way(self) -> bool:
         """End the call that has waited longest, if that is long; whether there was one."""
-        for context, since in self._since.copy().items():
-            if time.monotonic() - since < _CROWDED_S:
+        with self._lock:
+            context, since = next(iter(self._since.items()), (None, 0.0))
+            if context is None or time.monotonic() - since < _CROWDED_S:
                 return False
-            if self._since.pop(context, None) is not None:
-                context.cancel()
-                return True
-        return False
+            del self._since[context]
+        context.cancel()
+        return True
+
+    def _waiting(self) -> list[tuple[Any, float]]:
+        with self._lock:
+            return list(self._since.items())
 
     def _watch(self) -> None:
         while not self._stopping.wait(_LOOK_S):
             now = time.monotonic()
-            waiting = list(self._since.items())
-            old = [(context, since) for context, since in waiting if now - since > _YOUNG_S]
+            old = [(context, since) for context, since in self._waiting() if now - since > _YOUNG_S]
             if not old:
                 self._memory = _memory()
                 continue

@@ -35,6 +35,8 @@ _CORS = {
 
 # Beyond these, the ones that have been slow for longest make way.
 _MAX_CONNECTIONS = 1024
+# Connections that wait to be accepted, and those accepted before others have their turn.
+_BACKLOG, _ACCEPTED_AT_ONCE = 2048, 32
 _LAST_ROUNDS = 3  # of the loop, in which connections come that were being accepted
 # A client may be slow, but in this time something must come, or go.
 _IDLE_S = 30
@@ -121,7 +123,11 @@ class RestServer:
     async def _run(self, listener: socket.socket, started: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = self._loop.create_future()
-        server = await self._loop.create_server(self._connect, sock=listener, backlog=2048)
+        # asyncio accepts as many in one go as may wait, so those that may are told behind its back.
+        server = await self._loop.create_server(
+            self._connect, sock=listener, backlog=_ACCEPTED_AT_ONCE
+        )
+        listener.listen(_BACKLOG)
         started.set()
         grace_s = await self._stopping
         server.close()

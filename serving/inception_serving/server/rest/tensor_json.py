@@ -29,6 +29,7 @@ _INTEGERS = {
     "uint64": range(2**64),
 }
 _DECIMALS = {"float", "double"}
+_CONVERTED_AT_ONCE = 1 << 16
 
 
 def is_row_format(document: Mapping[str, Any]) -> bool:
@@ -329,12 +330,20 @@ def _convert(values: list[Any], dtype: int, shape: Sequence[int]) -> Tensor:
         flat[:] = [json_values.read_bytes(value) for value in values]
     elif kind in _DECIMALS:
         with np.errstate(over="ignore"):
-            flat = flush_denormals(np.array(values, np.float64).astype(numpy_dtype))
+            flat = flush_denormals(_array(values, np.float64).astype(numpy_dtype))
     elif kind in _INTEGERS and _INTEGERS[kind] is _INT32:
-        flat = np.array(values, np.int32).astype(numpy_dtype)  # which wraps around
+        flat = _array(values, np.int32).astype(numpy_dtype)  # which wraps around
     else:
-        flat = np.array(values, numpy_dtype)
+        flat = _array(values, numpy_dtype)
     return tensors.reshape(flat, shape)
+
+
+def _array(values: list[Any], dtype: Any) -> Tensor:
+    """Numbers as an array, made in parts, between which other requests have their turn."""
+    flat = np.empty(len(values), dtype)
+    for start in range(0, len(values), _CONVERTED_AT_ONCE):
+        flat[start : start + _CONVERTED_AT_ONCE] = values[start : start + _CONVERTED_AT_ONCE]
+    return flat
 
 
 def _is_named(value: Any) -> bool:

@@ -1,0 +1,122 @@
+"""Large JSON, read in pieces, between which other requests have their turn.
+
+Python's own reader is fast, but nothing else runs in the process until it has read the whole of a
+text: half a second for 16 MB of numbers. Here it reads some hundred values at a time, and what
+holds them is put together outside it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from inception_serving import errors
+from inception_serving.server.rest.json_parser import Repeated, make_object
+
+# A row has as many members as a signature has inputs; and a dictionary is made in one go.
+_MOST_MEMBERS = 1 << 16
+_MOST_LEVELS = 1000  # as deep as Python's own reader goes
+
+_BLANK = r"[ \n\r\t]{0,64}+"
+_TEXT = r'"[^"\\]{0,1024}+"'
+_LIST = r'\[[^\]\[{}"]{0,2048}+\]'
+_OBJECT = r'\{(?:[^\]\[{}"]{1,32}+|"[^"\\]{0,64}+"|\[[^\]\[{}"]{0,256}+\]){0,32}+\}'
+_ITEM = rf'{_BLANK}(?:[^\]\[{{}}", \n\r\t]{{1,64}}+|{_TEXT}|{_LIST}|{_OBJECT}){_BLANK},'
+# Values whose ends are plain to see, with the comma behind each. Whether they are right is for
+# Python's reader to say.
+_ITEMS = re.compile(rf"(?:{_ITEM}){{1,256}}+")
+_MEMBERS = re.compile(rf"(?:{_BLANK}{_TEXT}{_BLANK}:{_ITEM}){{1,256}}+")
+_BLANKS = re.compile(r"[ \n\r\t]*+")
+
+_scan_value = json.JSONDecoder(object_pairs_hook=make_object).scan_once
+
+
+def parse(text: str, at: int) -> Any:
+    """The value that begins at a place, as `json.JSONDecoder.raw_decode` gives it.
+
+    Raises:
+        ValueError: there is none, or it is nested too deeply.
+        errors.InvalidArgumentError: it has an object of too many members.
+    """
+    try:
+        return _parse(text, at)
+    except (StopIteration, IndexError):  # which are what a scanner raises where nothing begins
+        raise ValueError("no value") from None
+
+
+def _parse(text: str, at: int) -> Any:
+    lists: list[list[Any]] = []  # those that are open; of an object its pairs
+    keys: list[str | None] = []  # of the value that is next in each; None in a list
+    while True:
+        at = _after_blanks(text, at)
+        opened = text[at]
+        value: Any
+        if opened in "[{":
+            inside = _after_blanks(text, at + 1)
+            if text[inside] != ("]" if opened == "[" else "}"):
+                if len(lists) == _MOST_LEVELS:
+                    raise ValueError("too deep")
+                lists.append([])
+                keys.append(None if opened == "[" else "")
+                at = _read_run(text, inside, lists[-1], keys)
+                continue
+            value, at = ([] if opened == "[" else make_object([])), inside + 1
+        else:
+            value, at = _scan_value(text, at)
+        while True:
+            if not lists:
+                return value
+            key = keys[-1]
+            lists[-1].append(value if key is None else (key, value))
+            at = _after_blanks(text, at)
+            following = text[at]
+            at += 1
+            if following == ",":
+                at = _read_run(text, at, lists[-1], keys)
+                break
+            if following != ("]" if key is None else "}"):
+                raise ValueError("no end")
+            keys.pop()
+            value = lists.pop() if key is None else make_object(lists.pop())
+
+
+def _read_run(text: str, at: int, found: list[Any], keys: list[str | None]) -> int:
+    """Add what is simple to a list, or to an object's pairs; where the value begins that is not,
+    whose key is then the last of `keys`."""
+    if keys[-1] is None:
+        while run := _ITEMS.match(text, at):
+            found += _scan_value(f"[{run[0][:-1]}]", 0)[0]
+            at = run.end()
+        return at
+    while run := _MEMBERS.match(text, at):
+        found += _members(_scan_value(f"{{{run[0][:-1]}}}", 0)[0])
+        at = run.end()
+        _check_members(found)
+    at = _after_blanks(text, at)
+    if text[at] != '"':
+        raise ValueError("no key")
+    keys[-1], at = _scan_value(text, at)
+    at = _after_blanks(text, at)
+    if text[at] != ":":
+        raise ValueError("no colon")
+    _check_members(found)
+    return at + 1
+
+
+def _members(value: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    return value.pairs if isinstance(value, Repeated) else value.items()
+
+
+def _check_members(pairs: list[Any]) -> None:
+    if len(pairs) > _MOST_MEMBERS:
+        raise errors.InvalidArgumentError(
+            f"An object of more than {_MOST_MEMBERS} members is not read by this server."
+        )
+
+
+def _after_blanks(text: str, at: int) -> int:
+    blanks = _BLANKS.match(text, at)
+    assert blanks is not None
+    return blanks.end()

@@ -1,0 +1,60 @@
+"""Large JSON, read in pieces: the same values as Python's own reader gives, or its refusals."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from inception_serving import errors
+from inception_serving.server.rest import json_pieces
+from inception_serving.server.rest.json_parser import Repeated
+
+
+def make(source: random.Random, depth: int) -> Any:
+    kind = source.randrange(9 if depth else 6)
+    if kind < 6:
+        text = "".join(source.choices('ab\\"[]{},: \n\u00e9', k=source.randrange(9)))
+        return [1, -2.5e-7, True, None, text, float("inf")][kind]
+    if kind < 8:
+        return [make(source, depth - 1) for _ in range(source.choice([0, 1, 3, 600]))]
+    return {f"k{n}": make(source, depth - 1) for n in range(source.choice([0, 1, 5]))}
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("indent", [None, 1])
+def test_gives_what_pythons_reader_gives(seed: int, indent: int | None) -> None:
+    value = {"instances": [make(random.Random(seed), 3) for _ in range(3)], "b": [[1, 2]] * 700}
+    text = json.dumps(value, indent=indent)
+
+    assert json_pieces.parse(text + " rest", 0) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[", "[1,", "[1,]", "[1 2]", "[1,,2]", "[1}", "]", '["a]', "[0.5.5, 1]"),
+        *('{"a":1,}', '{"a" 1}', "{1:2}", '{"a":[1,2}'),
+        "[" * 1001 + "]" * 1001,
+    ],
+)
+def test_refuses_what_pythons_reader_refuses(text: str) -> None:
+    with pytest.raises(ValueError):
+        json_pieces.parse(text, 0)
+
+
+def test_keeps_a_key_that_comes_twice() -> None:
+    value = json_pieces.parse('{"a":1,"b":[3],"a":2}', 0)
+
+    assert isinstance(value, Repeated)
+    assert value == {"a": 1, "b": [3]}
+    assert value.pairs == [("a", 1), ("b", [3]), ("a", 2)]
+
+
+def test_refuses_an_object_of_very_many_members() -> None:
+    text = "{" + ",".join(f'"{number}":1' for number in range(70_000)) + "}"
+
+    with pytest.raises(errors.InvalidArgumentError, match="65536 members"):
+        json_pieces.parse(text, 0)
