@@ -30,7 +30,8 @@ _ITEMS = re.compile(rf"(?:{_ITEM}){{1,256}}+")
 _MEMBERS = re.compile(rf"(?:{_BLANK}{_TEXT}{_BLANK}:{_ITEM}){{1,256}}+")
 _BLANKS = re.compile(r"[ \n\r\t]*+")
 
-_scan_value = json.JSONDecoder(object_pairs_hook=make_object).scan_once
+_DECODER: Any = json.JSONDecoder(object_pairs_hook=make_object)
+_scan_value = _DECODER.scan_once
 
 
 def parse(text: str, at: int) -> Any:
