@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from inception_serving.async_client import AsyncClient
     from inception_serving.client import Client
+    from inception_serving.connection import Limits, Timeout
     from inception_serving.errors import (
+        AnswerError,
         ImageError,
         OptionError,
         RequestError,
@@ -23,14 +25,17 @@ if TYPE_CHECKING:
         SignatureError,
         StatusError,
     )
-    from inception_serving.results import Classification
+    from inception_serving.results import Classification, Comparison
     from inception_serving.server import ModelServer, ServerOptions, serve
 
 __all__ = [
+    "AnswerError",
     "AsyncClient",
     "Classification",
     "Client",
+    "Comparison",
     "ImageError",
+    "Limits",
     "ModelServer",
     "OptionError",
     "RequestError",
@@ -39,6 +44,7 @@ __all__ = [
     "ServingError",
     "SignatureError",
     "StatusError",
+    "Timeout",
     "serve",
 ]
 
@@ -46,8 +52,11 @@ _MODULES = {
     "AsyncClient": "async_client",
     "Classification": "results",
     "Client": "client",
+    "Comparison": "results",
+    "Limits": "connection",
     "ModelServer": "server",
     "ServerOptions": "server",
+    "Timeout": "connection",
     "serve": "server",
 }
 

@@ -3,55 +3,152 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import itertools
+import os
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
+import grpc.aio
 from numpy.typing import ArrayLike
 
-from inception_serving.client import DEFAULT_SIGNATURE, Client
-from inception_serving.images import Image
-from inception_serving.results import VersionStatus
+from inception_serving import errors
+from inception_serving.client import DEFAULT_SIGNATURE, ClientBase, Version, chunked
+from inception_serving.connection import GrpcChannel, Pause, Send, Step, Steps, Wait
+from inception_serving.images import Image, NamedImage, is_one, name_image, name_images
+from inception_serving.remote_model import RemoteModel
+from inception_serving.results import Classification, Comparison, VersionStatus
 from inception_serving.signatures import ModelMetadata
 from inception_serving.tensors import Tensor
 
 _Result = TypeVar("_Result")
 
 
-class AsyncClient:
+class AsyncClient(ClientBase):
     """A `Client` whose calls are awaited.
 
         async with AsyncClient("localhost:8500", model="flowers") as client:
             results = await asyncio.gather(*(client.predict(path) for path in paths))
 
-    Its arguments, methods and errors are those of `Client`, which does the work in threads:
-    encoding an image or a tensor would hold up the event loop. A call that is cancelled while it
-    waits for one of the `in_flight` threads is not made; one that has begun ends unheard.
+    Its options, methods and errors are those of `Client`, and so is what it does between sending
+    and being answered. It sends with `grpc.aio`, on the event loop; a thread reads and encodes
+    images and tensors, which would hold the loop up. Cancelling a call cancels its request. In
+    another event loop it connects anew.
     """
 
-    def __init__(self, address: str, model: str, *, in_flight: int = 16, **options: Any) -> None:
-        """Nothing is sent before the first call.
+    _IN_FLIGHT = 16
+    _home: tuple[int, asyncio.AbstractEventLoop] | None = None
 
-        Args:
-            address: "host:port", or "unix:/path/to/socket".
-            model: the model's name on the server.
-            in_flight: how many requests are under way at a time.
-            **options: any other of `Client`.
-        """
-        self._client = Client(address, model, in_flight=in_flight, **options)
-        self._pool = ThreadPoolExecutor(in_flight, thread_name_prefix="async-client")
+    # ---- images ----
 
     async def predict(
         self,
-        images: Image | Sequence[Image],
+        images: Image | Iterable[Image] | AsyncIterable[Image],
         *,
         signature: str = DEFAULT_SIGNATURE,
         timeout_s: float | None = None,
     ) -> Any:
         """See `Client.predict`: a `Classification` for one image, a list of them for several."""
-        future = self._client.predict_async(images, signature=signature, timeout_s=timeout_s)
-        return await asyncio.wrap_future(future)
+        if isinstance(images, AsyncIterable) or not is_one(images):
+            stream = self._stream(self._remote, images, signature, timeout_s)
+            return [result async for result in stream]
+        self._open()
+        deadline = self._deadline(timeout_s)
+        try:
+            async with asyncio.timeout(
+                self._setup.timeout.total_s if timeout_s is None else timeout_s
+            ):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise self._late() from None
+        try:
+            steps = self._remote.classify([name_image(images)], signature, deadline)
+            return (await self._run(steps))[0]
+        finally:
+            self._turns.release()
+
+    def predict_stream(
+        self,
+        images: Iterable[Image] | AsyncIterable[Image],
+        *,
+        signature: str = DEFAULT_SIGNATURE,
+        timeout_s: float | None = None,
+    ) -> AsyncIterator[Classification]:
+        """See `Client.predict_stream`; the images may come from an asynchronous iterator too."""
+        return self._stream(self._remote, images, signature, timeout_s)
+
+    async def compare(
+        self,
+        images: Iterable[Image],
+        one: Version,
+        other: Version,
+        *,
+        signature: str = DEFAULT_SIGNATURE,
+        timeout_s: float | None = None,
+    ) -> list[Comparison]:
+        """See `Client.compare`."""
+        both = itertools.tee([images] if is_one(images) else images)
+
+        async def ask(version: Version, copy: Iterable[Image]) -> list[Classification]:
+            stream = self._stream(self._remote_of(version), copy, signature, timeout_s)
+            return [result async for result in stream]
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(ask(version, copy))
+                for version, copy in zip((one, other), both, strict=True)
+            ]
+        pairs = zip(*(task.result() for task in tasks), strict=True)
+        return [Comparison(*pair) for pair in pairs]
+
+    async def _stream(
+        self,
+        remote: RemoteModel,
+        images: Iterable[Image] | AsyncIterable[Image],
+        signature: str,
+        timeout_s: float | None,
+    ) -> AsyncIterator[Classification]:
+        self._open()
+
+        async def classify(chunk: list[NamedImage]) -> list[Classification]:
+            async with self._turns:
+                return await self._run(remote.classify(chunk, signature, self._deadline(timeout_s)))
+
+        window: deque[asyncio.Task[list[Classification]]] = deque()
+        try:
+            async for chunk in self._chunks(images):
+                if len(window) == self._limits.in_flight:
+                    for result in await window.popleft():
+                        yield result
+                window.append(asyncio.create_task(classify(chunk)))
+            while window:
+                for result in await window.popleft():
+                    yield result
+        finally:
+            for task in window:
+                task.cancel()
+            await asyncio.gather(*window, return_exceptions=True)
+
+    async def _chunks(
+        self, images: Iterable[Image] | AsyncIterable[Image]
+    ) -> AsyncIterator[list[NamedImage]]:
+        size = self._limits.batch_size
+        if not isinstance(images, AsyncIterable):
+            for chunk in chunked(name_images(images), size):
+                yield chunk
+            return
+        chunk, place = [], 0
+        async for image in images:
+            chunk.append(name_image(image, f"images[{place}]"))
+            place += 1
+            if len(chunk) == size:
+                yield chunk
+                chunk = []
+        if chunk:
+            yield chunk
+
+    # ---- tensors and the model ----
 
     async def predict_tensors(
         self,
@@ -62,28 +159,26 @@ class AsyncClient:
         timeout_s: float | None = None,
     ) -> dict[str, Tensor]:
         """See `Client.predict_tensors`."""
-        return await self._run(
-            lambda: self._client.predict_tensors(
-                inputs, signature=signature, outputs=outputs, timeout_s=timeout_s
-            )
-        )
+        deadline = self._deadline(timeout_s)
+        return await self._run(self._remote.predict(inputs, signature, outputs, deadline))
 
     async def metadata(self, *, timeout_s: float | None = None) -> ModelMetadata:
         """See `Client.metadata`."""
-        return await self._run(lambda: self._client.metadata(timeout_s=timeout_s))
+        return await self._run(self._remote.metadata(self._deadline(timeout_s)))
 
     async def status(self, *, timeout_s: float | None = None) -> list[VersionStatus]:
         """See `Client.status`."""
-        return await self._run(lambda: self._client.status(timeout_s=timeout_s))
+        return await self._run(self._remote.status(self._deadline(timeout_s)))
 
     async def wait_until_ready(self, timeout_s: float = 60.0) -> int:
         """See `Client.wait_until_ready`."""
-        return await self._run(lambda: self._client.wait_until_ready(timeout_s))
+        return await self._run(self._remote.wait_until_ready(timeout_s))
 
     async def close(self) -> None:
-        """Let the requests under way finish, and hang up."""
-        await asyncio.to_thread(self._pool.shutdown)
-        await asyncio.to_thread(self._client.close)
+        """Hang up; the requests under way are cancelled."""
+        if self._home == (os.getpid(), asyncio.get_running_loop()):
+            self._home = None
+            await self._channel.close()
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -96,5 +191,46 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _run(self, work: Callable[[], _Result]) -> _Result:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+    # ---- steps carried out ----
+
+    def _open(self) -> None:
+        """A connection of this process and event loop."""
+        home = os.getpid(), asyncio.get_running_loop()
+        if self._home == home:
+            return
+        for remote in (self._remote, *self._versions.values()):
+            remote.forget_calls()
+        self._turns = asyncio.Semaphore(self._limits.in_flight)
+        self._channel = GrpcChannel(self._setup, grpc.aio)
+        self._home = home
+
+    async def _run(self, steps: Steps[_Result]) -> _Result:
+        """As `connection.drive`, awaiting each step."""
+        self._open()
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    done = await self._do(step)
+                except Exception as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(done)
+        except StopIteration as end:
+            result: _Result = end.value
+            return result
+        finally:
+            steps.close()
+
+    async def _do(self, step: Step) -> Any:
+        if isinstance(step, Send):
+            return await self._channel.send_and_wait(step)
+        if isinstance(step, Pause):
+            return await asyncio.sleep(step.seconds)
+        if isinstance(step, Wait):
+            other = asyncio.shield(asyncio.wrap_future(step.future))
+            try:
+                return await asyncio.wait_for(other, max(0.0, step.timeout_s))
+            except TimeoutError:
+                raise errors.DeadlineExceededError("Deadline exceeded") from None
+        return await asyncio.to_thread(step.run)

@@ -1,39 +1,56 @@
-"""A client of TF Serving's gRPC API: images in, labelled results out."""
+"""A client of TF Serving's API: images in, labelled results out."""
 
 from __future__ import annotations
 
 import inspect
 import itertools
+import os
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Unpack, overload
+from typing import Any, ClassVar, TypeVar, Unpack, overload
 
-import numpy as np
+import grpc
 from numpy.typing import ArrayLike
 
-from inception_serving import errors, signatures
-from inception_serving.connection import Connection, Encryption
-from inception_serving.images import Image, NamedImage, is_one, name_images
+from inception_serving import errors
+from inception_serving.address import read_address
+from inception_serving.connection import (
+    ConnectionOptions,
+    GrpcChannel,
+    Limits,
+    Pause,
+    Send,
+    Setup,
+    Step,
+    Steps,
+    Timeout,
+    Wait,
+    drive,
+)
+from inception_serving.images import Image, NamedImage, is_one, name_image, name_images
 from inception_serving.remote_model import RemoteModel
-from inception_serving.results import Classification, VersionStatus, classifications, gather
+from inception_serving.results import Classification, Comparison, VersionStatus, gather
 from inception_serving.signatures import ModelMetadata
 from inception_serving.tensors import Tensor
 
 DEFAULT_SIGNATURE = "serving_default"
+# A version's number, or its label.
+Version = int | str
+
+_Result = TypeVar("_Result")
 
 
-class Client:
-    """Calls one model of one server.
+class ClientBase:
+    """What both clients are made of: their options, and the model that they call."""
 
-        with Client("localhost:8500", model="flowers") as client:
-            result = client.predict("photo.jpg")
-            print(result.label, result.score)
-
-    It keeps one connection, and is safe to share between threads.
-    """
+    _IN_FLIGHT: ClassVar[int]
 
     def __init__(
         self,
@@ -42,51 +59,89 @@ class Client:
         *,
         version: int | None = None,
         version_label: str | None = None,
-        timeout_s: float = 60.0,
+        timeout_s: float | Timeout = 60.0,
         retries: int = 4,
-        batch_size: int = 16,
-        in_flight: int = 4,
-        **encryption: Unpack[Encryption],
+        batch_size: int | None = None,
+        in_flight: int | None = None,
+        limits: Limits | None = None,
+        **options: Unpack[ConnectionOptions],
     ) -> None:
         """Nothing is sent before the first call.
 
         Args:
-            address: "host:port", or "unix:/path/to/socket".
+            address: "host:port", "unix:/path/to/socket", or another of gRPC's names, such as
+                "dns:///host:port"; where a name stands for several servers, they take turns.
             model: the model's name on the server.
             version: call this version; the latest one that is loaded if None.
             version_label: call the version that the server gives this label, such as "stable".
-            timeout_s: the deadline of each call, retries included, in seconds.
-            retries: how often a request is sent again after UNAVAILABLE, the one status by
-                which nothing was done; never past the deadline.
-            batch_size: how many images go in one request.
+            timeout_s: the deadline of each call, retries included, in seconds; or a `Timeout`.
+            retries: how often a request is sent again after UNAVAILABLE, by which nothing was
+                done. A server that is busy (RESOURCE_EXHAUSTED) is asked again until the
+                deadline, unless this is 0.
+            batch_size: how many images go in one request, 16 unless `limits` says otherwise.
             in_flight: how many requests are under way at a time.
-            **encryption: `tls`, `root_certificates`, `client_key`, `client_certificate`; see
-                `Encryption`.
+            limits: these and others as one object.
+            **options: `headers`, `compression`, `tls`, `root_certificates`, `client_key`,
+                `client_certificate`; see `ConnectionOptions` and `Encryption`.
 
         Raises:
             ValueError: an option that makes no sense.
             TypeError: an option that there is not.
         """
-        _check_known(encryption)
-        if ":" not in address:
-            raise ValueError(f"address is host:port, such as localhost:8500: received {address!r}.")
-        if version is not None and version_label is not None:
-            raise ValueError("Give a version or a version_label, not both.")
-        if batch_size < 1 or in_flight < 1:
-            raise ValueError(
-                f"batch_size and in_flight are at least 1: received {batch_size} and {in_flight}."
-            )
-        if retries < 0:
-            raise ValueError(f"retries is 0 or more: received {retries}.")
+        _check_known(options)
+        limits = limits or Limits(in_flight=self._IN_FLIGHT)
+        given = {"batch_size": batch_size, "in_flight": in_flight}
+        self._setup = Setup(
+            read_address(address),
+            timeout_s if isinstance(timeout_s, Timeout) else Timeout(timeout_s),
+            replace(limits, **{name: each for name, each in given.items() if each is not None}),
+            retries,
+            options,
+        )
         self.address = address
         self.model = model
-        self._timeout_s = timeout_s
-        self._batch_size = batch_size
-        self._pool = ThreadPoolExecutor(in_flight, thread_name_prefix="client")
-        self._connection = Connection(address, retries=retries, encryption=encryption)
-        self._remote = RemoteModel(
-            self._connection, model, version=version, version_label=version_label
+        self._limits = self._setup.limits
+        self._remote = RemoteModel(self._setup, model, version=version, version_label=version_label)
+        self._versions: dict[Version, RemoteModel] = {}
+
+    def _remote_of(self, version: Version) -> RemoteModel:
+        if version not in self._versions:
+            which: dict[str, Any] = (
+                {"version": version} if isinstance(version, int) else {"version_label": version}
+            )
+            self._versions[version] = RemoteModel(self._setup, self.model, **which)
+        return self._versions[version]
+
+    def _deadline(self, timeout_s: float | None) -> float:
+        total_s = self._setup.timeout.total_s
+        return time.monotonic() + (total_s if timeout_s is None else timeout_s)
+
+    def _late(self) -> errors.DeadlineExceededError:
+        return errors.DeadlineExceededError(
+            f"The time was up while {self._limits.in_flight} other requests were in flight"
         )
+
+
+def chunked(images: Iterable[NamedImage], size: int) -> Iterator[list[NamedImage]]:
+    """Lists of so many images, and of the rest."""
+    rest = iter(images)
+    while chunk := list(itertools.islice(rest, size)):
+        yield chunk
+
+
+class Client(ClientBase):
+    """Calls one model of one server.
+
+        with Client("localhost:8500", model="flowers") as client:
+            result = client.predict("photo.jpg")
+            print(result.label, result.score)
+
+    It keeps one connection, is safe to share between threads, and connects anew in a process that
+    was forked.
+    """
+
+    _IN_FLIGHT = 4
+    _pid = 0
 
     # ---- images ----
 
@@ -115,7 +170,7 @@ class Client:
 
     def predict(
         self,
-        images: Image | Sequence[Image],
+        images: Image | Iterable[Image],
         *,
         signature: str = DEFAULT_SIGNATURE,
         timeout_s: float | None = None,
@@ -123,12 +178,13 @@ class Client:
         """Classify images.
 
         Args:
-            images: a path, the bytes of a JPEG, PNG, GIF, BMP or WebP file, a PIL image or a uint8
-                array [height, width, 3]; or a list of these, or an array
-                [batch, height, width, 3]. Pixels travel as PNG, so nothing is lost.
+            images: a path, the bytes of a JPEG, PNG, GIF, BMP or WebP file, an open file, a PIL
+                image, or an array [height, width, 3] of uint8, or of floats from 0 to 1; or
+                several of these, or an array [batch, height, width, 3]. Pixels travel as PNG, so
+                nothing is lost.
             signature: one that takes encoded images, string [batch], and gives `classes`,
                 string [batch, k], and `scores`, float [batch, k].
-            timeout_s: the deadline of each request, if not the client's.
+            timeout_s: the deadline, if not the client's; of several images, that of each request.
 
         Returns:
             A `Classification` for one image; a list of them, in order, for several.
@@ -137,8 +193,38 @@ class Client:
             errors.ImageError: one of them is no image; the message names it.
             errors.SignatureError: the model does not classify images this way.
             errors.StatusError: the server's answer, or that there is none.
+            errors.AnswerError: the server's answer is not one to these images.
         """
-        return self.predict_async(images, signature=signature, timeout_s=timeout_s).result()
+        if not is_one(images):
+            return list(self.predict_stream(images, signature=signature, timeout_s=timeout_s))
+        deadline = self._deadline(timeout_s)
+        future = self._submit(self._remote, [name_image(images)], signature, lambda: deadline)
+        try:
+            return future.result(max(0.0, deadline - time.monotonic()) + _GRACE_S)[0]
+        except (CancelledError, FutureTimeoutError):  # no thread was free
+            future.cancel()
+            raise self._late() from None
+
+    def predict_stream(
+        self,
+        images: Iterable[Image],
+        *,
+        signature: str = DEFAULT_SIGNATURE,
+        timeout_s: float | None = None,
+    ) -> Iterator[Classification]:
+        """Classify as many images as there are, one result for each, in order.
+
+        The iterator is read no further than `in_flight` requests ahead of the results taken.
+
+        Args:
+            images: any iterator, such as `Path("photos").glob("*.jpg")`.
+            signature: see `predict`.
+            timeout_s: the deadline of each request, if not the client's.
+
+        Raises:
+            errors.ServingError: as `predict`, once the results before it have been given.
+        """
+        return self._stream(self._remote, images, signature, timeout_s)
 
     def predict_async(
         self,
@@ -148,59 +234,78 @@ class Client:
         timeout_s: float | None = None,
     ) -> Future[Any]:
         """As `predict`, but returns at once: the future has the result, or the error."""
-        named = name_images([images] if is_one(images) else list(images))
+        one = is_one(images)
+        named = [name_image(images)] if one else name_images(images)
         futures = [
-            self._pool.submit(
-                self._classify, named[start : start + self._batch_size], signature, timeout_s
-            )
-            for start in range(0, len(named), self._batch_size)
+            self._submit(self._remote, chunk, signature, lambda: self._deadline(timeout_s))
+            for chunk in chunked(named, self._limits.batch_size)
         ]
-        if is_one(images):
+        if one:
             return gather(futures, lambda parts: parts[0][0])
         return gather(futures, lambda parts: list(itertools.chain.from_iterable(parts)))
 
-    def _classify(
-        self, chunk: Sequence[NamedImage], signature: str, timeout_s: float | None
-    ) -> list[Classification]:
-        deadline = self._deadline(timeout_s)
-        name = self._remote.check(deadline, lambda known: self._image_input(known, signature))
-        encoded = [image.encode() for image in chunk]
-        try:
-            outputs = self._predict_images(name, encoded, signature, deadline)
-        except errors.InvalidArgumentError as refusal:
-            # The server's text is about a batch and not about an image, so each one is sent by
-            # itself.
-            for image, data in zip(chunk, encoded, strict=True):
-                try:
-                    self._predict_images(name, [data], signature, deadline)
-                except errors.InvalidArgumentError as error:
-                    raise errors.InvalidArgumentError(f"{image.name}: {error}") from refusal
-                except errors.StatusError:
-                    break  # the deadline, most likely: then the batch's own error must do
-            raise
-        return classifications(outputs)
+    def compare(
+        self,
+        images: Iterable[Image],
+        one: Version,
+        other: Version,
+        *,
+        signature: str = DEFAULT_SIGNATURE,
+        timeout_s: float | None = None,
+    ) -> list[Comparison]:
+        """Ask two versions about the same images.
 
-    def _predict_images(
-        self, name: str, encoded: Sequence[bytes], signature: str, deadline: float
-    ) -> dict[str, Tensor]:
-        batch = np.empty(len(encoded), dtype=object)
-        batch[:] = encoded
-        return self._remote.predict({name: batch}, signature, ["classes", "scores"], deadline)
+        Args:
+            images: several; see `predict`.
+            one: a version's number or label, whatever the client's own.
+            other: another's.
+            signature: see `predict`.
+            timeout_s: the deadline of each request, if not the client's.
 
-    def _image_input(self, metadata: ModelMetadata, signature_name: str) -> str:
-        signature = metadata.signature(signature_name)
-        inputs, outputs = signature.inputs, signature.outputs
-        takes_images = len(inputs) == 1 and all(
-            spec.dtype == "string" and (spec.shape is None or len(spec.shape) == 1)
-            for spec in inputs.values()
-        )
-        if not takes_images or not {"classes", "scores"} <= outputs.keys():
-            raise errors.SignatureError(
-                f"predict() needs a signature that takes encoded images, string [?], and gives "
-                f"classes and scores: {signature_name!r} of model {self.model!r} is {signature}. "
-                "Use predict_tensors()."
+        Raises:
+            errors.ServingError: see `predict`.
+        """
+        first, second = itertools.tee([images] if is_one(images) else images)
+        return [
+            Comparison(*pair)
+            for pair in zip(
+                self._stream(self._remote_of(one), first, signature, timeout_s),
+                self._stream(self._remote_of(other), second, signature, timeout_s),
+                strict=True,
             )
-        return next(iter(inputs))
+        ]
+
+    def _stream(
+        self,
+        remote: RemoteModel,
+        images: Iterable[Image],
+        signature: str,
+        timeout_s: float | None,
+    ) -> Iterator[Classification]:
+        window: deque[Future[list[Classification]]] = deque()
+        try:
+            for chunk in chunked(name_images(images), self._limits.batch_size):
+                if len(window) == self._limits.in_flight:
+                    yield from window.popleft().result()
+                window.append(
+                    self._submit(remote, chunk, signature, lambda: self._deadline(timeout_s))
+                )
+            while window:
+                yield from window.popleft().result()
+        finally:
+            for future in window:
+                future.cancel()
+
+    def _submit(
+        self,
+        remote: RemoteModel,
+        chunk: Sequence[NamedImage],
+        signature: str,
+        deadline: Callable[[], float],
+    ) -> Future[list[Classification]]:
+        """Classify in one of the threads; the deadline is asked for once it begins."""
+        self._open()
+        return self._pool.submit(lambda: self._run(remote.classify(chunk, signature, deadline())))
 
     # ---- tensors ----
 
@@ -226,16 +331,10 @@ class Client:
         Raises:
             errors.SignatureError: a name, dtype or shape is not the signature's.
             errors.StatusError: the server's answer, or that there is none.
+            errors.AnswerError: the server's answer does not fit the signature, or is too large.
         """
         deadline = self._deadline(timeout_s)
-        where = f"Signature {signature!r} of model {self.model!r}"
-
-        def check(known: ModelMetadata) -> dict[str, Tensor]:
-            signatures.check_outputs(where, known.signature(signature), list(outputs))
-            return signatures.check_inputs(where, known.signature(signature), inputs)
-
-        checked = self._remote.check(deadline, check)
-        return self._remote.predict(checked, signature, outputs, deadline)
+        return self._run(self._remote.predict(inputs, signature, outputs, deadline))
 
     # ---- the model ----
 
@@ -245,7 +344,7 @@ class Client:
         Raises:
             errors.StatusError: the server's answer, or that there is none.
         """
-        return self._remote.metadata(self._deadline(timeout_s))
+        return self._run(self._remote.metadata(self._deadline(timeout_s)))
 
     def status(self, *, timeout_s: float | None = None) -> list[VersionStatus]:
         """Every version that the server has seen of the model, newest first.
@@ -253,7 +352,7 @@ class Client:
         Raises:
             errors.StatusError: the server's answer, or that there is none.
         """
-        return self._remote.status(self._deadline(timeout_s))
+        return self._run(self._remote.status(self._deadline(timeout_s)))
 
     def wait_until_ready(self, timeout_s: float = 60.0) -> int:
         """Wait until the server is up and a version of the model (or the one asked for) answers.
@@ -264,12 +363,13 @@ class Client:
         Raises:
             errors.DeadlineExceededError: it took longer; the message has what was seen last.
         """
-        return self._remote.wait_until_ready(self.address, timeout_s)
+        return self._run(self._remote.wait_until_ready(timeout_s))
 
     def close(self) -> None:
         """Let the requests under way finish, and hang up."""
-        self._pool.shutdown(wait=True)
-        self._connection.close()
+        if self._pid == os.getpid():
+            self._pool.shutdown(wait=True)
+            self._channel.close()
 
     def __enter__(self) -> Client:
         return self
@@ -282,15 +382,63 @@ class Client:
     ) -> None:
         self.close()
 
-    def _deadline(self, timeout_s: float | None) -> float:
-        return time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
+    # ---- steps carried out ----
+
+    def _open(self) -> None:
+        """Threads and a connection, of this process and not of the one it was forked from."""
+        if self._pid == os.getpid():
+            return
+        with _OPENING:
+            if self._pid == os.getpid():
+                return
+            # The parent's stay as they are: to close them here would hang up there.
+            self._forked_from = vars(self).get("_channel")
+            for remote in (self._remote, *self._versions.values()):
+                remote.forget_calls()
+            self._pool = ThreadPoolExecutor(self._limits.in_flight, thread_name_prefix="client")
+            self._channel = GrpcChannel(self._setup, grpc)
+            self._pid = os.getpid()
+
+    def _run(self, steps: Steps[_Result]) -> _Result:
+        self._open()
+        return drive(steps, self._do)
+
+    def _do(self, step: Step) -> Any:
+        if isinstance(step, Send):
+            return self._channel.send(step)
+        if isinstance(step, Pause):
+            return time.sleep(step.seconds)
+        if isinstance(step, Wait):
+            try:
+                return step.future.result(max(0.0, step.timeout_s))
+            except FutureTimeoutError:
+                raise errors.DeadlineExceededError("Deadline exceeded") from None
+        return step.run()
+
+
+# Between a deadline that a thread keeps and the caller's, so that the thread's own words are heard.
+_GRACE_S = 0.1
+_OPENING = threading.Lock()
+
+
+def _new_lock() -> None:
+    global _OPENING
+    _OPENING = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_new_lock)  # a thread that is not there may have held it
 
 
 def _check_known(options: Mapping[str, Any]) -> None:
-    own = [name for name in inspect.signature(Client).parameters if name != "encryption"]
-    known = [*own, *Encryption.__annotations__]
+    own = [
+        name
+        for name in inspect.signature(ClientBase.__init__).parameters
+        if name not in ("self", "options")
+    ]
+    extra = [*ConnectionOptions.__annotations__]
     for name in options:
-        if name not in Encryption.__annotations__:
+        if name not in extra:
+            known = [*own, *extra]
             raise TypeError(
                 f"There is no option {name!r} of a client.{errors.nearest(name, known)} "
                 f"The options are: {', '.join(known)}."

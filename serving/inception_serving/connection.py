@@ -1,30 +1,69 @@
-"""One gRPC connection to a server: deadlines, retries, TLS, and errors with advice."""
+"""Requests on their way to a server: options, deadlines, retries, and the gRPC channel.
+
+What a client does is written once, as generators of steps, and both clients carry the steps out:
+`Client` by calling, `AsyncClient` by awaiting. Nothing but a step waits for anything.
+"""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict, TypeVar
 
 import grpc
 
 from inception_serving import errors, messages
+from inception_serving.address import Address
 
-_OPTIONS = (
-    ("grpc.max_receive_message_length", -1),  # gRPC's own default is 4 MiB
-    ("grpc.max_send_message_length", -1),
-    ("grpc.keepalive_time_ms", 5 * 60 * 1000),  # below what routers forget a connection after
-    # A server that is back is found within half a second; gRPC's own default is up to two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 500),
-)
+# ---- options ----
 
-_LONGEST_PAUSE_S = 0.5
 
-# gRPC's own words where it found no server, as against a server's own UNAVAILABLE.
-_UNREACHED = ("failed to connect", "resolution failed", "errors resolving", "lookup failed")
+@dataclass(frozen=True)
+class Timeout:
+    """How long a call may take.
+
+    Attributes:
+        total_s: the whole call, in seconds: its turn among the requests in flight, the server's
+            name, the connection and every retry included.
+        connect_s: one try to connect, in seconds; the next address of the name is tried then.
+    """
+
+    total_s: float = 60.0
+    connect_s: float = 20.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise ValueError(f"{name} is above 0, in seconds: received {value!r}.")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much at a time.
+
+    Attributes:
+        batch_size: images in a request.
+        in_flight: requests under way.
+        answer_bytes: memory that the tensors of an answer may take, and the bytes of the answer.
+    """
+
+    batch_size: int = 16
+    in_flight: int = 4
+    answer_bytes: int = 2**28
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.in_flight < 1:
+            raise ValueError(
+                "batch_size and in_flight are at least 1: received "
+                f"{self.batch_size} and {self.in_flight}."
+            )
+        if not 0 < self.answer_bytes <= 2**31 - 1:
+            raise ValueError(f"answer_bytes is 1 to 2147483647: received {self.answer_bytes}.")
+
 
 Pem = bytes | str | Path
 
@@ -45,59 +84,259 @@ class Encryption(TypedDict, total=False):
     client_certificate: Pem | None
 
 
-class Connection:
-    """A channel to one address, and the stubs of TF Serving's two services on it."""
+class ConnectionOptions(Encryption, total=False):
+    """Every option of a client's connection.
 
-    def __init__(self, address: str, *, retries: int, encryption: Encryption) -> None:
-        """See `Client`, which takes the same."""
-        self._address = address
-        self._retries = retries
-        if any(encryption.values()):
-            credentials = grpc.ssl_channel_credentials(
-                _pem(encryption.get("root_certificates")),
-                _pem(encryption.get("client_key")),
-                _pem(encryption.get("client_certificate")),
+    Keys:
+        headers: sent with each request, such as `{"authorization": "Bearer ..."}`.
+        compression: of what is sent, `"gzip"`; images are compressed already.
+    """
+
+    headers: Mapping[str, str]
+    compression: Literal["gzip"] | None
+
+
+@dataclass(frozen=True)
+class Setup:
+    """All that a connection is made of; see `Client`."""
+
+    address: Address
+    timeout: Timeout
+    limits: Limits
+    retries: int
+    options: ConnectionOptions = field(default_factory=ConnectionOptions)
+
+    def __post_init__(self) -> None:
+        if self.retries < 0:
+            raise ValueError(f"retries is 0 or more: received {self.retries}.")
+        if self.options.get("compression") not in (None, "gzip"):
+            raise ValueError(
+                f"compression is 'gzip' or None: received {self.options.get('compression')!r}."
             )
-            self._channel = grpc.secure_channel(address, credentials, _OPTIONS)
+        for name, value in self.headers:
+            if not name or not (name + value).isascii() or "\n" in name + value:
+                raise ValueError(f"A header is a line of ASCII: received {name!r}: {value!r}.")
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """The headers, with names in small letters as gRPC wants them."""
+        return [(name.lower(), value) for name, value in self.options.get("headers", {}).items()]
+
+    @property
+    def pem(self) -> tuple[bytes | None, bytes | None, bytes | None] | None:
+        """Root certificates, client's key, client's certificate; None: no encryption.
+
+        Raises:
+            ValueError: a file of them cannot be read.
+        """
+        names = ("root_certificates", "client_key", "client_certificate")
+        given = [self.options.get(name) for name in names]
+        if not any([self.options.get("tls"), *given]):
+            return None
+        roots, key, certificate = (
+            _pem(name, each) for name, each in zip(names, given, strict=True)
+        )
+        if (key is None) != (certificate is None):
+            raise ValueError("client_key and client_certificate go together: received one.")
+        return roots, key, certificate
+
+
+def _pem(name: str, given: Any) -> bytes | None:
+    if given is None or isinstance(given, bytes):
+        return given
+    try:
+        return Path(given).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{name}: {given} cannot be read: {error.strerror}.") from error
+
+
+# ---- steps ----
+
+
+class Send(NamedTuple):
+    """Send a request, and be given the response.
+
+    Attributes:
+        method: of PredictionService or ModelService.
+    """
+
+    method: str
+    request: Any
+    timeout_s: float
+
+
+class Pause(NamedTuple):
+    """Wait for some seconds."""
+
+    seconds: float
+
+
+class Work(NamedTuple):
+    """Be given what a function returns, which takes time but waits for nothing."""
+
+    run: Callable[[], Any]
+
+
+class Wait(NamedTuple):
+    """Wait for another call's future."""
+
+    future: Future[Any]
+    timeout_s: float
+
+
+Step = Send | Pause | Work | Wait
+_Result = TypeVar("_Result")
+Steps = Generator[Step, Any, _Result]
+
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 1.0
+# RESOURCE_EXHAUSTED for good: what is sent is too large, or what it takes is.
+_TOO_LARGE = ("larger than", "of at most", "OOM when", "too large")
+
+
+def call(
+    setup: Setup,
+    method: str,
+    request: Any,
+    deadline: float,
+) -> Steps[Any]:
+    """Send a request until it is answered, for as long as there is hope.
+
+    Args:
+        deadline: a time of `time.monotonic()`.
+
+    Raises:
+        errors.StatusError: the server's answer, or that there is none.
+    """
+    tries = 0
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise errors.DeadlineExceededError("The time was up before the request was sent")
+        try:
+            return (yield Send(method, request, left))
+        except errors.StatusError as error:
+            failure = error
+        # Not all at once again that were refused at once.
+        pause = min(_FIRST_PAUSE_S * 2**tries, _LONGEST_PAUSE_S) * random.uniform(0.5, 1.0)
+        if not _may_pass(failure, tries, setup) or time.monotonic() + pause >= deadline:
+            raise failure
+        yield Pause(pause)
+        tries += 1
+
+
+def _may_pass(failure: errors.StatusError, tries: int, setup: Setup) -> bool:
+    """Whether the same request may be answered a little later; nothing was done for this one."""
+    if isinstance(failure, errors.ResourceExhaustedError):  # a full pool of threads
+        return setup.retries > 0 and not any(words in str(failure) for words in _TOO_LARGE)
+    if isinstance(failure, errors.NotGrpcError) or tries >= setup.retries:
+        return False
+    return isinstance(failure, errors.UnavailableError)
+
+
+def drive(steps: Steps[_Result], do: Callable[[Step], Any]) -> _Result:
+    """Carry out steps one by one; an error of one is raised where it was asked for."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                done = do(step)
+            except Exception as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(done)
+    except StopIteration as end:
+        result: _Result = end.value
+        return result
+    finally:
+        steps.close()
+
+
+# ---- gRPC ----
+
+
+class GrpcChannel:
+    """A channel to one address, of `grpc` or `grpc.aio`, and the methods on it."""
+
+    def __init__(self, setup: Setup, api: Any) -> None:
+        """Open it; it connects with the first call.
+
+        Args:
+            api: `grpc`, or `grpc.aio`, whose calls are awaited.
+        """
+        self._setup = setup
+        self._headers = setup.headers
+        options = {
+            "options": _grpc_options(setup),
+            "compression": grpc.Compression.Gzip if setup.options.get("compression") else None,
+        }
+        target = setup.address.target
+        pem = setup.pem
+        if pem is None:
+            self._channel = api.insecure_channel(target, **options)
         else:
-            self._channel = grpc.insecure_channel(address, _OPTIONS)
-        self.predictions = messages.PredictionServiceStub(self._channel)
-        self.models = messages.ModelServiceStub(self._channel)
+            credentials = grpc.ssl_channel_credentials(*pem)
+            self._channel = api.secure_channel(target, credentials, **options)
+        self._stubs = (
+            messages.PredictionServiceStub(self._channel),
+            messages.ModelServiceStub(self._channel),
+        )
 
-    def close(self) -> None:
-        """Hang up."""
-        self._channel.close()
-
-    def call(self, method: Callable[..., Any], request: Any, deadline: float) -> Any:
-        """Call a method of a stub; a deadline is a time of `time.monotonic()`.
+    def send(self, step: Send) -> Any:
+        """The response.
 
         Raises:
             errors.StatusError: the server's answer, or that there is none.
         """
-        for attempt in range(self._retries + 1):
-            try:
-                return method(request, timeout=max(0.0, deadline - time.monotonic()))
-            except grpc.RpcError as error:
-                failure = self._failure(error)
-                pause = min(0.1 * 2**attempt, _LONGEST_PAUSE_S) * random.uniform(0.5, 1.0)
-                out_of_time = time.monotonic() + pause >= deadline
-                if not isinstance(failure, errors.UnavailableError) or out_of_time:
-                    raise failure from None
-            if attempt < self._retries:
-                time.sleep(pause)
-        raise failure from None
+        try:
+            return self._begin(step)
+        except grpc.RpcError as error:
+            raise self._failure(error) from None
+
+    async def send_and_wait(self, step: Send) -> Any:
+        """As `send`, of a channel of `grpc.aio`."""
+        try:
+            response = await self._begin(step)
+        except grpc.RpcError as error:
+            raise self._failure(error) from None
+        if response is None:  # which `grpc` says by an error
+            raise errors.InternalError("Exception deserializing response!")
+        return response
+
+    def close(self) -> Any:
+        """Hang up; with `grpc.aio`, what to await for it."""
+        return self._channel.close()
+
+    def _begin(self, step: Send) -> Any:
+        stub = self._stubs[step.method in ("GetModelStatus", "HandleReloadConfigRequest")]
+        method = getattr(stub, step.method)
+        return method(step.request, timeout=step.timeout_s, metadata=self._headers)
 
     def _failure(self, error: Any) -> errors.StatusError:
-        code, text = error.code(), error.details() or ""
-        unreached = any(words in text for words in _UNREACHED)
-        if code == grpc.StatusCode.UNAVAILABLE and unreached:
-            text = f"No server answers on {self._address}: is it running? ({text})"
-        elif code == grpc.StatusCode.DEADLINE_EXCEEDED and not text.strip():
+        """A `grpc.RpcError` as one of ours, with advice where no server was reached."""
+        code, text = error.code(), errors.shorten(error.details() or "")
+        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED):
+            advice = self._setup.address.advice(text)
+            if advice is not None:
+                return advice
+        if code == grpc.StatusCode.DEADLINE_EXCEEDED and not text.strip():
             text = "Deadline exceeded"
         return errors.from_code(code.value[0], text)
 
 
-def _pem(given: Pem | None) -> bytes | None:
-    if given is None or isinstance(given, bytes):
-        return given
-    return Path(given).read_bytes()
+def _grpc_options(setup: Setup) -> Sequence[tuple[str, Any]]:
+    return (
+        ("grpc.max_receive_message_length", setup.limits.answer_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.keepalive_time_ms", 5 * 60 * 1000),  # below what routers forget a connection after
+        # A server that is back is found within half a second; gRPC's own is up to two minutes.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 500),
+        ("grpc.min_reconnect_backoff_ms", int(setup.timeout.connect_s * 1000)),
+        # A name of several servers, such as that of a headless service: each gets its share.
+        ("grpc.lb_policy_name", "round_robin"),
+        # Two clients of one process are two connections.
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.enable_retries", 0),  # `call` sends again
+        ("grpc.enable_http_proxy", int(not setup.address.is_own)),
+    )

@@ -7,10 +7,12 @@
     │   ├── PermissionDeniedError    ├── ResourceExhaustedError   ├── FailedPreconditionError
     │   ├── AbortedError             ├── OutOfRangeError          ├── UnimplementedError
     │   ├── InternalError            ├── UnavailableError         ├── DataLossError
-    │   └── UnauthenticatedError
+    │   ├── UnauthenticatedError
+    │   └── NotGrpcError             an UnavailableError: something else answers there
     ├── RequestError                 the client refused a request before sending it
     │   ├── ImageError               something given as an image is not one
     │   └── SignatureError           the request does not fit the model's signature
+    ├── AnswerError                  a server answered what is no answer to the request
     └── ServerStartError             the server could not start
         └── OptionError              an option of the server breaks its rule
 
@@ -31,6 +33,11 @@ class ServingError(Exception):
 
 class StatusError(ServingError):
     """A request failed. `str(error)` is the text of the status, as the server wrote it."""
+
+    @property
+    def code(self) -> str:
+        """The name of its status, such as "NOT_FOUND"."""
+        return code_name(self)
 
 
 class CancelledError(StatusError):
@@ -89,6 +96,10 @@ class UnavailableError(StatusError):
     pass
 
 
+class NotGrpcError(UnavailableError):
+    """What answers at an address is no gRPC server."""
+
+
 class DataLossError(StatusError):
     pass
 
@@ -107,6 +118,10 @@ class ImageError(RequestError):
 
 class SignatureError(RequestError):
     """The request does not fit the signature that the model declares."""
+
+
+class AnswerError(ServingError):
+    """A server's answer is none: another number of rows than of images, a tensor too large."""
 
 
 class ServerStartError(ServingError):
@@ -136,6 +151,7 @@ GRPC_CODES: dict[type[StatusError], int] = {
     UnavailableError: 14,
     DataLossError: 15,
     UnauthenticatedError: 16,
+    NotGrpcError: 14,
 }
 
 # TF Serving's choice of HTTP status for each (model_servers/http_server.cc).
@@ -156,7 +172,10 @@ HTTP_STATUSES: dict[type[StatusError], int] = {
     UnavailableError: 503,
     DataLossError: 500,
     UnauthenticatedError: 401,
+    NotGrpcError: 503,
 }
+
+_LONGEST_TEXT = 2000
 
 # The names that TF Serving and gRPC write in texts and metrics, such as "NOT_FOUND".
 _ERRORS = {code: error for error, code in reversed(GRPC_CODES.items())}
@@ -174,6 +193,14 @@ def code_name(error: StatusError | None) -> str:
 def from_code(code: int, text: str) -> StatusError:
     """The error for a gRPC (or TensorFlow) status code."""
     return _ERRORS.get(code, UnknownError)(text)
+
+
+def shorten(text: str) -> str:
+    """A server's text at a length that people read: it may echo a request of megabytes."""
+    if len(text) <= _LONGEST_TEXT:
+        return text
+    half = _LONGEST_TEXT // 2
+    return f"{text[:half]} [{len(text) - 2 * half} characters left out] {text[-half:]}"
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Sequence
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import numpy as np
 
 from inception_serving.errors import ImageError
 
-# A file, a file's content, a PIL image (any object with its `save`), or pixels.
+# A path, an open file, a file's content, a PIL image (any object with its `save`), or pixels.
 Image = Any
 
 # Formats that are not read, by their first bytes; the ISO media files among them by their brand.
@@ -35,19 +37,24 @@ def is_one(images: Any) -> bool:
     """Whether this is one image rather than several."""
     if isinstance(images, np.ndarray):
         return images.ndim != 4
-    one_anyway = isinstance(images, str | bytes | bytearray | memoryview)
+    one_anyway = isinstance(images, str | bytes | bytearray | memoryview) or _is_file(images)
     return one_anyway or not isinstance(images, Iterable)
+
+
+def _is_file(image: Any) -> bool:
+    return hasattr(image, "read")
 
 
 def encode(image: Image) -> bytes:
     """An image as a file's content: as it is where it is encoded already, else as PNG.
 
     Args:
-        image: a path (`str` or `Path`), the bytes of a JPEG, PNG, GIF, BMP or WebP file, a PIL
-            image, or an array [height, width], [height, width, 1], [height, width, 3] or
-            [height, width, 4], uint8 or uint16, 0 to 65535. Of the latter, and of a PIL image of
-            16 bits, the upper 8 are sent, as TensorFlow reads a PNG of 16 bits. What becomes of
-            alpha, the model decides.
+        image: a path (`str` or `Path`), the bytes of a JPEG, PNG, GIF, BMP or WebP file, such a
+            file open for reading bytes, a PIL image, or an array [height, width],
+            [height, width, 1], [height, width, 3] or [height, width, 4]: uint8, uint16 of 0 to
+            65535 or floats of 0 to 1. Of 16 bits, and of a PIL image that has them, the upper 8
+            are sent, as TensorFlow reads a PNG of 16 bits. What becomes of alpha, the model
+            decides.
 
     Raises:
         ImageError: the file is not there, or this is no image.
@@ -62,12 +69,17 @@ def encode(image: Image) -> bytes:
                 f" {_unread(data) or f'{len(data)} bytes that begin with {data[:8]!r}'}."
             )
         return data
+    if _is_file(image):
+        data = image.read()
+        if not isinstance(data, bytes):
+            raise ImageError('A file of an image is opened to read bytes, as by open(path, "rb").')
+        return encode(data)
     if isinstance(image, np.ndarray):
         return _encode_array(image)
     if hasattr(image, "save") and hasattr(image, "convert"):  # PIL's, without importing it
         return _encode_pil(image)
     raise ImageError(
-        "Expected a path, bytes, a PIL image or a uint8 array: "
+        "Expected a path, bytes, an open file, a PIL image or an array: "
         f"received {type(image).__module__}.{type(image).__qualname__}."
     )
 
@@ -88,17 +100,14 @@ class NamedImage:
             raise ImageError(f"{self.name}: {error}") from error
 
 
-def name_images(images: Sequence[Image]) -> list[NamedImage]:
-    """Each image with its name."""
-    return [
-        NamedImage(_name(image, place, len(images)), image) for place, image in enumerate(images)
-    ]
+def name_images(images: Iterable[Image]) -> Iterator[NamedImage]:
+    """Each of several images with its name, as they come."""
+    return (name_image(image, f"images[{place}]") for place, image in enumerate(images))
 
 
-def _name(image: Image, place: int, count: int) -> str:
-    if isinstance(image, str | Path):
-        return str(image)
-    return "The image" if count == 1 else f"images[{place}]"
+def name_image(image: Image, otherwise: str = "The image") -> NamedImage:
+    """An image with its path for a name, or another where it has none."""
+    return NamedImage(str(image) if isinstance(image, str | os.PathLike) else otherwise, image)
 
 
 def _read(path: Path) -> bytes:
@@ -126,16 +135,9 @@ def _unread(data: bytes) -> str:
 
 
 def _encode_array(array: np.ndarray[Any, Any]) -> bytes:
-    from PIL import Image as pil
-
     channels = array.shape[2] if array.ndim == 3 else 1
-    if array.dtype.kind == "u" and array.dtype.itemsize == 2:
-        if array.size and 0 < array.max() <= 255:
-            raise ImageError(
-                "Expected pixels of uint16 from 0 to 65535: received"
-                f" at most {array.max()}, which would be black. Make them uint8."
-            )
-        array = (array >> 8).astype(np.uint8)
+    if array.dtype.kind == "f" or (array.dtype.kind == "u" and array.dtype.itemsize == 2):
+        array = _eight_bits(array)
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or channels not in (1, 3, 4):
         raise ImageError(
             "Expected pixels as a uint8 array [height, width, 3], [height, width, 1] or "
@@ -143,9 +145,42 @@ def _encode_array(array: np.ndarray[Any, Any]) -> bytes:
         )
     if 0 in array.shape:
         raise ImageError(f"An image has at least one pixel: received {list(array.shape)}.")
-    if array.ndim == 3 and channels == 1:
-        array = array[:, :, 0]
-    return _encode_pil(pil.fromarray(np.ascontiguousarray(array)))
+    return _png(array.reshape(*array.shape[:2], channels))
+
+
+def _eight_bits(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Pixels of another range as uint8; refused where the range is not the dtype's usual one."""
+    largest = array.max(initial=0)
+    if array.dtype.kind == "u":
+        if 0 < largest <= 255:
+            raise ImageError(
+                "Expected pixels of uint16 from 0 to 65535: received"
+                f" at most {largest}, which would be black. Make them uint8."
+            )
+        return (array >> 8).astype(np.uint8)
+    if not (array.min(initial=0) >= 0 and largest <= 1):  # NaN neither
+        raise ImageError(
+            "Expected pixels of floats from 0 to 1: received"
+            f" {array.min():g} to {largest:g}. Make those from 0 to 255 uint8."
+        )
+    return np.rint(array * 255).astype(np.uint8)
+
+
+def _png(pixels: np.ndarray[Any, Any]) -> bytes:
+    """Pixels, uint8 [height, width, 1, 3 or 4], as a PNG (ISO/IEC 15948).
+
+    Compression costs more time than it saves on a wire that is not slow.
+    """
+    height, width, channels = pixels.shape
+    rows = np.zeros([height, 1 + width * channels], np.uint8)  # each begins with its filter, none
+    rows[:, 1:] = pixels.reshape(height, -1)
+    colour_type = {1: 0, 3: 2, 4: 6}[channels]
+    header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 1)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in parts
+    )
 
 
 def _encode_pil(image: Any) -> bytes:
@@ -161,6 +196,5 @@ def _encode_pil(image: Any) -> bytes:
         return _encode_array(pixels.astype(np.uint16))
     transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
     buffer = io.BytesIO()
-    # Compression costs more time than it saves on a wire that is not slow.
     image.convert("RGBA" if transparent else "RGB").save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()

@@ -1,6 +1,6 @@
-"""One model on a server, called with arrays: its signatures, its versions, its answers.
+"""One model on a server: its signatures, its versions, its answers to images and to arrays.
 
-What a `Client` does with images and in many threads rests on it. Deadlines are times of
+Methods are steps that a client carries out; see `connection`. Deadlines are times of
 `time.monotonic()`.
 """
 
@@ -9,11 +9,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from inception_serving import errors, messages, signatures, tensors
-from inception_serving.connection import Connection
-from inception_serving.results import VersionStatus, version_statuses
+from inception_serving.connection import Pause, Setup, Steps, Wait, Work, call
+from inception_serving.images import NamedImage
+from inception_serving.results import (
+    Classification,
+    VersionStatus,
+    classifications,
+    version_statuses,
+)
 from inception_serving.signatures import ModelMetadata
 from inception_serving.tensors import Tensor
 
@@ -23,63 +33,180 @@ _Checked = TypeVar("_Checked")
 class RemoteModel:
     """A model by its name, and by a version or a label where one is given.
 
-    It keeps the model's metadata, to check requests before they are sent.
+    It keeps the metadata of each version that has answered, to check requests before they are sent.
     """
 
     def __init__(
         self,
-        connection: Connection,
+        setup: Setup,
         name: str,
         *,
-        version: int | None,
-        version_label: str | None,
+        version: int | None = None,
+        version_label: str | None = None,
     ) -> None:
-        """Nothing is sent before the first call; see `Client`."""
+        """Nothing is sent before the first call; see `Client`.
+
+        Raises:
+            ValueError: a version and a label are given.
+        """
+        if version is not None and version_label is not None:
+            raise ValueError("Give a version or a version_label, not both.")
         self.name = name
-        self._connection = connection
+        self._setup = setup
         self._version = version
         self._version_label = version_label
-        self._metadata: ModelMetadata | None = None
-        self._metadata_lock = threading.Lock()
+        self._lock = threading.Lock()
+        self._metadata: ModelMetadata | None = None  # of the version that answered last
+        self._by_version: dict[int, ModelMetadata] = {}
+        self._asking: Future[None] | None = None
+
+    def forget_calls(self) -> None:
+        """Wait for none of the calls under way, which a fork has left in the other process."""
+        self._lock, self._asking = threading.Lock(), None
+
+    # ---- images ----
+
+    def classify(
+        self, chunk: Sequence[NamedImage], signature: str, deadline: float
+    ) -> Steps[list[Classification]]:
+        """Classify images in one request.
+
+        Raises:
+            errors.ServingError: see `Client.predict`.
+        """
+        name, known = yield from self._check(
+            deadline, lambda known: self._image_input(known, signature)
+        )
+        encoded = yield Work(lambda: [image.encode() for image in chunk])
+        try:
+            return (yield from self._classify(known, name, encoded, signature, deadline))
+        except errors.InvalidArgumentError as refusal:
+            # The server's text is about a batch and not about an image, so each one is sent by
+            # itself.
+            for image, data in zip(chunk, encoded, strict=True):
+                try:
+                    yield from self._classify(known, name, [data], signature, deadline)
+                except errors.InvalidArgumentError as error:
+                    raise errors.InvalidArgumentError(f"{image.name}: {error}") from refusal
+                except errors.StatusError:
+                    break  # the deadline, most likely: then the batch's own error must do
+            raise
+
+    def _classify(
+        self,
+        known: ModelMetadata,
+        name: str,
+        encoded: Sequence[bytes],
+        signature: str,
+        deadline: float,
+    ) -> Steps[list[Classification]]:
+        batch = np.empty(len(encoded), dtype=object)
+        batch[:] = encoded
+        started = time.monotonic()
+        outputs, version = yield from self._predict(
+            known, {name: batch}, signature, ["classes", "scores"], deadline
+        )
+        seconds = time.monotonic() - started
+        return classifications(outputs, len(encoded), version=version, seconds=seconds)
+
+    def _image_input(self, metadata: ModelMetadata, signature_name: str) -> str:
+        signature = metadata.signature(signature_name)
+        inputs, outputs = signature.inputs, signature.outputs
+        takes_images = len(inputs) == 1 and all(
+            spec.dtype == "string" and (spec.shape is None or len(spec.shape) == 1)
+            for spec in inputs.values()
+        )
+        if not takes_images or not {"classes", "scores"} <= outputs.keys():
+            raise errors.SignatureError(
+                f"predict() needs a signature that takes encoded images, string [?], and gives "
+                f"classes and scores: {signature_name!r} of model {self.name!r} is {signature}. "
+                "Use predict_tensors()."
+            )
+        return next(iter(inputs))
+
+    # ---- tensors ----
 
     def predict(
         self,
+        inputs: Mapping[str, ArrayLike],
+        signature: str,
+        outputs: Sequence[str],
+        deadline: float,
+    ) -> Steps[dict[str, Tensor]]:
+        """The outputs wanted of a signature, all of them if none is named.
+
+        Raises:
+            errors.ServingError: see `Client.predict_tensors`.
+        """
+        where = f"Signature {signature!r} of model {self.name!r}"
+
+        def check(known: ModelMetadata) -> dict[str, Tensor]:
+            signatures.check_outputs(where, known.signature(signature), list(outputs))
+            return signatures.check_inputs(where, known.signature(signature), inputs)
+
+        checked, known = yield from self._check(deadline, check)
+        answer, _ = yield from self._predict(known, checked, signature, outputs, deadline)
+        return answer
+
+    def _predict(
+        self,
+        known: ModelMetadata,
         inputs: Mapping[str, Tensor],
         signature: str,
         outputs: Sequence[str],
         deadline: float,
-    ) -> dict[str, Tensor]:
-        """The outputs wanted of a signature, all of them if none is named.
+    ) -> Steps[tuple[dict[str, Tensor], int | None]]:
+        """The outputs, and the version that answered, where the server says."""
+        specs = known.signature(signature).outputs
+        wanted = {name: specs[name] for name in outputs or specs}
 
-        Raises:
-            errors.StatusError: the server's answer, or that there is none.
-        """
-        request = messages.PredictRequest(model_spec=self._spec(signature), output_filter=outputs)
-        for name, tensor in inputs.items():
-            tensors.fill_proto(request.inputs[name], tensor)
-        try:
-            response = self._connection.call(
-                self._connection.predictions.Predict, request, deadline
+        def make_request() -> Any:
+            request = messages.PredictRequest(
+                model_spec=self._spec(signature), output_filter=outputs
             )
-        except errors.StatusError:
+            for name, tensor in inputs.items():
+                tensors.fill_proto(request.inputs[name], tensor)
+            return request
+
+        request = yield Work(make_request)
+        try:
+            response = yield from call(self._setup, "Predict", request, deadline)
+        except (
+            errors.NotFoundError,
+            errors.InvalidArgumentError,
+            errors.FailedPreconditionError,
+        ):
             self._metadata = None  # it may be that another version answers by now
             raise
-        return {name: tensors.from_proto(proto) for name, proto in response.outputs.items()}
+        version = response.model_spec.version.value or None
+        same = version in (None, known.version)
+        if not same:
+            self._metadata = self._by_version.get(version or 0)
+        limit = self._setup.limits.answer_bytes
+        answer = yield Work(lambda: signatures.read_outputs(response, wanted, limit, typed=same))
+        return answer, version or self._version
 
-    def metadata(self, deadline: float) -> ModelMetadata:
+    # ---- the model ----
+
+    def metadata(self, deadline: float) -> Steps[ModelMetadata]:
         """The model's signatures, asked of the server now.
 
         Raises:
             errors.StatusError: the server's answer, or that there is none.
+            errors.AnswerError: the answer holds no signatures.
         """
         request = messages.GetModelMetadataRequest(
             model_spec=self._spec(), metadata_field=["signature_def"]
         )
-        method = self._connection.predictions.GetModelMetadata
-        self._metadata = signatures.from_response(self._connection.call(method, request, deadline))
-        return self._metadata
+        response = yield from call(self._setup, "GetModelMetadata", request, deadline)
+        known = signatures.from_response(response)
+        with self._lock:
+            self._metadata = self._by_version[known.version] = known
+        return known
 
-    def check(self, deadline: float, check: Callable[[ModelMetadata], _Checked]) -> _Checked:
+    def _check(
+        self, deadline: float, check: Callable[[ModelMetadata], _Checked]
+    ) -> Steps[tuple[_Checked, ModelMetadata]]:
         """Check a request against the metadata known, and where it fails, against those of now.
 
         Args:
@@ -92,40 +219,59 @@ class RemoteModel:
         known = self._metadata  # maybe of a version that has gone
         if known is not None:
             try:
-                return check(known)
+                return check(known), known
             except errors.SignatureError:
                 pass
-        with self._metadata_lock:  # so that many threads ask once
-            latest = self._metadata
-            if latest is None or latest is known:
-                latest = self.metadata(deadline)
-        return check(latest)
+        latest = yield from self._later_than(known, deadline)
+        return check(latest), latest
 
-    def status(self, deadline: float) -> list[VersionStatus]:
+    def _later_than(self, known: ModelMetadata | None, deadline: float) -> Steps[ModelMetadata]:
+        """Metadata asked for after these; many calls at a time ask once."""
+        while True:
+            with self._lock:
+                latest, asking = self._metadata, self._asking
+                if latest is not None and latest is not known:
+                    return latest
+                if asking is None:
+                    mine = self._asking = Future()
+                    break
+            yield Wait(asking, deadline - time.monotonic())
+        try:
+            return (yield from self.metadata(deadline))
+        except errors.DeadlineExceededError:
+            raise  # another call may have more time
+        except errors.ServingError as error:
+            mine.set_exception(error)
+            raise
+        finally:
+            with self._lock:
+                self._asking = None
+            if not mine.done():
+                mine.set_result(None)
+
+    def status(self, deadline: float) -> Steps[list[VersionStatus]]:
         """Every version that the server has seen, newest first.
 
         Raises:
             errors.StatusError: the server's answer, or that there is none.
         """
         request = messages.GetModelStatusRequest(model_spec=self._spec())
-        method = self._connection.models.GetModelStatus
-        return version_statuses(self._connection.call(method, request, deadline))
+        response = yield from call(self._setup, "GetModelStatus", request, deadline)
+        return version_statuses(response)
 
-    def wait_until_ready(self, where: str, timeout_s: float) -> int:
+    def wait_until_ready(self, timeout_s: float) -> Steps[int]:
         """Wait until the server is up and a version, or the one asked for, answers; the version.
-
-        Args:
-            where: the server's address, for the message.
 
         Raises:
             errors.DeadlineExceededError: it took longer; the message has what was seen last.
+            errors.NotGrpcError: it will never be ready.
         """
         deadline = time.monotonic() + timeout_s
         seen = ""
         while True:
             try:
                 left = deadline - time.monotonic()
-                found = self.status(time.monotonic() + max(0.1, min(5.0, left)))
+                found = yield from self.status(time.monotonic() + max(0.1, min(5.0, left)))
                 ready = [entry.version for entry in found if entry.state == "AVAILABLE"]
                 if ready:
                     return max(ready)
@@ -133,15 +279,18 @@ class RemoteModel:
                     f"version {entry.version} {entry.state} {entry.error}".rstrip()
                     for entry in found
                 )
+            except errors.NotGrpcError:
+                raise
             except (errors.UnavailableError, errors.NotFoundError) as error:
                 seen = str(error)
             except errors.DeadlineExceededError as error:
                 seen = seen or str(error)  # the end of the time is news only where nothing was seen
             if time.monotonic() >= deadline:
                 raise errors.DeadlineExceededError(
-                    f"Model {self.name!r} on {where} was not ready within {timeout_s:g} s: {seen}"
+                    f"Model {self.name!r} on {self._setup.address} was not ready within "
+                    f"{timeout_s:g} s: {seen}"
                 )
-            time.sleep(min(0.1, max(0.0, deadline - time.monotonic())))
+            yield Pause(min(0.1, max(0.0, deadline - time.monotonic())))
 
     def _spec(self, signature: str = "") -> Any:
         spec = messages.ModelSpec(name=self.name, signature_name=signature)

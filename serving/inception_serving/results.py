@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from inception_serving import messages
+from inception_serving.errors import AnswerError
 from inception_serving.tensors import Tensor
 
 _Part = TypeVar("_Part")
@@ -21,10 +22,14 @@ class Classification:
     Attributes:
         labels: best first.
         scores: one for each label, 0 to 1 where the model ends in a softmax.
+        version: the model's version that answered; None where the server does not say.
+        seconds: what the image's request took, retries included.
     """
 
     labels: tuple[str, ...]
     scores: tuple[float, ...]
+    version: int | None = None
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def label(self) -> str:
@@ -35,6 +40,27 @@ class Classification:
     def score(self) -> float:
         """The best label's score."""
         return self.scores[0]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The answers of two versions to one image."""
+
+    one: Classification
+    other: Classification
+
+    @property
+    def agree(self) -> bool:
+        """Whether both have the same best label."""
+        return self.one.label == self.other.label
+
+    @property
+    def difference(self) -> float:
+        """The largest difference between the scores of a label that both give; 1.0 for none."""
+        scores = dict(zip(self.other.labels, self.other.scores, strict=True))
+        pairs = zip(self.one.labels, self.one.scores, strict=True)
+        both = [abs(score - scores[label]) for label, score in pairs if label in scores]
+        return max(both, default=1.0)
 
 
 @dataclass(frozen=True)
@@ -51,14 +77,40 @@ class VersionStatus:
     error: str
 
 
-def classifications(outputs: Mapping[str, Tensor]) -> list[Classification]:
-    """One of each row of `classes`, string [batch, k], and `scores`, float [batch, k]."""
+def classifications(
+    outputs: Mapping[str, Tensor], images: int, *, version: int | None, seconds: float
+) -> list[Classification]:
+    """One of each row of `classes`, string [images, k], and `scores`, float [images, k].
+
+    Raises:
+        AnswerError: that is not what the outputs are.
+    """
+    labels, scores = outputs["classes"], outputs["scores"]
+    if labels.dtype.kind != "O" or scores.dtype.kind not in "fV":  # V: bfloat16
+        raise AnswerError(
+            "classes are strings and scores are floats: the server answered "
+            f"{_kind(labels)} and {_kind(scores)}."
+        )
+    if labels.ndim != 2 or labels.shape != scores.shape or labels.shape[0] != images:
+        raise AnswerError(
+            f"Each image has a row of labels and one of scores, so {images} of each: the server "
+            f"answered classes {list(labels.shape)} and scores {list(scores.shape)}."
+        )
+    if not labels.shape[1]:
+        raise AnswerError("The server answered no label for any image.")
     return [
         Classification(
-            tuple(label.decode(errors="replace") for label in labels), tuple(row.tolist())
+            tuple(label.decode(errors="replace") for label in row),
+            tuple(values),
+            version,
+            seconds,
         )
-        for labels, row in zip(outputs["classes"], outputs["scores"], strict=True)
+        for row, values in zip(labels, scores.astype(float).tolist(), strict=True)
     ]
+
+
+def _kind(tensor: Tensor) -> str:
+    return "strings" if tensor.dtype.kind == "O" else str(tensor.dtype)
 
 
 def version_statuses(response: Any) -> list[VersionStatus]:
@@ -90,10 +142,13 @@ def gather(
             if joined.done() or done.cancelled():
                 return
             error = done.exception()
-            if error is not None:
+            if error is None and last:
+                try:
+                    joined.set_result(join([future.result() for future in futures]))
+                except Exception as failed:  # or nobody would hear of it
+                    joined.set_exception(failed)
+            elif error is not None:
                 joined.set_exception(error)
-            elif last:
-                joined.set_result(join([future.result() for future in futures]))
         if error is not None:
             for future in futures:
                 future.cancel()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from inception_serving import messages, tensors
-from inception_serving.errors import SignatureError
+from inception_serving.errors import AnswerError, SignatureError
 from inception_serving.tensors import Tensor
 
 # Listed among a TensorFlow 2 model's signatures, and not one that answers.
@@ -75,9 +75,15 @@ class ModelMetadata:
 
 
 def from_response(response: Any) -> ModelMetadata:
-    """A GetModelMetadataResponse, read."""
+    """A GetModelMetadataResponse, read.
+
+    Raises:
+        AnswerError: it holds no signatures.
+    """
     signatures = messages.SignatureDefMap()
-    response.metadata["signature_def"].Unpack(signatures)
+    field = "signature_def"
+    if field not in response.metadata or not response.metadata[field].Unpack(signatures):
+        raise AnswerError("The server answered no signatures when asked for the model's metadata.")
     return ModelMetadata(
         response.model_spec.name,
         response.model_spec.version.value,
@@ -128,6 +134,54 @@ def check_outputs(where: str, signature: Signature, outputs: list[str]) -> None:
         raise SignatureError(f"Each output can be asked for once: received {outputs}.")
 
 
+def read_outputs(
+    response: Any, wanted: Mapping[str, TensorSpec], limit: int, *, typed: bool
+) -> dict[str, Tensor]:
+    """The tensors of a PredictResponse.
+
+    Args:
+        wanted: what the signature says of each output that was asked for.
+        limit: bytes of memory that all of them may take; a few bytes can describe gigabytes.
+        typed: check dtypes and shapes; not where another version than the known one answered.
+
+    Raises:
+        AnswerError: an output is missing, is no tensor, is too large, or is not what the
+            signature says.
+    """
+    missing = sorted(set(wanted) - set(response.outputs))
+    if missing:
+        raise AnswerError(
+            f"The server answered {sorted(response.outputs)}: missing {', '.join(missing)}."
+        )
+    found: dict[str, Tensor] = {}
+    left = limit
+    for name, spec in wanted.items():
+        proto = response.outputs[name]
+        try:
+            left -= tensors.unpacked_size(proto)
+            if left < 0:
+                raise AnswerError(
+                    f"The server answered tensors of more than {limit} bytes "
+                    "(answer_bytes of the client's limits)."
+                )
+            tensor = tensors.from_proto(proto)
+        except ValueError as error:
+            raise AnswerError(f"The server answered {name!r} as no tensor: {error}") from error
+        if typed and not (proto.dtype == spec.data_type and _fits(spec, tensor)):
+            answered = TensorSpec(int(proto.dtype), tensor.shape)
+            raise AnswerError(f"Output {name!r} is {spec}: the server answered {answered}.")
+        found[name] = tensor
+    return found
+
+
+def _fits(spec: TensorSpec, tensor: Tensor) -> bool:
+    """Whether a tensor has a shape that the specification allows."""
+    return spec.shape is None or (
+        len(spec.shape) == tensor.ndim
+        and all(size in (None, given) for size, given in zip(spec.shape, tensor.shape, strict=True))
+    )
+
+
 def _check_input(where: str, spec: TensorSpec, value: Any) -> Tensor:
     try:
         expected = tensors.numpy_dtype(spec.data_type)
@@ -148,12 +202,8 @@ def _check_input(where: str, spec: TensorSpec, value: Any) -> Tensor:
             f"{where} takes {spec}: received {tensor.dtype} {list(tensor.shape)} (convert it with "
             f".astype({str(expected)!r}))."
         )
-    if spec.shape is not None:
-        fits = len(spec.shape) == tensor.ndim and all(
-            size in (None, given) for size, given in zip(spec.shape, tensor.shape, strict=True)
-        )
-        if not fits:
-            raise SignatureError(f"{where} takes {spec}: received the shape {list(tensor.shape)}.")
+    if not _fits(spec, tensor):
+        raise SignatureError(f"{where} takes {spec}: received the shape {list(tensor.shape)}.")
     return tensor
 
 

@@ -12,11 +12,17 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from inception_serving import messages
+
+try:
+    import ml_dtypes
+except ImportError:  # a client does without, and without bfloat16
+    _BFLOAT16 = None
+else:
+    _BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 Tensor = NDArray[Any]
 
@@ -74,7 +80,6 @@ _TYPES: dict[int, _Type] = {
     _DT.DT_FLOAT: _Type("float", np.dtype(np.float32), "float_val"),
     _DT.DT_DOUBLE: _Type("double", np.dtype(np.float64), "double_val"),
     _DT.DT_HALF: _Type("half", np.dtype(np.float16), "half_val"),
-    _DT.DT_BFLOAT16: _Type("bfloat16", np.dtype(ml_dtypes.bfloat16), "half_val"),
     _DT.DT_INT8: _Type("int8", np.dtype(np.int8), "int_val"),
     _DT.DT_INT16: _Type("int16", np.dtype(np.int16), "int_val"),
     _DT.DT_INT32: _Type("int32", np.dtype(np.int32), "int_val"),
@@ -88,6 +93,8 @@ _TYPES: dict[int, _Type] = {
     _DT.DT_COMPLEX128: _Type("complex128", np.dtype(np.complex128), "dcomplex_val"),
     _DT.DT_STRING: _Type("string", _STRING, "string_val"),
 }
+if _BFLOAT16 is not None:
+    _TYPES[_DT.DT_BFLOAT16] = _Type("bfloat16", _BFLOAT16, "half_val")
 _DTYPES = {entry.numpy: number for number, entry in _TYPES.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from PIL import Image
 from tensorflow_serving.apis import get_model_metadata_pb2, prediction_service_pb2_grpc
 
 from inception_serving import (
+    AsyncClient,
     Classification,
     Client,
     ImageError,
@@ -48,7 +50,7 @@ def pixels(data: bytes) -> np.ndarray:
 
 
 class TestPredict:
-    @pytest.mark.parametrize("kind", ["bytes", "path", "str", "array", "pil"])
+    @pytest.mark.parametrize("kind", ["bytes", "path", "str", "file", "array", "floats", "pil"])
     def test_one_image_of_any_kind(self, colours: Client, tmp_path: Path, kind: str) -> None:
         file = tmp_path / "photo.png"
         file.write_bytes(RED)
@@ -56,7 +58,9 @@ class TestPredict:
             "bytes": RED,
             "path": file,
             "str": str(file),
+            "file": io.BytesIO(RED),
             "array": pixels(RED),
+            "floats": pixels(RED) / np.float32(255),
             "pil": Image.fromarray(pixels(RED)),
         }[kind]
 
@@ -66,7 +70,11 @@ class TestPredict:
         assert result.labels == ("red", "green")
         assert result.label == "red"
         assert result.score == result.scores[0] > 0.99
+        if kind == "file":
+            image.seek(0)
         assert colours.predict([image]) == [result]
+        assert result.version == 1
+        assert 0 < result.seconds < 60
 
     @pytest.mark.parametrize("shape", [[8, 8], [8, 8, 1], [8, 8, 3], [8, 8, 4]])
     def test_pixels_of_every_shape(self, colours: Client, shape: list[int]) -> None:
@@ -112,6 +120,37 @@ class TestPredict:
         assert [future.result(20).label for future in futures] == ["red", "green"]
         assert [result.label for result in many.result(20)] == ["blue"] * 9
 
+    def test_two_versions(self, saved_models: Path, tmp_path: Path) -> None:
+        """By number or label, on the same images."""
+        for version in ("1", "2"):
+            publish(saved_models / "colours", tmp_path / "model" / version)
+        with (
+            ModelServer(tmp_path, num_versions=2) as server,
+            Client(server.address, "model", batch_size=2) as client,
+        ):
+            pairs = client.compare(iter([RED, GREEN, BLUE]), 1, 2)
+            with pytest.raises(errors.ServingError, match="stable"):
+                client.compare([RED], 1, "stable")
+
+        assert [pair.one.label for pair in pairs] == ["red", "green", "blue"]
+        assert [(pair.one.version, pair.other.version) for pair in pairs] == [(1, 2)] * 3
+        assert all(pair.agree and pair.difference == 0 for pair in pairs)
+
+    def test_a_server_that_refuses_when_busy(self, base: Path) -> None:
+        """As TF Serving does at four calls a processor; both clients wait their turn."""
+
+        async def gathered(address: str) -> list[Any]:
+            async with AsyncClient(address, "colours", in_flight=20) as client:
+                return await asyncio.gather(*(client.predict(RED) for _ in range(20)))
+
+        with ModelServer(base, grpc_threads=4, refuse_when_busy=True) as server:
+            results = asyncio.run(gathered(server.address))
+            with Client(server.address, "colours", in_flight=20) as client:
+                futures = [client.predict_async(RED) for _ in range(20)]
+                results += [future.result(60) for future in futures]
+
+        assert [result.label for result in results] == ["red"] * 40
+
     def test_a_client_is_shared_between_threads(self, server: ModelServer) -> None:
         with Client(server.address, "colours") as client, ThreadPoolExecutor(8) as pool:
             results = list(pool.map(client.predict, [RED, GREEN] * 8))
@@ -149,16 +188,33 @@ class TestBadImages:
                 "begin with b'<html>'.",
             ),
             (
-                np.zeros([8, 8, 3], np.float32),
-                "Expected pixels as a uint8 array [height, width, 3], [height, width, 1] or "
-                "[height, width], 0 to 255: received float32 [8, 8, 3].",
+                np.full([8, 8, 3], 255, np.float32),
+                "Expected pixels of floats from 0 to 1: received 255 to 255. Make those from 0 to "
+                "255 uint8.",
             ),
+            (np.full([8, 8, 3], np.nan), "floats from 0 to 1: received nan to nan."),
+            (
+                np.zeros([8, 8, 3], np.int64),
+                "Expected pixels as a uint8 array [height, width, 3], [height, width, 1] or "
+                "[height, width], 0 to 255: received int64 [8, 8, 3].",
+            ),
+            (io.StringIO("text"), 'opened to read bytes, as by open(path, "rb").'),
             (np.zeros([8, 8, 2], np.uint8), "received uint8 [8, 8, 2]."),
             (np.zeros([0, 8, 3], np.uint8), "at least one pixel: received [0, 8, 3]."),
-            (7, "Expected a path, bytes, a PIL image or a uint8 array: received builtins.int."),
+            (7, "a path, bytes, an open file, a PIL image or an array: received builtins.int."),
             ("zero\0byte", "is not a file's name"),
         ],
-        ids=["bytes", "floats", "two channels", "no pixels", "a number", "a name"],
+        ids=[
+            "bytes",
+            "floats",
+            "NaN",
+            "integers",
+            "text",
+            "two channels",
+            "no pixels",
+            "a number",
+            "a name",
+        ],
     )
     def test_what_is_no_image(self, colours: Client, image: Any, text: str) -> None:
         with pytest.raises(ImageError) as alone:
@@ -329,20 +385,20 @@ class TestServerErrors:
         ):
             client.predict_tensors({"seconds": np.float32(1)}, signature="slow")
 
-    def test_unavailable_is_tried_again_and_nothing_else_is(self) -> None:
+    def test_unavailable_is_tried_again_and_an_error_is_not(self) -> None:
         flaky = FlakyServer([grpc.StatusCode.UNAVAILABLE] * 2)
         with flaky, Client(flaky.address, "m") as client:
             client.metadata()
         assert flaky.calls == 3
 
-        full = FlakyServer([grpc.StatusCode.RESOURCE_EXHAUSTED])
+        failing = FlakyServer([grpc.StatusCode.INTERNAL])
         with (
-            full,
-            Client(full.address, "m") as client,
-            pytest.raises(errors.ResourceExhaustedError, match="no luck"),
+            failing,
+            Client(failing.address, "m") as client,
+            pytest.raises(errors.InternalError, match="no luck"),
         ):
             client.metadata()
-        assert full.calls == 1
+        assert failing.calls == 1
 
     def test_retries_end(self) -> None:
         flaky = FlakyServer([grpc.StatusCode.UNAVAILABLE] * 100)
@@ -390,10 +446,14 @@ class TestServerErrors:
     @pytest.mark.parametrize(
         ("options", "text"),
         [
-            ({"address": "localhost"}, "address is host:port"),
+            ({"address": "localhost"}, "address is HOST:PORT, such as localhost:8500"),
             ({"version": 1, "version_label": "stable"}, "not both"),
             ({"retries": -1}, "retries is 0 or more: received -1."),
             ({"batch_size": 0}, "batch_size and in_flight are at least 1: received 0 and 4."),
+            ({"timeout_s": 0}, "total_s is above 0, in seconds: received 0."),
+            ({"compression": "zip"}, "compression is 'gzip' or None: received 'zip'."),
+            ({"client_key": b"k"}, "client_key and client_certificate go together"),
+            ({"root_certificates": "/nowhere.pem"}, "root_certificates: /nowhere.pem cannot be"),
         ],
     )
     def test_settings_that_make_no_sense(self, options: dict, text: str) -> None:
@@ -409,7 +469,7 @@ class TestServerErrors:
         assert str(caught.value) == (
             "There is no option 'timeout' of a client. Did you mean 'timeout_s'? The options are: "
             "address, model, version, version_label, timeout_s, retries, batch_size, in_flight, "
-            "tls, root_certificates, client_key, client_certificate."
+            "limits, tls, root_certificates, client_key, client_certificate, headers, compression."
         )
 
 

@@ -1,0 +1,135 @@
+"""Addresses of servers, the proxies before them, and advice where nobody answers there."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import socket
+from dataclasses import dataclass
+
+from inception_serving.errors import NotGrpcError, UnavailableError
+
+# Name syntax of gRPC (grpc/doc/naming.md) that a port belongs to, and that none does.
+_WITH_PORT = ("dns:", "ipv4:", "ipv6:")
+_WITHOUT_PORT = ("unix:", "unix-abstract:", "xds:", "vsock:")
+
+# gRPC's own words where it found no server, as against a server's own UNAVAILABLE.
+_UNREACHED = ("failed to connect", "backends failing", "resolution failed", "errors resolving",
+              "lookup failed")  # fmt: skip
+# And where what answers speaks HTTP, but no gRPC.
+_HTTP = ("Failed parsing HTTP/2", "http1.x", "Received http2 header with status")
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server is.
+
+    Attributes:
+        given: as the user wrote it.
+        target: what gRPC dials.
+        host: the first name or number in it; "" for a Unix socket.
+    """
+
+    given: str
+    target: str
+    host: str
+
+    def __str__(self) -> str:
+        return self.given
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it names this machine, so that no proxy leads there."""
+        if not self.host or self.host == "localhost" or self.host.endswith(".localhost"):
+            return True
+        try:
+            number = ipaddress.ip_address(self.host)
+        except ValueError:
+            return self.host.lower() in {socket.gethostname().lower(), "ip6-localhost"}
+        return number.is_loopback or number.is_unspecified
+
+    def proxy(self) -> tuple[str, str] | None:
+        """The variable of the environment that names the proxy on the way there, and its value.
+
+        gRPC reads `grpc_proxy`, `https_proxy` and `http_proxy`, of which the first that is set
+        counts, and `no_grpc_proxy` and `no_proxy` (grpc/doc/environment_variables.md).
+        """
+        environment = os.environ
+        if self.is_own:
+            return None
+        names = ("grpc_proxy", "https_proxy", "http_proxy")
+        around = environment.get("no_grpc_proxy", environment.get("no_proxy", ""))
+        name = next((each for each in names if environment.get(each)), None)
+        ends = [end.strip().lstrip(".") for end in around.split(",") if end.strip()]
+        if name is None or any(
+            end == "*" or self.host == end or self.host.endswith(f".{end}") for end in ends
+        ):
+            return None
+        return name, environment[name]
+
+    def advice(self, text: str) -> UnavailableError | None:
+        """The error where no gRPC server was reached; None where the words are a server's own.
+
+        Args:
+            text: gRPC's words.
+        """
+        if any(words in text for words in _HTTP) and self.proxy() is None:
+            return NotGrpcError(
+                f"What answers on {self} speaks HTTP and not gRPC: gRPC's port is 8500 as a rule,"
+                f" where REST's is 8501. ({text})"
+            )
+        if any(words in text for words in (*_UNREACHED, *_HTTP, "HTTP proxy")):
+            return UnavailableError(self.unreached(text))
+        return None
+
+    def unreached(self, text: str) -> str:
+        """The message where no server answers."""
+        through = ""
+        if proxy := self.proxy():
+            name, value = proxy
+            value = re.sub(r"//[^/@]*@", "//", value)  # without the password
+            through = (
+                f" The way there leads through the proxy of {name}={value}: no_proxy={self.host}"
+                " goes around it."
+            )
+        return f"No server answers on {self}: is it running?{through} ({text})"
+
+
+def read_address(given: str) -> Address:
+    """HOST:PORT, or another of gRPC's names for servers.
+
+    Raises:
+        ValueError: it has no port, or is no address.
+    """
+    scheme, separator, _ = given.partition("://")
+    if given.startswith(_WITHOUT_PORT):
+        return Address(given, given, "")
+    prefix = next((each for each in _WITH_PORT if given.startswith(each)), "")
+    if separator and not prefix:
+        raise ValueError(
+            f"address is HOST:PORT of gRPC, such as localhost:8500, without {scheme}://:"
+            f" received {given!r}."
+        )
+    name = given.removeprefix(prefix)
+    if name.startswith("//"):  # dns://AUTHORITY/HOST:PORT
+        name = name[2:].partition("/")[2]
+    host = ""
+    for each in name.split(","):
+        host = host or _host(given, each)
+    return Address(given, given, host)
+
+
+def _host(given: str, name: str) -> str:
+    if name.count(":") > 1 and not name.startswith("["):
+        raise ValueError(
+            f"An IPv6 address stands in brackets, with a port behind them: [{name}]:8500."
+            f" Received {given!r}."
+        )
+    found = re.fullmatch(r"(\[[0-9A-Fa-f:.%\w]+\]|[^\s:/@\[\]]+):(\d+)", name)
+    if found is None or not 0 < int(found[2]) < 65536:
+        host = name.partition(":")[0] or "localhost"
+        raise ValueError(
+            f"address is HOST:PORT, such as {host}:8500, gRPC's port as a rule: received {given!r}."
+        )
+    return found[1].strip("[]")

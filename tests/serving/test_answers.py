@@ -1,0 +1,488 @@
+"""Clients against a server whose answers make no sense, or come late, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from inception_serving import AnswerError, AsyncClient, Client, Limits, Timeout, errors, messages
+from inception_serving.tensors import to_proto
+from tests.serving.caller import free_port
+
+PNG = b"\x89PNG\r\n\x1a\n"  # which is enough of an image for who does not decode it
+OUTPUTS = {"classes": (messages.DataType.DT_STRING, 2), "scores": (messages.DataType.DT_FLOAT, 2)}
+
+
+class FakeServer:
+    """Answers Predict as it is told to, and tells of one signature, of images."""
+
+    def __init__(self, predict: Callable[[Any], Any], version: int = 1) -> None:
+        self.calls: list[str] = []
+        self.headers: dict[str, Any] = {}
+        self.version = version
+        self._predict = predict
+        self._server = grpc.server(ThreadPoolExecutor(8))
+        self._server.add_generic_rpc_handlers((self,))
+        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+
+    def service(self, details: Any) -> Any:
+        method = details.method.rpartition("/")[2]
+        self.headers = {name: value for name, value in details.invocation_metadata}
+        return grpc.unary_unary_rpc_method_handler(
+            lambda data, context: self.answer(method, data, context)
+        )
+
+    def answer(self, method: str, data: bytes, context: Any) -> bytes:
+        self.calls.append(method)
+        if method == "GetModelMetadata":
+            answer = messages.GetModelMetadataResponse()
+            answer.model_spec.version.value = self.version
+            answer.metadata["signature_def"].Pack(self.signatures())
+        else:
+            try:
+                answer = self._predict(messages.PredictRequest.FromString(data))
+            except errors.StatusError as error:
+                code = next(
+                    c for c in grpc.StatusCode if c.value[0] == errors.GRPC_CODES[type(error)]
+                )
+                context.abort(code, str(error))
+        return bytes(answer if isinstance(answer, bytes) else answer.SerializeToString())
+
+    @staticmethod
+    def signatures() -> Any:
+        known = messages.SignatureDefMap()
+        signature = known.signature_def["serving_default"]
+        image = signature.inputs["image_bytes"]
+        image.dtype = messages.DataType.DT_STRING
+        image.tensor_shape.dim.add(size=-1)
+        for name, (dtype, rank) in OUTPUTS.items():
+            signature.outputs[name].dtype = dtype
+            for _ in range(rank):
+                signature.outputs[name].tensor_shape.dim.add(size=-1)
+        return known
+
+    def __enter__(self) -> FakeServer:
+        self._server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.stop(None).wait()
+
+
+def response(version: int = 1, **outputs: Any) -> Any:
+    answer = messages.PredictResponse()
+    answer.model_spec.version.value = version
+    for name, value in outputs.items():
+        if isinstance(value, np.ndarray | list):
+            value = to_proto(np.asarray(value))
+        answer.outputs[name].CopyFrom(value)
+    return answer
+
+
+def rows(count: int, labels: int = 2, version: int = 1) -> Any:
+    names = np.full([count, labels], b"cat", object)
+    return response(version, classes=names, scores=np.full([count, labels], 0.5, np.float32))
+
+
+def batch_of(request: Any) -> int:
+    return len(request.inputs["image_bytes"].string_val)
+
+
+def scored(scores: Any) -> Any:
+    """One label, and whatever for its score."""
+    return response(classes=[[b"a"]], scores=scores)
+
+
+def enormous(gigabytes: int) -> Any:
+    """A few bytes that say "hundreds of millions of times the same"."""
+    proto = messages.TensorProto(dtype=messages.DataType.DT_FLOAT, float_val=[0.5])
+    for size in (gigabytes, 2**28):
+        proto.tensor_shape.dim.add(size=size)
+    assert proto.ByteSize() < 40
+    return proto
+
+
+def ask(kind: str, address: str, images: Any, **options: Any) -> Any:
+    """`predict` of one of the two clients, with what it raises."""
+    if kind == "sync":
+        with Client(address, "m", **options) as client:
+            return client.predict(images)
+
+    async def work() -> Any:
+        async with AsyncClient(address, "m", **options) as client:
+            return await client.predict(images)
+
+    return asyncio.run(work())
+
+
+@pytest.fixture(params=["sync", "async"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.mark.parametrize(
+    ("answer", "images", "text"),
+    [
+        (rows(0), 1, r"1 of each: the server answered classes \[0, 2\] and scores \[0, 2\]"),
+        (rows(1), 3, r"3 of each: the server answered classes \[1, 2\]"),
+        (rows(4), 3, r"3 of each: the server answered classes \[4, 2\]"),
+        (rows(1, labels=0), 1, "answered no label"),
+        (scored(np.ones([1, 3], np.float32)), 1, r"scores \[1, 3\]"),
+        (response(classes=[[b"a"]]), 1, r"answered \['classes'\]: missing scores"),
+        (scored([[1]]), 1, r"'scores' is float \[\?, \?\].*int64 \[1, 1\]"),
+        (scored(np.ones(1, np.float32)), 1, r"the server answered float \[1\]"),
+        (scored(enormous(3)), 1, "answered 'scores' as no tensor: Tensors end at 2 GiB"),
+        (scored(enormous(1)), 1, "more than 268435456 bytes .answer_bytes"),
+        (scored(messages.TensorProto(dtype=1, tensor_content=b"12345")), 1, "holds 5 bytes"),
+    ],
+    ids=[
+        *("no row", "too few rows", "too many rows", "no labels", "fewer labels than scores"),
+        *("an output missing", "another dtype", "another rank", "3 GiB in 40 bytes", "1 GiB in 40 bytes"),
+        "no tensor",
+    ],
+)  # fmt: skip
+def test_an_answer_that_is_none(kind: str, answer: Any, images: int, text: str) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with FakeServer(lambda request: answer) as server, pytest.raises(AnswerError, match=text):
+        ask(kind, server.address, PNG if images == 1 else [PNG] * images, timeout_s=10)
+
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+
+
+def test_an_answer_that_is_no_message(kind: str) -> None:
+    with FakeServer(lambda request: b"\xff" * 9) as server, pytest.raises(errors.InternalError):
+        ask(kind, server.address, PNG, timeout_s=10)
+
+
+def test_futures_hear_of_it() -> None:
+    with FakeServer(lambda request: rows(0)) as server, Client(server.address, "m") as client:
+        with pytest.raises(AnswerError):
+            client.predict_async(PNG).result(10)
+        with pytest.raises(AnswerError):
+            client.predict_async([PNG] * 40).result(10)
+
+
+def test_an_error_is_not_megabytes(kind: str) -> None:
+    def fail(request: Any) -> Any:
+        raise errors.FailedPreconditionError("no " * 2000)
+
+    with FakeServer(fail) as server, pytest.raises(errors.FailedPreconditionError) as caught:
+        ask(kind, server.address, PNG)
+
+    assert len(str(caught.value)) < 2100
+    assert str(caught.value).startswith("no no ")
+    assert "[4000 characters left out]" in str(caught.value)
+    assert caught.value.code == "FAILED_PRECONDITION"
+
+
+class TestRetries:
+    def test_a_busy_server_is_asked_again(self, kind: str) -> None:
+        """More often than `retries` says: it is there, and takes its time."""
+        left = [errors.ResourceExhaustedError("Server Threadpool Exhausted")] * 4
+
+        def busy(request: Any) -> Any:
+            if left:
+                raise left.pop()
+            return rows(1)
+
+        with FakeServer(busy) as server:
+            assert ask(kind, server.address, PNG, retries=1).label == "cat"
+        assert server.calls.count("Predict") == 5
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "Received message larger than max (9 vs. 4)",
+            "The request is larger than the 9 bytes that this server takes.",
+            "OOM when allocating tensor with shape[9]",
+        ],
+    )
+    def test_what_is_too_large_is_not_sent_again(self, kind: str, text: str) -> None:
+        def refuse(request: Any) -> Any:
+            raise errors.ResourceExhaustedError(text)
+
+        with FakeServer(refuse) as server, pytest.raises(errors.ResourceExhaustedError) as caught:
+            ask(kind, server.address, PNG)
+
+        assert str(caught.value) == text
+        assert server.calls.count("Predict") == 1
+
+    def test_never_past_the_deadline(self, kind: str) -> None:
+        def refuse(request: Any) -> Any:
+            raise errors.ResourceExhaustedError("Server Threadpool Exhausted")
+
+        started = time.monotonic()
+        with FakeServer(refuse) as server, pytest.raises(errors.ResourceExhaustedError):
+            ask(kind, server.address, PNG, timeout_s=0.6)
+
+        assert time.monotonic() - started < 1
+        assert server.calls.count("Predict") > 1
+
+
+class TestDeadline:
+    def test_a_slow_server(self, kind: str) -> None:
+        wake = threading.Event()
+        started = time.monotonic()
+        with FakeServer(lambda request: wake.wait(5) or rows(1)) as server:
+            with pytest.raises(errors.DeadlineExceededError):
+                ask(kind, server.address, PNG, timeout_s=Timeout(0.4))
+            took = time.monotonic() - started
+            wake.set()
+
+        assert took < 1.5
+
+    def test_no_turn_free(self) -> None:
+        wake = threading.Event()
+        with (
+            FakeServer(lambda request: wake.wait(5) and rows(1)) as server,
+            Client(server.address, "m", in_flight=1) as client,
+        ):
+            first = client.predict_async(PNG)
+            started = time.monotonic()
+            with pytest.raises(errors.DeadlineExceededError):
+                client.predict(PNG, timeout_s=0.3)
+            took = time.monotonic() - started
+            wake.set()
+            assert first.result(5).label == "cat"
+
+        assert took < 1
+
+
+class TestStreams:
+    def test_the_iterator_is_read_as_the_results_are_taken(self) -> None:
+        read = []
+
+        def images() -> Iterator[bytes]:
+            for place in range(1000):
+                read.append(place)
+                yield PNG
+
+        with (
+            FakeServer(lambda request: rows(batch_of(request))) as server,
+            Client(server.address, "m", limits=Limits(batch_size=5, in_flight=2)) as client,
+        ):
+            stream = client.predict_stream(images())
+            assert not read
+            taken = [next(stream) for _ in range(20)]
+            stream.close()  # type: ignore[attr-defined]
+
+        assert len(taken) == 20
+        assert 20 <= len(read) <= 20 + 2 * 5 + 5
+
+    def test_on_asyncio(self) -> None:
+        """From an asynchronous iterator of any length, in order."""
+        read = []
+
+        async def images() -> Any:
+            for place in range(400):
+                read.append(place)
+                yield PNG + bytes([place % 251])
+
+        def echo(request: Any) -> Any:
+            time.sleep(0.001 * (batch_of(request) % 3))
+            names = [
+                [data[-1:].hex().encode()] for data in request.inputs["image_bytes"].string_val
+            ]
+            return response(classes=names, scores=np.ones([len(names), 1], np.float32))
+
+        async def work(address: str) -> list[str]:
+            found = []
+            async with AsyncClient(address, "m", batch_size=7, in_flight=3) as client:
+                async for result in client.predict_stream(images()):
+                    found.append(result.label)
+                    assert len(read) <= len(found) + 7 * 5
+            return found
+
+        with FakeServer(echo) as server:
+            found = asyncio.run(work(server.address))
+
+        assert found == [f"{place % 251:02x}" for place in range(400)]
+
+    def test_it_is_the_event_loop_that_sends(self) -> None:
+        """Fifty requests are in flight at a time, which no pool of threads would carry."""
+        together, most, lock = 0, 0, threading.Lock()
+
+        async def work(address: str) -> Any:
+            async with AsyncClient(address, "m", in_flight=8) as client:
+                await client.metadata()
+                before = threading.active_count()
+                results = await asyncio.gather(*(client.predict(PNG) for _ in range(50)))
+                return results, before
+
+        def count(request: Any) -> Any:
+            nonlocal together, most
+            with lock:
+                together += 1
+                most = max(most, together)
+            time.sleep(0.01)
+            with lock:
+                together -= 1
+            return rows(1)
+
+        with FakeServer(count) as server:
+            results, _ = asyncio.run(work(server.address))
+        assert len(results) == 50
+        assert 2 <= most <= 8
+        assert server.calls.count("GetModelMetadata") == 1
+
+    def test_cancelling_a_call_cancels_its_request(self) -> None:
+        begun, wake = threading.Event(), threading.Event()
+
+        def slow(request: Any) -> Any:
+            begun.set()
+            wake.wait(5)
+            return rows(1)
+
+        async def work(address: str) -> float:
+            async with AsyncClient(address, "m") as client:
+                task = asyncio.create_task(client.predict(PNG))
+                await asyncio.to_thread(begun.wait, 5)
+                started = time.monotonic()
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                return time.monotonic() - started
+
+        with FakeServer(slow) as server:
+            assert asyncio.run(work(server.address)) < 1
+            wake.set()
+
+
+def test_many_first_calls_ask_for_the_signatures_once(kind: str) -> None:
+    def echo(request: Any) -> Any:
+        return rows(batch_of(request))
+
+    with FakeServer(echo) as server:
+        results = ask(kind, server.address, [PNG] * 64, batch_size=2)
+
+    assert len(results) == 64
+    assert server.calls.count("GetModelMetadata") == 1
+
+
+def test_signatures_are_kept_by_version() -> None:
+    versions = [1, 2, 1, 2, 1]
+    found = []
+    with (
+        FakeServer(lambda request: rows(1, version=server.version)) as server,
+        Client(server.address, "m") as client,
+    ):
+        for version in versions:
+            server.version = version
+            found.append(client.predict(PNG).version)
+            client.predict(PNG)
+
+    assert found == versions
+    assert server.calls.count("GetModelMetadata") == 2
+
+
+class TestConnection:
+    def test_headers_and_compression(self, kind: str) -> None:
+        with FakeServer(lambda request: rows(1)) as server:
+            ask(
+                kind, server.address, PNG, headers={"Authorization": "Bearer x"}, compression="gzip"
+            )
+
+        assert server.headers["authorization"] == "Bearer x"
+
+    def test_a_fork(self) -> None:
+        """A client that has been used works on in both processes."""
+        with FakeServer(lambda request: rows(1)) as server:
+            script = (
+                "import os, sys\n"
+                "from inception_serving import Client\n"
+                f"client = Client({server.address!r}, 'm')\n"
+                f"print(client.predict({PNG!r}).label, flush=True)\n"
+                "child = os.fork()\n"
+                f"print(client.predict({PNG!r}).label, flush=True)\n"
+                "client.close()\n"
+                "if child: sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+            )
+            done = run_python(script)
+        assert done == ["cat"] * 3
+
+    def test_a_proxy_is_named(self, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("http_proxy", f"http://me:secret@127.0.0.1:{free_port()}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        with pytest.raises(errors.UnavailableError) as caught:
+            ask(kind, "models.example:8500", PNG, retries=0)
+
+        text = str(caught.value)
+        assert "through the proxy of http_proxy=http://127.0.0.1:" in text
+        assert "no_proxy=models.example goes around it" in text
+        assert "secret" not in text
+
+    def test_this_machine_needs_no_proxy(self, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        with FakeServer(lambda request: rows(1)) as server:
+            for host in ("localhost", "127.0.0.1"):
+                address = server.address.replace("127.0.0.1", host)
+                assert ask(kind, address, PNG).label == "cat"
+
+    def test_the_port_of_rest(self, kind: str) -> None:
+        with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as rest:
+            thread = threading.Thread(target=rest.serve_forever)
+            thread.start()
+            started = time.monotonic()
+            with pytest.raises(errors.NotGrpcError, match="speaks HTTP and not gRPC: gRPC's port"):
+                ask(kind, f"127.0.0.1:{rest.server_port}", PNG)
+            took = time.monotonic() - started
+            rest.shutdown()
+            thread.join()
+        assert took < 2  # and not until the deadline
+
+    def test_servers_of_one_name_take_turns(self, kind: str) -> None:
+        with (
+            FakeServer(lambda request: rows(1)) as one,
+            FakeServer(lambda request: rows(1)) as two,
+        ):
+            address = f"ipv4:{one.address},{two.address}"
+            ask(kind, address, [PNG] * 20, batch_size=1)
+        assert one.calls and two.calls
+
+    @pytest.mark.parametrize(
+        ("address", "text"),
+        [
+            ("models", "address is HOST:PORT, such as models:8500"),
+            ("models:", "such as models:8500"),
+            ("dns:///models", "such as models:8500"),
+            ("models:99999", "such as models:8500"),
+            ("::1", r"stands in brackets, with a port behind them: \[::1\]:8500"),
+            ("http://models:8501", "HOST:PORT of gRPC, such as localhost:8500, without http://"),
+        ],
+    )
+    def test_an_address_that_is_none(self, address: str, text: str) -> None:
+        for make in (Client, AsyncClient):
+            with pytest.raises(ValueError, match=text):
+                make(address, "m")
+
+    def test_addresses(self) -> None:
+        for address in ("models:8500", "[::1]:8500", "dns:///a.b:1", "unix:/tmp/x", "xds:///a"):
+            assert Client(address, "m").address == address
+
+
+def run_python(script: str) -> list[str]:
+    path = Path(__file__).parents[2] / "serving"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(path)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
