@@ -98,6 +98,7 @@ class ClientBase:
             retries,
             options,
         )
+        _ = self._setup.pem  # to hear now of files that cannot be read
         self.address = address
         self.model = model
         self._limits = self._setup.limits

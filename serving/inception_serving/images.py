@@ -145,7 +145,8 @@ def _encode_array(array: np.ndarray[Any, Any]) -> bytes:
         )
     if 0 in array.shape:
         raise ImageError(f"An image has at least one pixel: received {list(array.shape)}.")
-    return _png(array.reshape(*array.shape[:2], channels))
+    array = array.reshape(*array.shape[:2], channels)
+    return _png(array.repeat(3, axis=2) if channels == 1 else array)
 
 
 def _eight_bits(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -167,14 +168,14 @@ def _eight_bits(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _png(pixels: np.ndarray[Any, Any]) -> bytes:
-    """Pixels, uint8 [height, width, 1, 3 or 4], as a PNG (ISO/IEC 15948).
+    """Pixels, uint8 [height, width, 3 or 4], as a PNG (ISO/IEC 15948).
 
     Compression costs more time than it saves on a wire that is not slow.
     """
     height, width, channels = pixels.shape
     rows = np.zeros([height, 1 + width * channels], np.uint8)  # each begins with its filter, none
     rows[:, 1:] = pixels.reshape(height, -1)
-    colour_type = {1: 0, 3: 2, 4: 6}[channels]
+    colour_type = {3: 2, 4: 6}[channels]
     header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
     parts = [(b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 1)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
