@@ -54,7 +54,7 @@ if who == "ours":
     from keras_inception.training.optimization.schedule import Schedule
     from keras_inception.training.train import keras_settings
     settings = {"learning_rate": 1e-3, "warmup_epochs": 0, "nesterov": False}
-    settings |= {"weight_decay": 0.0, "label_smoothing": 0.0}
+    settings |= {"weight_decay": 0.0, "label_smoothing": 0.0, "precision": "float32"}
     recipe = Recipe(model="InceptionV3", image_size=139, epochs=1, **settings)
     around = keras_settings(recipe)
     around.__enter__()

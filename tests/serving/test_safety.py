@@ -232,6 +232,17 @@ class TestBudget:
 
         assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
 
+    def test_much_is_told_once_on_the_way_up_and_down(self) -> None:
+        told: list[bool] = []
+        budget = ByteBudget(64 << 20)
+        budget.on_much = told.append
+
+        with budget.reserve(100), budget.reserve(1 << 20):
+            assert told == [True]
+            with budget.reserve(1 << 20):
+                assert told == [True]
+        assert told == [True, False]
+
     def test_it_adds_up(self) -> None:
         budget = ByteBudget(20)
         with budget.reserve(4) as first:

@@ -13,6 +13,7 @@ from inception_serving import errors
 
 # The defaults keep what requests add to the loaded models below 1.5 GiB.
 _BYTES, _WORK_BYTES = 128 << 20, 768 << 20
+_MUCH = 1 << 20
 
 
 def default_limit() -> int:
@@ -46,6 +47,7 @@ class ByteBudget:
     def __init__(self, limit: int) -> None:
         """At most `limit` bytes."""
         self.limit = limit
+        self.on_much: Callable[[bool], None] = lambda is_much: None
         self._held = 0
         self._lock = threading.Lock()
 
@@ -79,12 +81,17 @@ class ByteBudget:
                     f"The other requests in flight hold {others} bytes, of at most {self.limit}: "
                     "try again later."
                 )
-            self._held += size
+            self._change(size)
 
     def give_back(self, size: int) -> None:
         """Give back what was taken."""
         with self._lock:
-            self._held -= size
+            self._change(-size)
+
+    def _change(self, size: int) -> None:
+        before, self._held = self._held, self._held + size
+        if (before >= _MUCH) != (self._held >= _MUCH):
+            self.on_much(self._held >= _MUCH)
 
 
 class Reservation:

@@ -53,6 +53,7 @@ class ModelServer:
     Attributes:
         options: how it serves.
         metrics: what has happened so far.
+        budget: the bytes of the requests in flight.
     """
 
     def __init__(
@@ -100,9 +101,9 @@ class ModelServer:
             max_image_pixels=self.options.max_image_pixels,
             workspace=Workspace(self.options.max_bytes_in_work or default_work_limit()),
         )
-        budget = ByteBudget(self.options.max_bytes_in_flight or default_limit())
-        self._grpc = self._make_grpc(core, budget)
-        self._rest = None if self.options.rest_port is None else self._make_rest(core, budget)
+        self.budget = ByteBudget(self.options.max_bytes_in_flight or default_limit())
+        self._grpc = self._make_grpc(core, self.budget)
+        self._rest = None if self.options.rest_port is None else self._make_rest(core, self.budget)
         self._port: int | None = None
         self._rest_port: int | None = None
 

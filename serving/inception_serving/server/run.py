@@ -64,9 +64,10 @@ def run(server: ModelServer) -> None:
     if hasattr(signal, "SIGHUP"):  # a terminal that is closed is no reason to stop
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     allow_many_files()
-    # A request wants Python's lock a dozen times, and whoever reads a large body has it for as
-    # long as this each time; Python's own figure is 5 ms.
-    sys.setswitchinterval(_SWITCH_S)
+    # A request wants Python's lock a dozen times, and whoever reads a large body has it for this
+    # long each time. Where nobody does, Python's own figure costs fewer changes of thread.
+    usual = sys.getswitchinterval()
+    server.budget.on_much = lambda is_much: sys.setswitchinterval(_SWITCH_S if is_much else usual)
     try:
         server.start()
         serving = True
