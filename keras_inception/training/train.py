@@ -125,7 +125,10 @@ def train(
         on_bad_image=on_bad_image,
         check_images=check_images,
         exchange=run is None or run.format > 1,
-        check=lambda training, others: check_settings(recipe, training, others, where),
+        check=lambda training, others: (
+            # What a run was begun by has been checked; and of its weights it has its own by now.
+            None if run is not None else check_settings(recipe, training, others, where)
+        ),
         log=tell,
     )
     if run is not None:
