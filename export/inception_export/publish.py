@@ -26,6 +26,7 @@ from inception_export.saved_model import write_saved_model
 from inception_export.serving_graph import activation_name, make_serving_graph, split
 from inception_export.versions import next_version
 from inception_export.warmup import write_warmup_requests
+from keras_inception.data.examples import listed
 from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.models.nested import flatten
 from keras_inception.renamed import renamed
@@ -235,10 +236,21 @@ def _measure(
     """
     truth = true_classes(options.sample_classes, labels, log)
     if not (truth >= 0).any():
+        if any(options.sample_classes):
+            raise ExportError(
+                "The samples lie in folders, and none is called as a class of the model is, so"
+                f" that accuracy can't be measured. The classes: {listed(labels)}. Name a folder of"
+                " class folders, or images without folders."
+            )
         return {}
     measured = measure_accuracy(folder, options.samples, truth, labels)
     beside = "" if recorded is None else f"; the run recorded {recorded:.4f}"
     log(f"Accuracy on {measured['images']} samples: {measured['accuracy']:.4f}{beside}")
+    if recorded is None and len(labels) > 1 and measured["accuracy"] <= 1 / len(labels):
+        log(
+            f"That is no better than guessing among {len(labels)} classes: are the labels in the"
+            " order of the outputs, and the pixels as the model was trained on?"
+        )
     if recorded is not None:
         check_accuracy(measured, recorded, options.max_accuracy_fall)
     return {"samples": measured | {"recorded": recorded}}

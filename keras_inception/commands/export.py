@@ -143,6 +143,11 @@ def run(options: argparse.Namespace) -> int:
             model, options.base, options.name, options=_chosen(options), **of_model
         )
     else:
+        if options.labels:
+            raise ValueError(
+                f"--labels is of a MODEL.keras or of weights: {options.using} is a run, and has its"
+                " class names."
+            )
         target = export_run(options.using, options.base, options.name, options=_chosen(options))
     if options.configs:
         from inception_export.serving_configs import write_serving_configs

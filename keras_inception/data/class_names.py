@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_inception.data.errors import DataError
-from keras_inception.data.text import encoding_of, like_gbk, no_text, readings
+from keras_inception.data.text import encoding_of, like_gbk, no_text, one_form, readings
 
 # A name after its place, as TF-Slim (`0:cat`) and Teachable Machine (`0 cat`) write them.
 _NUMBERED = re.compile(r"(\d+)(?::|\s+)(.*)")
+_NUMBERED_NAME = re.compile(r"\d+:\s*\D.*")
 _BACKGROUND = {"background", "unused background", "dummy"}
 
 
@@ -25,9 +26,10 @@ def read_class_names(
     """The class names in a text file, in the order of a network's outputs.
 
     The file is UTF-8 with or without a byte order mark, or UTF-16 with one; lines end as on any
-    system, the last one too or not; empty lines at the end and spaces around a name don't count.
-    Where every line begins with its own place, counted from 0, ``0:cat`` or ``0 cat``, the names
-    are what comes after.
+    system, the last one too or not. Spaces around a name and empty lines at the end don't count,
+    and no empty line does where there are ``classes`` names without them. Where every line begins
+    with its own place, counted from 0, ``0:cat`` or ``0 cat``, the names are what comes after.
+    Names are in Unicode's form NFC.
 
     Args:
         path: the file.
@@ -37,14 +39,14 @@ def read_class_names(
             keeps its name; and whoever wrote the file answers for names that are there twice.
 
     Raises:
-        DataError: the file is no such text, has an empty line or a name twice, or has more or
-            fewer names than ``classes``.
+        DataError: the file is no such text, has an empty line or a name twice, has more or fewer
+            names than ``classes``, or its lines are numbered, but not by their places.
         OSError: it can't be read.
     """
     lines = re.split(r"\r\n|\n|\r", _decoded(path, verbatim))
     while lines and not lines[-1].strip():
         del lines[-1]
-    names = lines if verbatim else _without_places([line.strip() for line in lines])
+    names = lines if verbatim else _read(path, lines, classes)
     if not names:
         raise DataError(f"{path} must have class names, one a line. It has none.")
     if classes is not None and len(names) != classes:
@@ -92,9 +94,29 @@ def _decoded(path: str | Path, verbatim: bool) -> str:
     return text
 
 
-def _without_places(lines: list[str]) -> list[str]:
-    """The names without their places, where every line begins with its own."""
-    numbered = [_NUMBERED.fullmatch(line) for line in lines]
-    if all(match and int(match[1]) == place for place, match in enumerate(numbered)):
-        return [match[2].strip() for match in numbered if match]
+def _read(path: str | Path, lines: list[str], classes: int | None) -> list[str]:
+    """The names that lines written by anybody stand for."""
+    lines = [one_form(line.strip()) for line in lines]
+    full = [line for line in lines if line]
+    if len(full) == classes:
+        lines = full
+    if lines and "" in lines:
+        raise DataError(
+            f"{path} must have a class name in every line. Line {lines.index('') + 1} has none."
+        )
+    matches = [match for line in lines if (match := _NUMBERED.fullmatch(line))]
+    if len(matches) < len(lines):
+        return lines
+    numbers = [int(match[1]) for match in matches]
+    if numbers == [*range(len(lines))]:
+        return [match[2].strip() for match in matches]
+    # `10 euro`, `20 euro` are names, and so are `12:30` and `12:45`.
+    are_places = sorted(numbers) in ([*range(len(lines))], [*range(1, len(lines) + 1)])
+    if are_places or all(_NUMBERED_NAME.fullmatch(line) for line in lines):
+        wrong = next(place for place, number in enumerate(numbers) if number != place)
+        raise DataError(
+            f"{path} numbers its lines, and the numbers must then be the places of the model's"
+            f" outputs, from 0 in order. Line {wrong + 1} is {lines[wrong]!r}: sort the lines, or"
+            " write the names alone."
+        )
     return lines

@@ -94,13 +94,16 @@ class AsyncClient(ClientBase):
             stream = self._stream(self._remote_of(version), copy, signature, timeout_s)
             return [result async for result in stream]
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(ask(version, copy))
-                for version, copy in zip((one, other), both, strict=True)
-            ]
-        pairs = zip(*(task.result() for task in tasks), strict=True)
-        return [Comparison(*pair) for pair in pairs]
+        asked = [
+            asyncio.ensure_future(ask(version, copy))
+            for version, copy in zip((one, other), both, strict=True)
+        ]
+        try:
+            answers = await asyncio.gather(*asked)
+        finally:
+            for task in asked:
+                task.cancel()
+        return [Comparison(*pair) for pair in zip(*answers, strict=True)]
 
     async def _stream(
         self,

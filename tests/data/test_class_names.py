@@ -53,7 +53,8 @@ def test_every_form_gives_the_same_names(file: Path, content: bytes) -> None:
     "names",
     [
         ("0", "1", "2"),  # digits are names
-        ("1 cat", "2 dog"),  # not their places, which count from 0
+        ("10 euro", "20 euro"),
+        ("12:30", "12:45"),
         ("0 cat", "2 dog"),
         ("0 cat", "dog"),
         ("a:b", "c:d"),
@@ -79,6 +80,11 @@ def test_other_names_are_taken_as_they_stand(file: Path, names: tuple[str, ...])
         (b"a\r\n\r\nb\r\n", None, "Line 2 has none"),
         (b"\na\nb\n", None, "Line 1 has none"),
         (b"0:a\n1:\n2:b\n", None, "Line 2 has none"),
+        (b"1 a\n2 b\n", None, "from 0 in order. Line 1 is '1 a'"),
+        (b"2:a\n0:b\n1:c\n", 3, "from 0 in order. Line 1 is '2:a'"),
+        (b"0:a\n1:b\n3:c\n", 3, "from 0 in order. Line 3 is '3:c'"),
+        (b"0:a\n\n1:b\n", 3, "Line 2 has none"),
+        ("K\u00e4fer\nKa\u0308fer\n".encode(), None, "Lines 1 and 2 both say"),
         (b"a\nb\nc\nb\n", None, "Lines 2 and 4 both say 'b'"),
         (b"0:a\n1:a\n", None, "Lines 1 and 2 both say 'a'"),
         (b"a\na \n", None, "Lines 1 and 2 both say 'a'"),
@@ -97,6 +103,11 @@ def test_what_could_shift_the_names_is_refused(
     with pytest.raises(DataError, match=message) as refused:
         read_class_names(file, classes)
     assert str(refused.value).startswith(str(file))
+
+
+def test_empty_lines_do_not_count_where_the_names_are_enough(file: Path) -> None:
+    file.write_text("\ncat\n\ndog\n  \nbarn owl\n", "utf-8")
+    assert read_class_names(file, 3) == NAMES
 
 
 def test_a_missing_file_is_named(file: Path) -> None:

@@ -23,6 +23,18 @@ _PARTS = SPLIT_NAMES | {
     "pred": "prediction",
     "predict": "prediction",
     "prediction": "prediction",
+    "unlabeled": "unlabeled",
+    "unlabelled": "unlabeled",
+    "annotations": "annotations",
+    "训练": "train",
+    "训练集": "train",
+    "验证": "validation",
+    "验证集": "validation",
+    "测试": "test",
+    "测试集": "test",
+    "訓練": "train",
+    "検証": "validation",
+    "テスト": "test",
 }
 # What may stand with such a word, as in `training_set`, `testset` and `val_images`.
 _NEUTRAL = re.compile("(set|data(set)?|ima?ges?|imgs?|photos?|pictures?|files?)")
