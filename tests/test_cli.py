@@ -221,6 +221,7 @@ def test_an_image_the_decoder_refuses_is_named_and_the_others_predicted(
         (["export", "{tmp}", "{tmp}/models", "--name", "m"], "{tmp} is no run"),
         (["export", "{run}", "{tmp}/models", "--name", "a/b"], "name='a/b'"),
         (["export", "{run}", "{tmp}/models"], "An export needs --name"),
+        (["export", "{run}", "{tmp}/models", "--name", "m", "--labels", "x"], "has its class"),
         (["export", "--show", "{tmp}"], "{tmp} is no export of ours"),
         (["export", "{run}/model.keras", "{tmp}/models", "--name", "m"], "give --labels"),
         (["serve", "{tmp}", "--port", "0"], "No model to serve in {tmp}"),

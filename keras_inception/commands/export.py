@@ -11,6 +11,7 @@ from typing import Any
 from inception_export.options import ExportOptions
 from inception_serving.startup import load_tensorflow_quietly
 from keras_inception.commands.arguments import add_command, positive
+from keras_inception.commands.evaluate import describe_protocol
 
 
 def add(commands: Any) -> None:
@@ -61,6 +62,18 @@ def _add_options_of_keras(export: argparse.ArgumentParser) -> None:
         "--crop",
         type=float,
         help="the fraction of the shorter side that the centre crop keeps (0.875)",
+    )
+    of_keras.add_argument(
+        "--resize",
+        choices=["shorter_side", "stretch"],
+        help="keep an image's shape and cut (shorter_side), or stretch it to the model's input."
+        " What Keras's image_dataset_from_directory trains on: --resize stretch --crop 1"
+        " --no-antialias",
+    )
+    of_keras.add_argument(
+        "--antialias",
+        action=argparse.BooleanOptionalAction,
+        help="smooth what is made smaller (it is, unless --no-antialias says otherwise)",
     )
     of_keras.add_argument(
         "--input-range",
@@ -157,6 +170,9 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+_GEOMETRY = ("crop", "resize", "antialias")
+
+
 def _of_published(options: argparse.Namespace) -> bool:
     return bool(options.model) or options.using.partition(":")[0] == "imagenet"
 
@@ -170,7 +186,7 @@ def _check_options(options: argparse.Namespace) -> None:
     ExportOptions(**_given(options) | {"samples": ()})
     given = [
         name
-        for name in ("crop", "input_range", "mean", "std", "alpha", "exif_orientation")
+        for name in (*_GEOMETRY, "input_range", "mean", "std", "alpha", "exif_orientation")
         if getattr(options, name) is not None
     ]
     if given and (_of_published(options) or not _of_file(options)):
@@ -280,12 +296,15 @@ def _preprocessing(options: argparse.Namespace, model: Any, run: Any) -> Any:
 
     given = {
         name: getattr(options, name)
-        for name in ("crop", "alpha", "exif_orientation")
+        for name in (*_GEOMETRY, "alpha", "exif_orientation")
         if getattr(options, name) is not None
     }
     size = model.input_shape[1]
     known = Preprocessing(size) if run is None else run.preprocessing
     preprocessing = dataclasses.replace(known, **given)
+    if run is None:
+        protocol = {"preprocessing": dataclasses.asdict(preprocessing), "crops": 1}
+        print(f"{describe_protocol(protocol)}. It has to be that of the model's training")
     if options.input_range:
         return dataclasses.replace(preprocessing, **input_range(*options.input_range))
     if options.mean:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_inception.data.examples import listed
+from keras_inception.data.examples import Examples, listed
 from keras_inception.data.preparation.prepare import CheckImages, Prepared, prepare
 from keras_inception.data.sources.source import Source
 from keras_inception.data.text import printable
@@ -125,10 +125,7 @@ def train(
         on_bad_image=on_bad_image,
         check_images=check_images,
         exchange=run is None or run.format > 1,
-        check=lambda training, others: (
-            # What a run was begun by has been checked; and of its weights it has its own by now.
-            None if run is not None else check_settings(recipe, training, others, where)
-        ),
+        check=_checks(run, recipe, where),
         log=tell,
     )
     if run is not None:
@@ -153,6 +150,17 @@ def train(
                 publish_result(job, run, log)
             heartbeats.wait_for_first(lambda: run.finished)
     return run
+
+
+def _checks(run: Run | None, recipe: Recipe, where: Devices) -> Callable[[Examples, int], None]:
+    """What is checked of the settings before an image is looked at.
+
+    Of a run that goes on nothing: it was when it began, and its first weights are no longer needed.
+    Nor of several hosts, whose networks did not begin alike after one had been built here.
+    """
+    if run is not None or where.hosts > 1:
+        return lambda training, validation: None
+    return lambda training, validation: check_settings(recipe, training, validation, where)
 
 
 def tell_of_other_arithmetic(run: Run, log: Callable[[str], None]) -> None:

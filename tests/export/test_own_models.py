@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import keras_inception
@@ -232,3 +233,46 @@ def test_folders_of_other_names_and_broken_samples_are_said(
     assert "1 samples can't be decoded and are left out" in out and "2.png" in out
     assert "on 1 of 2 samples: no class is called violet" in out
     assert "Accuracy on 1 samples: 1.0000; the run recorded 0.7000" in out
+
+
+def test_images_are_resized_as_keras_does_where_the_user_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Against `tf.image.resize`, which is behind Keras's image_dataset_from_directory."""
+    model = keras.Sequential(
+        [keras.Input((24, 24, 3)), L.Rescaling(1 / 255), L.Flatten(), L.Dense(3, "softmax")]
+    )
+    model.save(tmp_path / "model.keras")
+    (tmp_path / "labels.txt").write_text("".join(f"{label}\n" for label in LABELS))
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 100, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    command = ["export", str(tmp_path / "model.keras"), str(tmp_path / "models"), "--name", "m",
+               "--labels", str(tmp_path / "labels.txt"), "--resize", "stretch", "--crop", "1",
+               "--no-antialias"]  # fmt: skip
+
+    assert main(command) == 0
+
+    assert "Protocol: stretched to 24 x 24 pixels" in capsys.readouterr().out
+    served = tf.saved_model.load(str(tmp_path / "models/m/1")).signatures["all_classes"]
+    content = tf.constant([(tmp_path / "wide.png").read_bytes()])
+    wanted = model(tf.image.resize(pixels, (24, 24))[None]).numpy()
+    answer = served(image_bytes=content)
+    names = [LABELS[index].encode() for index in (-wanted[0]).argsort()]
+    assert answer["classes"].numpy().tolist() == [names]
+    np.testing.assert_allclose(answer["scores"], -np.sort(-wanted), atol=1e-5)
+
+
+def test_samples_in_folders_that_are_no_classes_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    colour_model(3).save(tmp_path / "model.keras")
+    (tmp_path / "labels.txt").write_text("".join(f"{label}\n" for label in LABELS))
+    (tmp_path / "sets" / "train").mkdir(parents=True)
+    Image.new("RGB", (16, 16)).save(tmp_path / "sets" / "train" / "1.png")
+    command = ["export", str(tmp_path / "model.keras"), str(tmp_path / "models"), "--name", "m",
+               "--labels", str(tmp_path / "labels.txt"), "--input-range", "-1", "1",
+               "--samples", str(tmp_path / "sets")]  # fmt: skip
+
+    assert main(command) == 1
+    assert "none is called as a class of the model" in capsys.readouterr().err
+    assert not (tmp_path / "models" / "m" / "1").exists()
