@@ -209,7 +209,8 @@ def _check_input(where: str, spec: TensorSpec, value: Any) -> Tensor:
 
 def _spec(info: Any) -> TensorSpec:
     shape = None
-    if not info.tensor_shape.unknown_rank:
+    # A scalar's shape is there and empty; one that is not there says nothing.
+    if info.HasField("tensor_shape") and not info.tensor_shape.unknown_rank:
         shape = tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim)
     return TensorSpec(int(info.dtype), shape)
 

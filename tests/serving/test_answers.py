@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from inception_serving import AnswerError, AsyncClient, Client, Limits, Timeout, errors, messages
+from inception_serving.signatures import from_response
 from inception_serving.tensors import to_proto
 from tests.serving.caller import free_port
 
@@ -486,3 +487,16 @@ def run_python(script: str) -> list[str]:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
+
+
+def test_a_signature_that_gives_no_shape_takes_any() -> None:
+    """A scalar's shape is there and empty; a server may leave a shape out."""
+    response, signatures = messages.GetModelMetadataResponse(), messages.SignatureDefMap()
+    outputs = signatures.signature_def["s"].outputs
+    outputs["any"].dtype = outputs["scalar"].dtype = messages.DataType.DT_FLOAT
+    outputs["scalar"].tensor_shape.SetInParent()
+    response.metadata["signature_def"].Pack(signatures)
+
+    found = from_response(response).signatures["s"].outputs
+
+    assert (found["any"].shape, found["scalar"].shape) == (None, ())
