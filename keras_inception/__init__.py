@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from keras_inception.evaluation.measures import Evaluation, MultiLabelEvaluation
     from keras_inception.inference.evaluate import evaluate
     from keras_inception.inference.predict import Prediction, predict
+    from keras_inception.inference.verify_serving import verify_serving
     from keras_inception.models.application import loss_weights
     from keras_inception.models.drawing.describe import describe
     from keras_inception.models.drawing.figure import draw
@@ -46,6 +47,7 @@ _HOMES = {
     "Prediction": "keras_inception.inference.predict",
     "predict": "keras_inception.inference.predict",
     "evaluate": "keras_inception.inference.evaluate",
+    "verify_serving": "keras_inception.inference.verify_serving",
     "Evaluation": "keras_inception.evaluation.measures",
     "MultiLabelEvaluation": "keras_inception.evaluation.measures",
     "Estimate": "keras_inception.training.estimate",
@@ -110,6 +112,7 @@ __all__ = [
     "recalibrate",
     "save_weights",
     "train",
+    "verify_serving",
     "verify_weights",
     "write_report",
 ]

@@ -21,6 +21,7 @@ from keras_inception.commands import (
     report,
     serve,
     train,
+    verify_serving,
     versions,
     weights,
 )
@@ -95,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         export,
         versions,
         serve,
+        verify_serving,
         predict,
         weights,
     ):

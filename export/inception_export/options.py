@@ -52,8 +52,8 @@ class ExportOptions:
         default=(),
         metadata={
             "doc": "images to compare the export with the Keras model on, at most 32 of them; by"
-            " default four made-up ones. Of a folder of class folders the accuracy on all is"
-            " measured, too"
+            " default four made-up ones. Four at most are kept in the export, made small, for"
+            " `verify-serving`. Of a folder of class folders the accuracy on all is measured, too"
         },
     )
     sample_classes: Sequence[str] = field(

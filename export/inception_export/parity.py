@@ -47,7 +47,7 @@ def sample_images() -> list[bytes]:
 
 
 def compare(
-    saved_model: Path,
+    written: Sequence[dict[str, np.ndarray]],
     model: keras.Model,
     preprocessing: Preprocessing,
     labels: tuple[str, ...],
@@ -58,13 +58,13 @@ def compare(
     Probabilities are those that ``model`` itself answers, as it was given; logits and features are
     taken from within.
 
+    Args:
+        written: the written model's answers to the images, see :func:`run_in_a_process`.
+
     Returns:
         ``probabilities``: of a probability, over ``serving_default``, ``all_classes``,
         ``classify`` and ``predict_images``; ``logits`` and ``features``: in standard deviations
         of the Keras model's; ``top1``: the share of images with the same best class.
-
-    Raises:
-        ParityError: the written model can't be loaded or run.
     """
     flat = flatten(model)
     body, dense, activation = split(flat)
@@ -79,7 +79,7 @@ def compare(
 
     index = {label.encode(): column for column, label in enumerate(labels)}
     worst = {"probabilities": 0.0, "logits": 0.0, "features": 0.0, "top1": 1.0}
-    for answers in run_in_a_process(saved_model, images):
+    for answers in written:
         for signature in ("serving_default", "all_classes", "classify"):
             classes = answers[f"{signature}_classes"]
             columns = np.vectorize(index.__getitem__)(classes)

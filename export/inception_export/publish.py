@@ -19,9 +19,16 @@ import tensorflow as tf
 
 from inception_export.export import FORMAT, MANIFEST, ExportError
 from inception_export.options import ExportOptions
-from inception_export.parity import TOLERANCES, compare, sample_images
+from inception_export.parity import TOLERANCES, compare, run_in_a_process, sample_images
 from inception_export.pixel_range import check_range
-from inception_export.samples import check_accuracy, measure_accuracy, spread, true_classes
+from inception_export.samples import (
+    check_accuracy,
+    choose_recorded,
+    measure_accuracy,
+    record_answers,
+    spread,
+    true_classes,
+)
 from inception_export.saved_model import write_saved_model
 from inception_export.serving_graph import activation_name, make_serving_graph, split
 from inception_export.versions import next_version
@@ -190,7 +197,13 @@ def _write(
     top = min(options.top, len(labels))
     write_saved_model(folder, network, preprocessing, labels, top)
     write_warmup_requests(folder, name, images, sorted({1, options.max_batch_size}))
-    differences = compare(folder, model, preprocessing, labels, images)
+    recorded = choose_recorded(images)
+    compared = [*images, *(each for each in recorded if each not in images)]
+    written = run_in_a_process(folder, compared)
+    differences = compare(written, model, preprocessing, labels, compared)
+    rows = [compared.index(each) for each in recorded]
+    # As the session answers, since TF Serving runs one.
+    record_answers(folder, recorded, {name: each[rows] for name, each in written[1].items()})
     log(
         "Largest differences from the Keras model:"
         f" probabilities {differences['probabilities']:.1e};"

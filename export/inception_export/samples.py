@@ -1,4 +1,4 @@
-"""The images that an export is compared on, and its accuracy where their classes are known.
+"""The images that an export is compared on, its accuracy where their classes are known, its record.
 
 The comparison with the Keras model can't see a wrong range of pixels or labels in a wrong order:
 both sides share them. The true classes of a folder of class folders can.
@@ -6,6 +6,7 @@ both sides share them. The true classes of a folder of class folders can.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +15,22 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from inception_export.export import ExportError
+from inception_export.export import SAMPLES, ExportError
 from keras_inception.data.examples import listed
 from keras_inception.data.images import Files, Images
 from keras_inception.data.preparation.inspection import find_bad_images
+from keras_inception.data.preprocessing import decode
 from keras_inception.data.text import one_form, printable
 from keras_inception.data.types import Log
 
 MOST_COMPARED = 32
 _BATCH = 16
+
+# An export's record of its answers.
+MOST_RECORDED = 4
+MOST_RECORDED_BYTES = 1_000_000
+_MOST_PIXELS = 2**15
+_MOST_ENCODED_BYTES = 2**16
 
 
 @dataclass(frozen=True)
@@ -64,9 +72,9 @@ def read_samples(paths: Sequence[tuple[str, str]], log: Log) -> dict[str, Any]:
     return {"samples": EncodedImages(files.take(kept)), "sample_classes": classes}
 
 
-def spread(samples: Sequence[bytes]) -> list[bytes]:
+def spread(samples: Sequence[bytes], most: int = MOST_COMPARED) -> list[bytes]:
     """Those that are compared: all, or of many some, evenly from the first to the last."""
-    count = min(len(samples), MOST_COMPARED)
+    count = min(len(samples), most)
     places = np.linspace(0, len(samples) - 1, count).round().astype(int).tolist()
     return [samples[place] for place in places]
 
@@ -131,3 +139,69 @@ def check_accuracy(measured: dict[str, Any], recorded: float, allowed: float) ->
             " was published. If the samples are harder than the run's validation images, allow it:"
             f" --max-accuracy-fall {min(1.0, recorded - accuracy + 0.005):.2f}"
         )
+
+
+def choose_recorded(images: Sequence[bytes]) -> list[bytes]:
+    """A few of the images, the large ones made small: those that a server is verified with.
+
+    Args:
+        images: encoded, each decodable.
+    """
+    return [_small(image) for image in spread(images, MOST_RECORDED)]
+
+
+def _small(image: bytes) -> bytes:
+    pixels = decode(tf.constant(image))
+    height, width = pixels.shape[:2]
+    scale = (_MOST_PIXELS / (height * width)) ** 0.5
+    if scale >= 1 and len(image) <= _MOST_ENCODED_BYTES:
+        return image
+    sides = [max(1, int(side * min(scale, 1.0))) for side in (height, width)]
+    small = tf.image.resize(pixels, sides, antialias=True)
+    encoded = tf.io.encode_jpeg(tf.cast(tf.clip_by_value(tf.round(small), 0, 255), tf.uint8))
+    return bytes(encoded.numpy())
+
+
+def record_answers(folder: Path, pictures: Sequence[bytes], answers: dict[str, np.ndarray]) -> None:
+    """Write pictures and what each signature answers to them, for whoever verifies a server.
+
+    Of more than 1 MB the last pictures are left out; where one alone is more (of some 10,000
+    classes), there is no record.
+
+    Args:
+        folder: the SavedModel's, as written.
+        pictures: encoded.
+        answers: the rows for these pictures, by ``SIGNATURE_OUTPUT``.
+    """
+    for count in range(len(pictures), 0, -1):
+        names = [f"{number}.{_suffix(each)}" for number, each in enumerate(pictures[:count])]
+        record = {"pictures": np.array(names)}
+        for name, picture in zip(names, pictures, strict=False):
+            record[f"pixels/{name}"] = decode(tf.constant(picture)).numpy()
+        for name, rows in answers.items():
+            signature, _, output = name.rpartition("_")
+            kept = rows[:count]
+            record[f"{signature}/{output}"] = kept.astype(bytes) if kept.dtype == object else kept
+        file = io.BytesIO()
+        np.savez_compressed(file, allow_pickle=False, **record)
+        if file.tell() + sum(map(len, pictures[:count])) <= MOST_RECORDED_BYTES:
+            break
+    else:
+        return
+    home = folder / SAMPLES
+    home.mkdir(parents=True)
+    for name, picture in zip(names, pictures, strict=False):
+        (home / name).write_bytes(picture)
+    (home / "answers.npz").write_bytes(file.getvalue())
+
+
+def _suffix(image: bytes) -> str:
+    for start, suffix in (
+        (b"\xff\xd8", "jpg"),
+        (b"\x89PNG", "png"),
+        (b"GIF", "gif"),
+        (b"BM", "bmp"),
+    ):
+        if image.startswith(start):
+            return suffix
+    return "webp"

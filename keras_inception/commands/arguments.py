@@ -96,6 +96,43 @@ def given_recipe(options: argparse.Namespace) -> Recipe | None:
     return load_recipe(options.recipe or "default").with_changes(given)
 
 
+def add_connection(command: argparse.ArgumentParser) -> None:
+    """Let a subcommand that calls a server take the options of the connection."""
+    group = command.add_argument_group("connection")
+    group.add_argument(
+        "--timeout",
+        dest="timeout_s",
+        type=seconds,
+        default=60.0,
+        metavar="S",
+        help="how long a request may take, in seconds (%(default)g)",
+    )
+    group.add_argument("--tls", action="store_true", help="encrypt, with the system's authorities")
+    for name, about in (
+        ("--root-certificates", "encrypt, with these authorities instead: a PEM file"),
+        ("--client-key", "the client's own key, for a server that asks for one: a PEM file"),
+        ("--client-certificate", "and its certificate"),
+    ):
+        group.add_argument(name, metavar="FILE", help=about)
+
+
+def connection(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of :func:`add_connection`, as ``inception_serving.Client`` takes them."""
+    names = ("timeout_s", "tls", "root_certificates", "client_key", "client_certificate")
+    return {name: getattr(options, name) for name in names}
+
+
+def seconds(text: str) -> float:
+    """A number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time above 0, in seconds")
+    return value
+
+
 def positive(text: str) -> int:
     """A whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:

@@ -77,6 +77,7 @@ class ModelServiceStub(_Stub):
 
 
 DataType = _enum("tensorflow.DataType")
+Example = _message("tensorflow.Example")
 SequenceExample = _message("tensorflow.SequenceExample")
 SignatureDef = _message("tensorflow.SignatureDef")
 TensorProto = _message("tensorflow.TensorProto")
