@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import re
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -133,8 +135,8 @@ class SavedModel:
         # Bounded, since clients choose the outputs. Not a method: the cache, a part of the model,
         # would hold the model, and a version that goes should leave memory at once.
         @functools.lru_cache(maxsize=_MOST_RUNNERS)
-        def runner(priority: int, feeds: tuple[str, ...], *fetches: str) -> _Runner:
-            return _Runner(session, priority, feeds, fetches)
+        def runner(feeds: tuple[str, ...], *fetches: str) -> _Runner:
+            return _Runner(session, feeds, fetches)
 
         self._runner = runner
         self._high_rank = HighRankRuns(session)
@@ -191,7 +193,7 @@ class SavedModel:
     def _run(self, feeds: Mapping[str, Tensor], fetches: Iterable[str]) -> dict[str, Tensor]:
         """Tensors of the graph, by their names there, given others."""
         try:
-            run = self._runner(_priority(feeds), tuple(sorted(feeds)), *sorted(set(fetches)))
+            run = self._runner(tuple(sorted(feeds)), *sorted(set(fetches)))
             self._metrics.graph_run_input_bytes.observe(value=_bytes(feeds))
             started = time.monotonic()
             results = run(feeds)
@@ -205,42 +207,60 @@ class SavedModel:
         return results
 
 
-class _Runner:
-    """Some tensors of a graph, given others."""
+class _UnderWay:
+    """How many runs there are at a time, of all models, since they share the processors."""
 
-    def __init__(
-        self, session: Any, priority: int, feeds: Sequence[str], fetches: Sequence[str]
-    ) -> None:
-        """See `_priority`."""
+    def __init__(self) -> None:
+        self._enough = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def enter(self) -> bool:
+        """Count one more; whether there is now one for every processor."""
+        with self._lock:
+            self._count += 1
+            return self._count >= self._enough
+
+    def leave(self) -> None:
+        """Count one less."""
+        with self._lock:
+            self._count -= 1
+
+
+_under_way = _UnderWay()
+
+
+class _Runner:
+    """Some tensors of a graph, given others.
+
+    A run alone has TensorFlow's threads for the branches of its graph. One that is short, or beside
+    one for every other processor, keeps to the thread that asks for it: handing its operations over
+    costs more than it brings, and they would wait there behind all operations of larger runs.
+    """
+
+    def __init__(self, session: Any, feeds: Sequence[str], fetches: Sequence[str]) -> None:
         self._feeds, self._fetches = feeds, fetches
         for name in fetches:
             _check_tensor(session.graph, name)
         # What `Session.run` is made of. The method itself refuses an input that has not the shape
         # which the signature names; TF Serving leaves that to the ops.
         options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
-        self._run_short = session._make_callable_from_options(options)
-        # Of TensorFlow's thread pools the one that knows which run an operation is of. Beside
-        # others a run of hundreds of operations ends twice as soon there (Inception v1); one of a
-        # dozen takes a quarter longer.
-        experimental = options.run_options.experimental
-        experimental.use_run_handler_pool = True
-        experimental.run_handler_pool_options.priority = priority
-        self._run_long = session._make_callable_from_options(options)
+        self._run_spread = session._make_callable_from_options(options)
+        options.run_options.inter_op_thread_pool = -1  # the caller's thread
+        self._run_here = session._make_callable_from_options(options)
         self._shortest = math.inf
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        run = self._run_short if self._shortest < _SHORT_S else self._run_long
-        started = time.monotonic()
-        results = run(*(inputs[name] for name in self._feeds))
-        self._shortest = min(self._shortest, time.monotonic() - started)
+        tensors = [inputs[name] for name in self._feeds]
+        try:
+            is_full = _under_way.enter()
+            run = self._run_here if is_full or self._shortest < _SHORT_S else self._run_spread
+            started = time.monotonic()
+            results = run(*tensors)
+            self._shortest = min(self._shortest, time.monotonic() - started)
+        finally:
+            _under_way.leave()
         return dict(zip(self._fetches, map(_as_array, results), strict=True))
-
-
-def _priority(feeds: Mapping[str, Any]) -> int:
-    """How much a run goes before others: those of few rows, whose operations would otherwise wait
-    behind each of one with thousands."""
-    rows = max((len(tensor) for tensor in feeds.values() if tensor.ndim), default=0)
-    return -(rows.bit_length() // 3)
 
 
 def _check_tensor(graph: Any, name: str) -> None:
