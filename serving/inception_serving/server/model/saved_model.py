@@ -254,7 +254,7 @@ class _Runner:
         tensors = [inputs[name] for name in self._feeds]
         try:
             is_full = _under_way.enter()
-            run = self._run_here if is_full or self._shortest < _SHORT_S else self._run_spread
+            run = self._run_here if is_full and self._shortest > _SHORT_S else self._run_spread
             started = time.monotonic()
             results = run(*tensors)
             self._shortest = min(self._shortest, time.monotonic() - started)
