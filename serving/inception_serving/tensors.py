@@ -9,7 +9,7 @@ A tensor is a `numpy.ndarray`; a string tensor is an array of dtype `object` tha
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -187,7 +187,8 @@ def fill_proto(proto: Any, tensor: Tensor, *, typed: bool = False) -> None:
         return
     if tensor.dtype.kind in "OSU":
         tensor = string_tensor(tensor)
-    tensor = tensor.astype(tensor.dtype.newbyteorder("="), copy=False)
+    if not tensor.dtype.isnative:
+        tensor = tensor.astype(tensor.dtype.newbyteorder("="))
     number = data_type(tensor)
     proto.dtype = number
     proto.tensor_shape.SetInParent()  # a scalar has a shape too, of no dimensions
@@ -201,18 +202,23 @@ def fill_proto(proto: Any, tensor: Tensor, *, typed: bool = False) -> None:
         proto.tensor_content = _little_endian(tensor).tobytes()
 
 
-def from_proto(proto: Any) -> Tensor:
+def from_proto(proto: Any, claim: Callable[[int], None] | None = None) -> Tensor:
     """The array that a TensorProto holds, in whichever of its fields.
 
     Fewer typed values than elements means that the last one repeats, none at all means zeros
     (tensorflow/core/framework/tensor.cc, FromProtoField).
+
+    Args:
+        claim: told of the array's bytes, see `unpacked_size`, before it is made.
 
     Raises:
         ValueError: the message does not make a tensor: an unknown dtype or shape, or a
             `tensor_content` of the wrong length.
     """
     dtype = numpy_dtype(proto.dtype)
-    unpacked_size(proto)
+    size = unpacked_size(proto)
+    if claim is not None:
+        claim(size)
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     count = math.prod(shape)
     if proto.tensor_content:

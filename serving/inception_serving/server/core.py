@@ -17,11 +17,11 @@ from inception_serving.server.model.examples import classify, count_examples, in
 from inception_serving.server.model.footprint import run_bytes
 from inception_serving.server.model.predict import DEFAULT_SIGNATURE, predict
 from inception_serving.server.model.saved_model import Model
-from inception_serving.server.versions.table import VersionInfo, VersionTable
+from inception_serving.server.versions.table import LoadedVersion, VersionInfo, VersionTable
 from inception_serving.tensors import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass
 class Call:
     """How a request is to be worked on.
 
@@ -36,7 +36,7 @@ class Call:
     turns: Turns | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Answer:
     """The outputs of a Predict request, with what was effective where the request left a gap."""
 
@@ -136,11 +136,14 @@ class Core:
                 raise errors.InvalidArgumentError(f"Metadata field {field} is not supported")
         response = messages.GetModelMetadataResponse()
         signatures = messages.SignatureDefMap()
-        with self._find(spec) as (number, model):
+        version, model = self._acquire(spec)
+        try:
             for name, signature in model.signatures.items():
-                signatures.signature_def[name].CopyFrom(signature)
+                signatures.signature_def[name].CopyFrom(signature.message)
+        finally:
+            self._versions.release(version)
         response.model_spec.name = spec.name
-        response.model_spec.version.value = number
+        response.model_spec.version.value = version.number
         response.metadata["signature_def"].Pack(signatures)
         return response
 
@@ -192,8 +195,7 @@ class Core:
         """Every version of a model seen so far, newest first."""
         return self._versions.versions(name)
 
-    @contextmanager
-    def _find(self, spec: Any) -> Iterator[tuple[int, Model]]:
+    def _acquire(self, spec: Any) -> tuple[LoadedVersion, Model]:
         if not spec.name:
             raise errors.InvalidArgumentError("ModelSpec has no name specified.")
         number = None
@@ -202,8 +204,7 @@ class Core:
             number = self._versions.labelled(spec.name, spec.version_label)
         elif choice == "version":  # version 0 is a version like any other
             number = spec.version.value
-        with self._versions.use(spec.name, number) as (version, model):
-            yield version.number, model
+        return self._versions.acquire(spec.name, number)
 
     @contextmanager
     def counted(self, name: str, api: str, entrypoint: str) -> Iterator[None]:
@@ -233,9 +234,10 @@ class Core:
     @contextmanager
     def _use(self, spec: Any, api: str, call: Call) -> Iterator[tuple[int, Model]]:
         """A version for a request that runs it."""
-        with self._find(spec) as (number, model):
+        version, model = self._acquire(spec)
+        try:
             yield (
-                number,
+                version.number,
                 _GuardedModel(
                     model,
                     self._metrics,
@@ -245,9 +247,11 @@ class Core:
                     call,
                 ),
             )
+        finally:
+            self._versions.release(version)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _GuardedModel:
     """A model for one request: images checked, memory found, the deadline kept, the time taken."""
 
@@ -277,7 +281,9 @@ class _GuardedModel:
         deadline: float | None = None,
     ) -> dict[str, Tensor]:
         """See `Model`; the earlier of the call's deadline and the one given counts."""
-        with self._memory(signature_name, inputs, deadline) as end:
+        end = self._earlier(deadline)
+        taken = self._memory(signature_name, inputs)
+        with self.workspace.take(taken, deadline=end, turns=self.call.turns):
             started = time.monotonic()
             results = self.model.run(signature_name, inputs, outputs, deadline=end)
             took = _microseconds_since(started)
@@ -293,24 +299,22 @@ class _GuardedModel:
         deadline: float | None = None,
     ) -> dict[str, dict[str, Tensor]]:
         """See `Model` and `run`; it is not timed, as in TF Serving."""
-        with self._memory(next(iter(outputs)), {input_name: tensor}, deadline) as end:
+        end = self._earlier(deadline)
+        taken = self._memory(next(iter(outputs)), {input_name: tensor})
+        with self.workspace.take(taken, deadline=end, turns=self.call.turns):
             return self.model.run_together(outputs, input_name, tensor, deadline=end)
 
-    @contextmanager
-    def _memory(
-        self, signature_name: str, inputs: Mapping[str, Tensor], deadline: float | None
-    ) -> Iterator[float | None]:
-        """What a run takes, held until the block ends; and the run's deadline."""
-        taken = run_bytes(
+    def _memory(self, signature_name: str, inputs: Mapping[str, Tensor]) -> int:
+        return run_bytes(
             inputs,
-            self.signatures[signature_name],
-            self.row_bytes,
+            self.model.signatures[signature_name],
+            self.model.row_bytes,
             max_image_pixels=self.max_image_pixels,
         )
+
+    def _earlier(self, deadline: float | None) -> float | None:
         ends = [end for end in (deadline, self.call.deadline) if end is not None]
-        end = min(ends, default=None)
-        with self.workspace.take(taken, deadline=end, turns=self.call.turns):
-            yield end
+        return min(ends, default=None)
 
 
 def required_spec(request: Any) -> Any:

@@ -19,6 +19,7 @@ from inception_serving.tensors import STRING_BYTES, Tensor
 # An operation has its largest tensor as input and as output.
 _TENSORS_AT_A_TIME = 2
 _CHANNELS = (1, 3, 4)
+_STRING = np.dtype(object)
 
 
 def row_bytes(graph: Any, graph_def: Any) -> int:
@@ -66,7 +67,7 @@ def run_bytes(
     rows = max((len(tensor) for tensor in inputs.values() if tensor.ndim), default=1)
     taken = _TENSORS_AT_A_TIME * rows * row_bytes
     for name, tensor in inputs.items():
-        if tensor.dtype == np.dtype(object):
+        if tensor.dtype == _STRING:
             taken += STRING_BYTES * tensor.size
         else:
             taken += tensor.nbytes

@@ -40,6 +40,7 @@ _MOST_SEGMENTS = 4096
 _PIXEL_BYTES, _COEFFICIENT_BYTES = 4, 6
 # Bytes in a pixel of a float32 image.
 _FLOAT_PIXEL_BYTES = 12
+_STRING = np.dtype(object)
 
 # The fields that lead to the strings in a tf.Example, and in a tf.SequenceExample's lists;
 # its context is where an Example has its features. Walked, and not parsed: a parser refuses a name
@@ -53,7 +54,7 @@ class _Unsizable(ValueError):
     """An image whose size can't be read; the text says of what kind."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class ImageSize:
     """What an encoded image becomes.
 
@@ -89,7 +90,7 @@ def check_images(inputs: Mapping[str, Tensor], limit: int, row_bytes: int = 0) -
     steps = Steps(MAX_FIELDS + 4 * sum(tensor.size for tensor in inputs.values()))
     largest: list[int] = []
     for name, tensor in inputs.items():
-        if tensor.dtype != np.dtype(object):
+        if tensor.dtype != _STRING:
             continue
         for index, data in enumerate(tensor.ravel()):
             try:
@@ -130,32 +131,34 @@ def find_images(data: bytes, steps: Steps) -> Iterator[ImageSize]:
         errors.InvalidArgumentError: it has too many parts to be looked through.
     """
     if data.startswith(_STARTS):
-        yield from _measure(data)
+        if (size := _measure(data)) is not None:
+            yield size
         return
     for path in _IN_EXAMPLE:
         for value in find_bytes(data, path, steps):
-            if value.startswith(_STARTS):
-                yield from _measure(value)
+            if value.startswith(_STARTS) and (size := _measure(value)) is not None:
+                yield size
 
 
-def _measure(data: bytes) -> Iterator[ImageSize]:
-    """Nothing where it only begins as an image does, or is cut short: the decoder refuses it."""
+def _measure(data: bytes) -> ImageSize | None:
+    """None where it only begins as an image does, or is cut short: the decoder refuses it."""
     try:
         if data.startswith(_PNG):
-            yield _png_size(data)
-        elif data.startswith(_JPEG):
-            yield from _jpeg_size(data)
-        elif data.startswith(_GIF):
-            yield _gif_size(data)
-        elif data.startswith(_BMP):
+            return _png_size(data)
+        if data.startswith(_JPEG):
+            return _jpeg_size(data)
+        if data.startswith(_GIF):
+            return _gif_size(data)
+        if data.startswith(_BMP):
             width, height = struct.unpack_from("<ii", data, 18)
-            yield ImageSize(abs(width), abs(height))
-        elif data.startswith(b"WEBP", 8):
-            yield _webp_size(data)
-        elif data.startswith(_JPEG_XL):
+            return ImageSize(abs(width), abs(height))
+        if data.startswith(b"WEBP", 8):
+            return _webp_size(data)
+        if data.startswith(_JPEG_XL):
             raise _Unsizable("a JPEG XL image")
     except (struct.error, IndexError):
-        return
+        pass
+    return None
 
 
 def _png_size(data: bytes) -> ImageSize:
@@ -166,7 +169,7 @@ def _png_size(data: bytes) -> ImageSize:
     return ImageSize(*struct.unpack_from(">II", data, 16))
 
 
-def _jpeg_size(data: bytes) -> Iterator[ImageSize]:
+def _jpeg_size(data: bytes) -> ImageSize | None:
     """From the first frame header, SOF0 to SOF15 but the three that are something else."""
     size = None
     scans = 0
@@ -176,7 +179,8 @@ def _jpeg_size(data: bytes) -> Iterator[ImageSize]:
         found = _NEXT_MARKER.search(data, place)
         if found is None:
             break
-        marker, place = found[1][0], found.end()
+        place = found.end()
+        marker = data[place - 1]
         if marker in (0xD8, 0xD9):  # begin and end
             break
         length = struct.unpack_from(">H", data, place)[0]
@@ -188,10 +192,11 @@ def _jpeg_size(data: bytes) -> Iterator[ImageSize]:
         place += length
     else:
         raise _Unsizable(f"a JPEG of more than {_MOST_SEGMENTS} segments")
-    if size is not None:
-        height, width = size
-        more = _COEFFICIENT_BYTES if scans > 1 else 0
-        yield ImageSize(width, height, pixel_bytes=_PIXEL_BYTES + more)
+    if size is None:
+        return None
+    height, width = size
+    more = _COEFFICIENT_BYTES if scans > 1 else 0
+    return ImageSize(width, height, pixel_bytes=_PIXEL_BYTES + more)
 
 
 def _gif_size(data: bytes) -> ImageSize:

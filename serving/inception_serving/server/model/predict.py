@@ -70,11 +70,13 @@ def read_protos(
     """
     feeds = {}
     for name, proto in inputs.items():
+
+        def claim_more(size: int, sent: int = proto.ByteSize()) -> None:
+            if claim is not None and size > sent:
+                claim(size - sent)
+
         try:
-            more = tensors.unpacked_size(proto) - proto.ByteSize()
-            if claim is not None and more > 0:
-                claim(more)
-            feeds[name] = tensors.from_proto(proto)
+            feeds[name] = tensors.from_proto(proto, claim_more)
         except ValueError as error:
             raise errors.InvalidArgumentError(f"tensor parsing error: {name}") from error
     return feeds
@@ -94,7 +96,7 @@ def _check_count(signature: Any, inputs: Mapping[str, Any]) -> None:
 def _feeds(signature: Any, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     defaults = {name: signature.defaults[name] for name in signature.defaults if name not in inputs}
     feeds = {**inputs, **read_protos(defaults)}
-    for name in sorted(signature.inputs):
+    for name in signature.inputs:
         if name not in feeds:
             raise errors.InvalidArgumentError(
                 f"Signature input alias: {name}(feed name: {signature.inputs[name].name}) not "
@@ -102,13 +104,13 @@ def _feeds(signature: Any, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 f"request {_braces(inputs)}, or default input alias set: "
                 + ",".join(sorted(signature.defaults))
             )
-    if set(inputs) - set(signature.inputs):
+    if inputs.keys() - signature.inputs.keys():
         raise errors.InvalidArgumentError(
             "Inputs contains invalid name. Used request inputs: "
             f"{','.join(sorted(set(inputs) & set(signature.inputs)))}, "
             f"request input: {','.join(sorted(inputs))}"
         )
-    return {name: feeds[name] for name in sorted(signature.inputs)}
+    return {name: feeds[name] for name in signature.inputs}
 
 
 def _outputs(signature: Any, output_filter: Sequence[str]) -> list[str]:
@@ -122,7 +124,7 @@ def _outputs(signature: Any, output_filter: Sequence[str]) -> list[str]:
         if name in seen:
             raise errors.InvalidArgumentError(f"duplicate output tensor alias: {name}")
         seen.add(name)
-    return list(output_filter) or sorted(signature.outputs)
+    return list(output_filter) or list(signature.outputs)
 
 
 def check_types(signature: Any, feeds: Mapping[str, Tensor]) -> None:

@@ -34,12 +34,36 @@ _SHORT_S = 0.0005  # a run that has been as short is one of few operations
 _STRING_BYTES, _TEXT_WITHIN = 24, 22
 
 
+class Signature:
+    """A signature, as requests look into it.
+
+    Each look into a map of a message makes objects of what is found; these stay.
+
+    Attributes:
+        message: the SignatureDef as `saved_model.pb` holds it, so that the answer to
+            GetModelMetadata is the file's and not what a loader makes of it.
+        inputs, outputs: a TensorInfo each, sorted by name.
+        defaults: a TensorProto each, for inputs that a request need not have.
+        method_name: what it is for.
+    """
+
+    def __init__(self, message: Any) -> None:
+        self.message = message
+        self.inputs: Mapping[str, Any] = dict(sorted(message.inputs.items()))
+        self.outputs: Mapping[str, Any] = dict(sorted(message.outputs.items()))
+        self.defaults: Mapping[str, Any] = dict(message.defaults)
+        self.method_name = str(message.method_name)
+
+    def __str__(self) -> str:
+        return str(self.message)
+
+
 class Model(Protocol):
     """What answers requests: a SavedModel, or one whose requests are batched."""
 
     @property
-    def signatures(self) -> Mapping[str, Any]:
-        """Each SignatureDef by name, as `saved_model.pb` holds it."""
+    def signatures(self) -> Mapping[str, Signature]:
+        """Each signature by name."""
 
     @property
     def row_bytes(self) -> int:
@@ -94,8 +118,7 @@ class SavedModel:
     (core/framework/local_rendezvous.h, `aborted_rendezs_`), and a client can make calls fail.
 
     Attributes:
-        signatures: each SignatureDef as `saved_model.pb` holds it, by name, so that the answer
-            to GetModelMetadata is the file's and not what a loader makes of it.
+        signatures: by name.
         row_bytes: see `Model`.
     """
 
@@ -117,10 +140,10 @@ class SavedModel:
             errors.StatusError: the folder holds no SavedModel that this TensorFlow can load.
         """
         meta_graph = _read_meta_graph(path, set(tags))
-        signatures: Mapping[str, Any] = {
-            name: messages.own(signature) for name, signature in meta_graph.signature_def.items()
+        self.signatures: Mapping[str, Signature] = {
+            name: Signature(messages.own(signature))
+            for name, signature in meta_graph.signature_def.items()
         }
-        self.signatures = signatures
         self._metrics = metrics or Metrics()
         try:
             session = _restore(meta_graph, path, mixed_precision)
@@ -151,7 +174,7 @@ class SavedModel:
     ) -> dict[str, Tensor]:
         """See `Model`. What has begun runs to its end, whatever the deadline."""
         signature = self.signatures[signature_name]
-        feeds = {signature.inputs[name].name: inputs[name] for name in signature.inputs}
+        feeds = {info.name: inputs[name] for name, info in signature.inputs.items()}
         fetches = {name: signature.outputs[name].name for name in outputs}
         if any(isinstance(tensor, HighRank) for tensor in feeds.values()):
             return self._run_high_rank(signature, feeds, fetches)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import enum
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,9 +69,8 @@ class VersionTable:
 
     # ---- requests ----
 
-    @contextmanager
-    def use(self, name: str, number: int | None) -> Iterator[tuple[LoadedVersion, Model]]:
-        """A loaded version, held until the block ends; the latest one where no number is given.
+    def acquire(self, name: str, number: int | None) -> tuple[LoadedVersion, Model]:
+        """A loaded version, held until its `release`; the latest one where no number is given.
 
         Raises:
             errors.NotFoundError: it is not loaded.
@@ -83,13 +81,13 @@ class VersionTable:
                 wanted = f"Latest({name})" if number is None else f"Specific({name}, {number})"
                 raise errors.NotFoundError(f"Servable not found for request: {wanted}")
             version.in_flight += 1
-            model = version.model
-        try:
-            yield version, model
-        finally:
-            with self._lock:
-                version.in_flight -= 1
-                self._unload_if_idle(version)
+            return version, version.model
+
+    def release(self, version: LoadedVersion) -> None:
+        """End what `acquire` began."""
+        with self._lock:
+            version.in_flight -= 1
+            self._unload_if_idle(version)
 
     def labelled(self, name: str, label: str) -> int:
         """The version that a label names.
