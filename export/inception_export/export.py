@@ -111,6 +111,14 @@ class Export:
         return self.manifest.get("activation")
 
     @property
+    def thresholds(self) -> dict[str, float] | None:
+        """The score from which each class is predicted, where an image can be of several.
+
+        ``None`` where that was not fitted in training: it is 0.5 then.
+        """
+        return self.manifest.get("thresholds")
+
+    @property
     def preprocessing(self) -> Preprocessing | None:
         """How images become the network's input."""
         from keras_inception.runs.run import read_preprocessing

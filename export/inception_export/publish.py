@@ -76,6 +76,7 @@ def export_run(
         record={
             "recipe": dataclasses.asdict(run.recipe),
             "metrics": run.record.get("validation", {}),
+            **({"thresholds": run.thresholds} if run.thresholds else {}),
             "weights": {"file": str(run.model_path.resolve()), "sha256": _sha256(run.model_path)},
         },
         log=log,

@@ -138,14 +138,24 @@ def print_evaluation(result: Result) -> None:
             figures.append(f"loss {result.loss:.4f}")
         figures.append(f"calibration error {result.calibration.ece:.4f}")
         print(", ".join(figures))
+        figures = [
+            f"Balanced accuracy {result.balanced_accuracy:.4f}",
+            f"macro F1 {result.macro_f1:.4f}",
+        ]
+        if result.mean_roc_auc is not None:
+            figures.append(f"ROC AUC {result.mean_roc_auc:.4f}")
+        print(", ".join(figures))
         for line in result.not_known:
             print(f"Not known: {line}")
     else:
+        by = "a score of 0.5" if result.thresholds is None else "their thresholds"
         print(
             f"Mean average precision {_text(result.mean_average_precision, 4)},"
             f" every class right {result.exact_match:.4f}, loss {result.loss:.4f}"
-            f" ({result.images} images, classes from a score of 0.5)"
+            f" ({result.images} images, classes from {by})"
         )
+        print(f"Macro F1 {_text(result.macro_f1, 4)}, ROC AUC {_text(result.mean_roc_auc, 4)}")
+    print(_describe_intervals(result))
     print(describe_protocol(result.record["protocol"]))
     for note in result.record["data"].get("notes", ()):
         print(note)
@@ -153,6 +163,17 @@ def print_evaluation(result: Result) -> None:
         from keras_inception.data.preparation.inspection import describe_bad
 
         print(f"Left out: {describe_bad(result.left_out).rstrip()}", file=sys.stderr)
+
+
+def _describe_intervals(result: Result) -> str:
+    told = [
+        f"{_FIGURES[name]} {low:.4f} to {high:.4f}"
+        for name, (low, high) in result.intervals.items()
+    ]
+    return (
+        f"95 % intervals: {', '.join(told)} (of shares of images Wilson's, of the others by"
+        " bootstrap)"
+    )
 
 
 def describe_protocol(protocol: dict[str, Any]) -> str:
@@ -176,7 +197,16 @@ def describe_protocol(protocol: dict[str, Any]) -> str:
     )
 
 
-_WORDS = {"f1": "F1", "average_precision": "average precision"}
+_WORDS = {"f1": "F1", "average_precision": "average precision", "roc_auc": "ROC AUC"}
+_FIGURES = {
+    "accuracy": "accuracy",
+    "top5_accuracy": "top 5",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "mean_roc_auc": "ROC AUC",
+    "mean_average_precision": "mean average precision",
+    "exact_match": "every class right",
+}
 
 
 def _taken_for(result: Evaluation, row: int) -> str:

@@ -43,10 +43,10 @@ def add(commands: Any) -> None:
     predict.add_argument(
         "--threshold",
         type=_share,
-        default=0.0,
         metavar="SCORE",
-        help="leave out classes with a lower score; 0.5 is usual where an image can be of several"
-        " classes (%(default)s)",
+        help="leave out classes with a lower score; by default than those that a run or an export"
+        " has from training with --fit-thresholds, and without these none; 0.5 is usual where an"
+        " image can be of several classes",
     )
     predict.add_argument(
         "--batch-size", type=positive, default=16, help="images a call (%(default)s)"

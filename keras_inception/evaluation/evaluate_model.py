@@ -45,6 +45,7 @@ def evaluate_model(
     crops: int = 1,
     batch_size: int = 32,
     advance: Advance = lambda images: None,
+    thresholds: np.ndarray | None = None,
     record: dict[str, Any] | None = None,
 ) -> Result:
     """Measure a Keras model that is at hand, on any backend.
@@ -58,6 +59,8 @@ def evaluate_model(
         crops: cut from each image, 1, 2, 10 or 144; their scores are averaged.
         batch_size: network inputs at a time.
         advance: is told after each batch how many more images are done.
+        thresholds: float64 [classes], the score from which each class is predicted where an image
+            can be of several; 0.5 by default.
         record: what else the result's record says.
 
     Raises:
@@ -69,8 +72,9 @@ def evaluate_model(
     )
     multi_label = ends_in_sigmoid(model)
     return score_against_truth(
-        examples, labels, scored, multi_label=multi_label, record=record or {}
-    )
+        examples, labels, scored,
+        multi_label=multi_label, thresholds=thresholds, record=record or {},
+    )  # fmt: skip
 
 
 def score_examples(
@@ -114,6 +118,7 @@ def score_against_truth(
     scored: Scored,
     *,
     multi_label: bool,
+    thresholds: np.ndarray | None = None,
     record: dict[str, Any],
 ) -> Result:
     """Scores set beside the true classes, matched by name.
@@ -123,6 +128,7 @@ def score_against_truth(
         labels: the model's class names, of the columns of the scores.
         scored: the model's scores of these examples.
         multi_label: whether each class is scored by itself.
+        thresholds: float64 [classes], the score from which each is then predicted; by default 0.5.
         record: what was measured and how, kept with the result.
 
     Raises:
@@ -164,8 +170,8 @@ def score_against_truth(
             targets[np.arange(len(indices)), columns[examples.targets[indices]]] = True
     else:
         targets = columns[examples.targets[indices]]
-    kind = MultiLabelEvaluation if multi_label else Evaluation
-    return kind(tuple(labels), indices, targets, scores, tuple(left_out), record)
+    kept = tuple(labels), indices, targets, scores, tuple(left_out), record
+    return MultiLabelEvaluation(*kept, thresholds) if multi_label else Evaluation(*kept)
 
 
 def find_unreadable(examples: Examples, read: Sequence[np.ndarray]) -> list[BadImage]:

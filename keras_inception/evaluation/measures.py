@@ -1,54 +1,23 @@
-"""Measures counted from a network's scores and the true classes."""
+"""Measures counted from a network's scores and the true classes, one class an image."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from keras_inception.data.preparation.inspection import BadImage
 from keras_inception.evaluation.calibration import Calibration, calibrate
+from keras_inception.evaluation.measured import Measured, divide, known, mean, rows
+from keras_inception.evaluation.multi_label import MultiLabelEvaluation
+from keras_inception.evaluation.ranking import Ranking, rank_classes
+
+__all__ = ["Evaluation", "MultiLabelEvaluation", "Result"]
 
 
 @dataclass(frozen=True)
-class _Measured:
-    """Scores of images beside the truth.
-
-    Args:
-        labels: the class names.
-        indices: int64 [images], which of the examples these are.
-        targets: the true classes: int64 [images], the class of each; or bool [images, classes],
-            where an image can be of several.
-        scores: float32 [images, classes].
-        left_out: the images that could not be read and decoded.
-        record: what was measured and how: model, data, protocol, versions.
-    """
-
-    labels: tuple[str, ...]
-    indices: np.ndarray
-    targets: np.ndarray
-    scores: np.ndarray
-    left_out: tuple[BadImage, ...] = ()
-    record: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def images(self) -> int:
-        """How many were measured."""
-        return len(self.targets)
-
-    @property
-    def numbers(self) -> np.ndarray:
-        """The former name of ``indices``."""
-        warnings.warn("`numbers` is now called `indices`", DeprecationWarning, stacklevel=2)
-        return self.indices
-
-
-@dataclass(frozen=True)
-class Evaluation(_Measured):
+class Evaluation(Measured):
     """Scores counted against the truth, one class an image: targets int64 [images].
 
     Scores are nan where a server did not answer with them.
@@ -84,8 +53,8 @@ class Evaluation(_Measured):
         that it gets one, so that the order of the classes does not matter. ``None`` with five
         classes or fewer, or where fewer than five were told.
         """
-        known = np.isfinite(self.scores).sum(axis=1)
-        if len(self.labels) <= 5 or known.min() < 5:
+        told = np.isfinite(self.scores).sum(axis=1)
+        if len(self.labels) <= 5 or told.min() < 5:
             return None
         scores = np.nan_to_num(self.scores, nan=-np.inf)
         true = np.take_along_axis(scores, self.targets[:, np.newaxis], axis=1)
@@ -103,7 +72,7 @@ class Evaluation(_Measured):
     @property
     def loss(self) -> float | None:
         """The mean of the losses, negative log-likelihood; ``None`` if one is not known."""
-        return _number(self.losses.mean())
+        return known(self.losses.mean())
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -112,12 +81,12 @@ class Evaluation(_Measured):
     @property
     def recall(self) -> np.ndarray:
         """Of each class, the share of its images found: float64 [classes], nan without images."""
-        return _divide(np.diag(self.confusion), self.confusion.sum(axis=1))
+        return divide(np.diag(self.confusion), self.confusion.sum(axis=1))
 
     @property
     def precision(self) -> np.ndarray:
         """Of each class, the share of its answers that were right: float64 [classes], or nan."""
-        return _divide(np.diag(self.confusion), self.confusion.sum(axis=0))
+        return divide(np.diag(self.confusion), self.confusion.sum(axis=0))
 
     @property
     def f1(self) -> np.ndarray:
@@ -126,7 +95,52 @@ class Evaluation(_Measured):
         2 hits / (images + answers), which is 0 and not nan where only one of them is nan.
         """
         both = self.confusion.sum(axis=1) + self.confusion.sum(axis=0)
-        return _divide(2 * np.diag(self.confusion), both)
+        return divide(2 * np.diag(self.confusion), both)
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean recall of the classes that have images."""
+        return mean(self.recall)
+
+    @property
+    def macro_f1(self) -> float:
+        """The mean F1 of the classes that have images or answers."""
+        return mean(self.f1)
+
+    @cached_property
+    def roc_auc(self) -> np.ndarray:
+        """Of each class against all others, see ``Ranking``: float64 [classes], or nan."""
+        found = [ranking.roc_auc() for ranking in self.rankings]
+        return np.array(found or [np.nan] * len(self.labels))
+
+    @property
+    def mean_roc_auc(self) -> float | None:
+        """The mean over the classes; ``None`` where a score is not known."""
+        return known(mean(self.roc_auc))
+
+    @property
+    def shares(self) -> dict[str, float | None]:
+        return {"accuracy": self.accuracy, "top5_accuracy": self.top5_accuracy}
+
+    @cached_property
+    def rankings(self) -> list[Ranking]:
+        if np.isnan(self.scores).any():
+            return []
+        truth = self.targets[:, np.newaxis] == np.arange(len(self.labels))
+        return rank_classes(truth, self.scores)
+
+    def count(self, drawn: np.ndarray) -> dict[str, float]:
+        classes = len(self.labels)
+        images = np.bincount(self.targets, drawn, classes)
+        answers = np.bincount(self.predicted, drawn, classes)
+        hits = np.bincount(self.targets, drawn * (self.predicted == self.targets), classes)
+        return {
+            "balanced_accuracy": mean(divide(hits, images)),
+            "macro_f1": mean(divide(2 * hits, images + answers)),
+        }
+
+    def rank(self, drawn: np.ndarray) -> dict[str, float]:
+        return {"mean_roc_auc": mean(np.array([each.roc_auc(drawn) for each in self.rankings]))}
 
     @property
     def not_known(self) -> list[str]:
@@ -136,6 +150,8 @@ class Evaluation(_Measured):
             lines.append("loss: the score of the true class is not known for every image")
         if self.top5_accuracy is None and len(self.labels) > 5:
             lines.append("top 5: fewer than five classes are answered for an image")
+        if not self.rankings:
+            lines.append("ROC AUC: the score of a class is not known for every image")
         return lines
 
     @property
@@ -144,6 +160,9 @@ class Evaluation(_Measured):
         return {
             "accuracy": self.accuracy,
             "top5_accuracy": self.top5_accuracy,
+            "balanced_accuracy": self.balanced_accuracy,
+            "macro_f1": self.macro_f1,
+            "mean_roc_auc": self.mean_roc_auc,
             "loss": self.loss,
             "ece": self.calibration.ece,
         }
@@ -151,12 +170,13 @@ class Evaluation(_Measured):
     @property
     def per_class(self) -> dict[str, dict[str, Any]]:
         """Of each class, how many images and its measures; nan becomes ``None``."""
-        return _rows(
+        return rows(
             self.labels,
             images=self.confusion.sum(axis=1),
             precision=self.precision,
             recall=self.recall,
             f1=self.f1,
+            roc_auc=self.roc_auc,
         )
 
     def worst(self, count: int) -> list[int]:
@@ -168,7 +188,7 @@ class Evaluation(_Measured):
     def as_dict(self) -> dict[str, Any]:
         """For JSON; nan becomes ``None``."""
         return {
-            **_head(self),
+            **self.head(),
             "calibration": self.calibration.as_dict(),
             "classes": self.per_class,
             "confusion": self.confusion.tolist(),
@@ -177,138 +197,4 @@ class Evaluation(_Measured):
         }
 
 
-@dataclass(frozen=True)
-class MultiLabelEvaluation(_Measured):
-    """Scores counted against the truth where an image can be of several classes, or of none.
-
-    Targets are bool [images, classes]; scores are of each class by itself, in [0, 1]. A class is
-    predicted where its score is at least 0.5.
-    """
-
-    @property
-    def predicted(self) -> np.ndarray:
-        """bool [images, classes]."""
-        return self.scores >= 0.5
-
-    @property
-    def exact_match(self) -> float:
-        """The share of images of which every class is right."""
-        return float(np.mean((self.predicted == self.targets).all(axis=1)))
-
-    @property
-    def precision(self) -> np.ndarray:
-        """Of each class, the share of its answers that were right: float64 [classes], or nan."""
-        return _divide(self._hits, self.predicted.sum(axis=0))
-
-    @property
-    def recall(self) -> np.ndarray:
-        """Of each class, the share of its images found: float64 [classes], nan without images."""
-        return _divide(self._hits, self.targets.sum(axis=0))
-
-    @property
-    def f1(self) -> np.ndarray:
-        """2 hits / (images + answers): float64 [classes], nan where there are neither."""
-        return _divide(2 * self._hits, self.targets.sum(axis=0) + self.predicted.sum(axis=0))
-
-    @cached_property
-    def average_precision(self) -> np.ndarray:
-        """Of each class, over all thresholds: float64 [classes], nan without images.
-
-        The sum of precision times the gain in recall, from the highest score down, not
-        interpolated; images of equal score come in together.
-        """
-        return np.array(
-            [
-                _average_precision(target, score)
-                for target, score in zip(self.targets.T, self.scores.T, strict=True)
-            ]
-        )
-
-    @property
-    def mean_average_precision(self) -> float | None:
-        """mAP: the mean over the classes that have images."""
-        known = self.average_precision[np.isfinite(self.average_precision)]
-        return float(known.mean()) if len(known) else None
-
-    @cached_property
-    def losses(self) -> np.ndarray:
-        """Binary cross-entropy, the mean over the classes: float64 [images]."""
-        scores = np.clip(self.scores.astype(np.float64), 1e-7, 1 - 1e-7)
-        return -np.log(np.where(self.targets, scores, 1 - scores)).mean(axis=1)
-
-    @property
-    def loss(self) -> float:
-        return float(self.losses.mean())
-
-    @property
-    def metrics(self) -> dict[str, float | None]:
-        """The figures of the whole."""
-        return {
-            "mean_average_precision": self.mean_average_precision,
-            "exact_match": self.exact_match,
-            "loss": self.loss,
-        }
-
-    @property
-    def per_class(self) -> dict[str, dict[str, Any]]:
-        """Of each class, how many images and its measures; nan becomes ``None``."""
-        return _rows(
-            self.labels,
-            images=self.targets.sum(axis=0),
-            precision=self.precision,
-            recall=self.recall,
-            f1=self.f1,
-            average_precision=self.average_precision,
-        )
-
-    def worst(self, count: int) -> list[int]:
-        """Rows of the images with a wrong class and the highest loss, the worst first."""
-        wrong = np.flatnonzero((self.predicted != self.targets).any(axis=1))
-        return wrong[np.argsort(-self.losses[wrong], kind="stable")][:count].tolist()
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON; nan becomes ``None``."""
-        return {**_head(self), "threshold": 0.5, "classes": self.per_class, **self.record}
-
-    @property
-    def _hits(self) -> np.ndarray:
-        return (self.predicted & self.targets).sum(axis=0)
-
-
 Result = Evaluation | MultiLabelEvaluation
-
-
-def _average_precision(target: np.ndarray, score: np.ndarray) -> float:
-    total = target.sum()
-    if not total:
-        return float("nan")
-    order = np.argsort(-score, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
-    hits = np.cumsum(target[order])[ends]
-    return float(np.diff(hits / total, prepend=0) @ (hits / (ends + 1)))
-
-
-def _head(result: Result) -> dict[str, Any]:
-    return {
-        "images": result.images,
-        "left_out": [{"image": bad.name, "reason": bad.reason} for bad in result.left_out],
-        **result.metrics,
-    }
-
-
-def _rows(labels: Sequence[str], **columns: np.ndarray) -> dict[str, dict[str, Any]]:
-    return {
-        label: {
-            name: int(values[row]) if name == "images" else _number(values[row])
-            for name, values in columns.items()
-        }
-        for row, label in enumerate(labels)
-    }
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
-
-
-def _divide(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
-    return np.divide(parts, wholes, out=np.full(len(parts), np.nan), where=wholes > 0)

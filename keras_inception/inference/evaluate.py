@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from keras_inception.data.examples import Examples
 from keras_inception.data.sources.source import Source, open_source
 from keras_inception.data.types import Advance
@@ -47,8 +49,8 @@ def evaluate(
         labels: the class names in the order of the model's outputs, for a model that does not
             tell them: one on a server, or another's. Without effect where the model tells them.
         activation: ``"softmax"`` or ``"sigmoid"``, for such a model.
-        export: the folder of the export that a server serves, which tells labels, activation and
-            preprocessing.
+        export: the folder of the export that a server serves, which tells labels, activation,
+            thresholds and preprocessing.
         batch_size: images a request, or network inputs at a time.
         in_flight: requests under way at a time.
         progress: makes a bar for so many images: a context manager that gives a function to be
@@ -82,9 +84,12 @@ def evaluate(
             "protocol": _protocol(predictor, crops),
             "versions": versions(),
         }
+        of, labels = predictor.thresholds, predictor.labels
+        thresholds = np.array([of[label] for label in labels]) if of and multi_label else None
         return score_against_truth(
-            examples, predictor.labels, scored, multi_label=multi_label, record=record
-        )
+            examples, labels, scored,
+            multi_label=multi_label, thresholds=thresholds, record=record,
+        )  # fmt: skip
 
 
 def _source(data: Source | None) -> str:

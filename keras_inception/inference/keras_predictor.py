@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -27,6 +27,7 @@ class KerasPredictor:
         preprocessing: how images become its input.
         load: gives the model, when it is first needed.
         about: what else is said of it.
+        thresholds: the score from which each class is predicted, where that was fitted.
     """
 
     def __init__(
@@ -36,11 +37,13 @@ class KerasPredictor:
         preprocessing: Preprocessing,
         load: Callable[[], keras.Model],
         about: dict[str, Any],
+        thresholds: Mapping[str, float] | None = None,
     ) -> None:
         self.name = name
         self.labels = labels
         self.preprocessing: Preprocessing = preprocessing
         self.about = about
+        self.thresholds: Mapping[str, float] = thresholds or {}
         self._load = load
 
     @property
@@ -97,8 +100,9 @@ class RunPredictor(KerasPredictor):
 
     def __init__(self, run: Run) -> None:
         super().__init__(
-            f"the run {run.path}", run.labels, run.preprocessing, run.load_model, {"kind": "run"}
-        )
+            f"the run {run.path}", run.labels, run.preprocessing, run.load_model, {"kind": "run"},
+            run.thresholds,
+        )  # fmt: skip
         self.run = run
 
     @property

@@ -30,6 +30,8 @@ class Prediction:
         scores: their probabilities.
         milliseconds: the time of the image's batch, divided by the images in it.
         error: why there is no prediction; empty if there is one.
+        thresholds: the score from which each of ``labels`` is predicted, where that was fitted in
+            training; else empty.
     """
 
     image: str
@@ -37,6 +39,7 @@ class Prediction:
     scores: tuple[float, ...]
     milliseconds: float
     error: str = ""
+    thresholds: tuple[float, ...] = ()
 
 
 def predict(
@@ -44,7 +47,7 @@ def predict(
     using: str | Path,
     *,
     top: int = 5,
-    threshold: float = 0.0,
+    threshold: float | None = None,
     batch_size: int = 16,
     advance: Advance = lambda images: None,
 ) -> list[Prediction]:
@@ -54,8 +57,8 @@ def predict(
         images: files; folders stand for all files below them.
         using: a run's folder, a SavedModel's, or ``HOST:PORT/NAME`` of a server.
         top: classes for each image, at most; an export answers no more than were chosen then.
-        threshold: leave out classes whose score is lower; 0.5 is usual where an image can be of
-            several classes.
+        threshold: leave out classes whose score is lower; by default than those that a run or an
+            export has from ``fit_thresholds``, and without these none.
         batch_size: images a call.
         advance: is told after each call how many images it took, for a progress bar.
 
@@ -109,7 +112,8 @@ def list_images(places: Sequence[str | Path], log: Log = lambda line: None) -> l
 def draw_predictions(predictions: Sequence[Prediction], output: str | Path) -> None:
     """Draw the images in a grid, each under its best class and score, as a PNG.
 
-    Where an image can be of several classes, those with a score of at least 0.5 stand above it.
+    Where an image can be of several classes, those with a score of at least 0.5, or of the
+    threshold fitted in training, stand above it.
 
     Where an image's folder bears the name of one of the classes seen, that is taken for the truth:
     right is green, wrong is red.
@@ -131,12 +135,14 @@ def draw_predictions(predictions: Sequence[Prediction], output: str | Path) -> N
         for axes, each, color in zip(grid.flat, shown, colors, strict=False):
             with Image.open(each.image) as image:
                 axes.imshow(image.convert("RGB"), interpolation="nearest")
-            # More than one class at half or above: the model scores each by itself.
-            likely = max(1, sum(score >= 0.5 for score in each.scores))
+            # More than one class that reaches it: the model scores each by itself.
+            lowest = each.thresholds or (0.5,) * len(each.scores)
             lines = [
                 f"{label}  {score:.0%}"
-                for label, score in zip(each.labels[:likely], each.scores, strict=False)
+                for label, score, least in zip(each.labels, each.scores, lowest, strict=True)
+                if score >= least
             ]
+            lines = lines or [f"{each.labels[0]}  {each.scores[0]:.0%}"]
             axes.set_title("\n".join(lines), fontsize=9, color=color)
         if {"green", "red"} & set(colors):
             figure.supxlabel("green: the class\nof its folder\nred: another", fontsize=7)
@@ -153,7 +159,7 @@ def _color(prediction: Prediction, known: set[str]) -> str:
 
 
 def _predict_batch(
-    predictor: Predictor, batch: Sequence[str], top: int, threshold: float
+    predictor: Predictor, batch: Sequence[str], top: int, threshold: float | None
 ) -> list[Prediction]:
     encoded = [Path(path).read_bytes() for path in batch]
     start = time.perf_counter()
@@ -172,7 +178,14 @@ def _predict_batch(
     milliseconds = (time.perf_counter() - start) * 1000 / len(batch)
     predictions = []
     for path, each in zip(batch, ranked, strict=True):
-        # The best come first, so what reaches the threshold does.
-        count = min(top, sum(score >= threshold for score in each.scores))
-        predictions.append(Prediction(path, each.labels[:count], each.scores[:count], milliseconds))
+        fitted = [predictor.thresholds[label] for label in each.labels if predictor.thresholds]
+        lowest = fitted or [0.0] * len(each.labels)
+        if threshold is not None:
+            lowest = [threshold] * len(each.labels)
+        reached = [row for row, score in enumerate(each.scores) if score >= lowest[row]][:top]
+        labels, scores, thresholds = (
+            tuple(values[row] for row in reached if values)
+            for values in (each.labels, each.scores, fitted)
+        )
+        predictions.append(Prediction(path, labels, scores, milliseconds, thresholds=thresholds))
     return predictions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -61,6 +61,11 @@ class Predictor(Protocol):
         Raises:
             PredictionError: the model does not tell it, and nobody else did.
         """
+        ...
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """The score from which each class is predicted, where that was fitted; else empty."""
         ...
 
     @property

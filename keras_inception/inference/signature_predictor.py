@@ -37,16 +37,18 @@ class Facts:
         labels: the class names, in the order of the logits.
         activation: what makes scores of logits: ``"softmax"``, ``"sigmoid"`` or another's name.
         preprocessing: how images become the network's input.
+        thresholds: the score from which each class is predicted, where that was fitted.
     """
 
     labels: tuple[str, ...] | None = None
     activation: str | None = None
     preprocessing: Preprocessing | None = None
+    thresholds: Mapping[str, float] | None = None
 
     @classmethod
     def of(cls, export: Export) -> Facts:
         """What an export tells."""
-        return cls(export.labels, export.activation, export.preprocessing)
+        return cls(export.labels, export.activation, export.preprocessing, export.thresholds)
 
     def __or__(self, others: Facts) -> Facts:
         """These, and those of others where nothing is known here."""
@@ -85,6 +87,7 @@ class SignaturePredictor:
         self.name = name
         self.best = best
         self.preprocessing = facts.preprocessing
+        self.thresholds: Mapping[str, float] = facts.thresholds or {}
         self.about = about
         self._call = call
         self._facts = facts

@@ -19,6 +19,7 @@ from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.data.types import Advance
 from keras_inception.evaluation.calibration import Calibration
 from keras_inception.evaluation.evaluate_model import evaluate_model
+from keras_inception.evaluation.intervals import DEFINITION
 from keras_inception.evaluation.measures import Evaluation, Result
 from keras_inception.report.figures import as_svg, curves, heat_map, reliability
 from keras_inception.report.mistakes import worst_mistakes
@@ -76,9 +77,11 @@ def write_report(
         examples = run.validation if examples is None else examples
         if result is None and len(examples):
             with progress(len(examples)) as advance:
+                thresholds = [run.thresholds[label] for label in run.labels if run.thresholds]
                 result = evaluate_model(
                     model, run.labels, run.preprocessing, examples,
                     batch_size=batch_size, advance=advance,
+                    thresholds=np.array(thresholds) if thresholds else None,
                 )  # fmt: skip
     except DataError as error:
         problem = str(error)
@@ -88,6 +91,7 @@ def write_report(
         network=f"{run.recipe.model}, {len(run.labels)} classes, {size} x {size} pixels,"
         f" {model.count_params():,} parameters",
         figures=_figures(result) if result else {},
+        intervals=DEFINITION if result else "",
         curves=_curves(run.path / "history.csv"),
         problem=problem,
         measured=_measured(result, measured_on) if result else None,
@@ -118,16 +122,24 @@ def _figures(result: Result) -> dict[str, str]:
     names = {
         "accuracy": "accuracy",
         "top5_accuracy": "top-5 accuracy",
+        "balanced_accuracy": "balanced accuracy",
+        "macro_f1": "macro F1",
+        "mean_roc_auc": "ROC AUC, mean over classes",
         "mean_average_precision": "mean average precision",
         "exact_match": "images with every class right",
         "loss": "loss",
         "ece": "expected calibration error",
     }
-    figures = {
-        names[name]: f"{value:.4f}" if name == "ece" or "loss" in name else f"{value:.2%}"
-        for name, value in result.metrics.items()
-        if value is not None
-    }
+    figures = {}
+    for name, value in result.metrics.items():
+        if value is None:
+            continue
+        about = names[name]
+        if name in result.intervals:
+            low, high = result.intervals[name]
+            about += f", {low:.1%} to {high:.1%}"
+        share = name not in ("loss", "ece", "mean_roc_auc")
+        figures[about] = f"{value:.2%}" if share else f"{value:.4f}"
     return figures | {"images measured": f"{result.images:,}"}
 
 
@@ -168,11 +180,15 @@ def _classes(result: Result, measured_on: str) -> Table:
         [label, per_class[label]["images"], *(per_class[label][name] for name in measures)]
         for label in order
     ]
-    words = {"f1": "F1", "average_precision": "average precision"}
+    words = {"f1": "F1", "average_precision": "average precision", "roc_auc": "ROC AUC"}
     head = ["class", "images", *(words.get(name, name) for name in measures)]
     text = f"Measured on {measured_on}, one crop each; the class with the lowest F1 first."
     if not isinstance(result, Evaluation):
-        text += " A class is predicted from a score of 0.5."
+        text += (
+            " A class is predicted from a score of 0.5."
+            if result.thresholds is None
+            else " A class is predicted from its threshold, fitted on the validation images."
+        )
     return table(text, head, rows, digits=3)
 
 

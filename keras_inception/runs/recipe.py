@@ -278,6 +278,11 @@ class Recipe:
         "divide the logits by the temperature that fits the validation images best, so that the"
         " scores say how often the answers are right; no answer changes",
     )
+    fit_thresholds: bool = _setting(
+        False,
+        "predict each class from the score at which its F1 is best on the validation images,"
+        " where an image can be of several, in place of 0.5",
+    )
     early_stopping_epochs: int | None = _setting(
         None,
         "number of epochs without a better best_epoch_metric after which to stop; by default never",

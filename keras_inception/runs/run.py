@@ -84,6 +84,12 @@ class Run:
         return read_preprocessing(self.record["preprocessing"])
 
     @property
+    def thresholds(self) -> dict[str, float]:
+        """The score from which each class is predicted, by its name, where that was fitted."""
+        thresholds: dict[str, float] = self.record.get("thresholds", {})
+        return thresholds
+
+    @property
     def validation(self) -> Examples:
         """The images that the run was validated on; none if nothing was set apart.
 

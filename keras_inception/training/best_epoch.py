@@ -54,10 +54,15 @@ def check_validation(recipe: Recipe, multi_label: bool, validation: int) -> None
     Raises:
         RecipeError: with the rule.
     """
-    for name in ("best_epoch_metric", "early_stopping_epochs", "calibrate"):
+    for name in ("best_epoch_metric", "early_stopping_epochs", "calibrate", "fit_thresholds"):
         value = getattr(recipe, name)
         if not validation and value not in ("loss", None, False):
             raise RecipeError(f"`{name}` needs validation images. Received: {name}={value}")
+    if recipe.fit_thresholds and not multi_label:
+        raise RecipeError(
+            "`fit_thresholds` must be false where every image is of one class, the best."
+            " Received: fit_thresholds=True"
+        )
     if recipe.best_epoch_metric == "mean_average_precision" and not multi_label:
         raise RecipeError(
             "`best_epoch_metric` must be loss, cross_entropy, accuracy or macro_f1 where every"

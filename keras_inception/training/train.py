@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from keras_inception.data.preparation.prepare import CheckImages, Prepared, prep
 from keras_inception.data.sources.source import Source
 from keras_inception.data.text import printable
 from keras_inception.evaluation.evaluate_model import evaluate_model
+from keras_inception.evaluation.multi_label import MultiLabelEvaluation
+from keras_inception.evaluation.thresholds import fit_thresholds
 from keras_inception.renamed import renamed
 from keras_inception.report.report import draw_curves, write_report
 from keras_inception.runs.files import check_disk_space, sync_folder
@@ -321,6 +324,8 @@ def publish_result(job: TrainingJob, run: Run, log: Callable[[str], None]) -> No
         result = evaluate_model(
             network, run.labels, job.preprocessing, validation, batch_size=batch_size
         )
+        if recipe.fit_thresholds and isinstance(result, MultiLabelEvaluation):
+            result = _with_thresholds(result, run, log)
         metrics = {name: value for name, value in result.metrics.items() if value is not None}
         log("Validation: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     run.update_record(validation=metrics)
@@ -339,6 +344,17 @@ def publish_result(job: TrainingJob, run: Run, log: Callable[[str], None]) -> No
         os.fsync(file.fileno())
     os.replace(beside, run.model_path)
     sync_folder(run.path)
+
+
+def _with_thresholds(
+    result: MultiLabelEvaluation, run: Run, log: Callable[[str], None]
+) -> MultiLabelEvaluation:
+    """Fit them, keep them in run.json, and measure by them."""
+    thresholds = fit_thresholds(result.targets, result.scores)
+    told = [f"{label} {each:.2g}" for label, each in zip(run.labels, thresholds, strict=True)]
+    log(f"Thresholds: {listed(told)}, fitted on the validation images")
+    run.update_record(thresholds=dict(zip(run.labels, thresholds.tolist(), strict=True)))
+    return dataclasses.replace(result, thresholds=thresholds)
 
 
 def _existing(path: Path) -> Path:

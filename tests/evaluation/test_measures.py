@@ -1,4 +1,4 @@
-"""What an evaluation keeps, by its names and the former ones."""
+"""What an evaluation keeps, measured as scikit-learn and SciPy measure it."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,9 @@ from keras_inception.data.errors import DataError
 from keras_inception.data.examples import Examples
 from keras_inception.data.images import Pixels
 from keras_inception.evaluation.evaluate_model import Scored, score_against_truth
+from keras_inception.evaluation.intervals import wilson
 from keras_inception.evaluation.measures import Evaluation, MultiLabelEvaluation
+from keras_inception.evaluation.thresholds import fit_thresholds
 
 
 @pytest.mark.parametrize("kind", [Evaluation, MultiLabelEvaluation])
@@ -55,3 +57,121 @@ def test_an_image_without_a_number_is_named(multi_label: bool) -> None:
             multi_label=multi_label,
             record={},
         )
+
+
+def several_labels(images: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and scores with ties; the last class has no images."""
+    random = np.random.default_rng(4)
+    targets = random.random((images, 4)) < [0.5, 0.3, 0.1, 0.0]
+    scores = np.round(random.random((images, 4)) * 0.6 + targets * 0.25, 2).astype(np.float32)
+    return targets, scores
+
+
+def test_classes_count_alike_as_in_scikit_learn() -> None:
+    from sklearn import metrics
+
+    random = np.random.default_rng(1)
+    targets = random.choice(4, 200, p=[0.7, 0.2, 0.05, 0.05])
+    scores = np.round(random.dirichlet(np.ones(4), 200) / 2 + np.eye(4)[targets] / 4, 2)
+    scores /= scores.sum(axis=1, keepdims=True)
+    result = evaluation(scores, targets)
+    scores, best = result.scores, result.predicted
+    assert result.balanced_accuracy == pytest.approx(metrics.balanced_accuracy_score(targets, best))
+    assert result.macro_f1 == pytest.approx(metrics.f1_score(targets, best, average="macro"))
+    expected = metrics.roc_auc_score(targets, scores, multi_class="ovr", average=None)
+    np.testing.assert_allclose(result.roc_auc, expected)
+    assert result.mean_roc_auc == pytest.approx(expected.mean())
+    assert result.metrics["mean_roc_auc"] == result.mean_roc_auc
+    two = evaluation(np.stack([1 - scores[:, 0], scores[:, 0]], axis=1), (targets == 0) * 1)
+    assert two.mean_roc_auc == pytest.approx(metrics.roc_auc_score(targets == 0, scores[:, 0]))
+    # Each image as often as it was drawn.
+    drawn = random.integers(0, 3, 200) * 1.0
+    counted, ranked = result.count(drawn), result.rank(drawn)
+    assert counted["balanced_accuracy"] == pytest.approx(
+        metrics.balanced_accuracy_score(targets, best, sample_weight=drawn)
+    )
+    assert counted["macro_f1"] == pytest.approx(
+        metrics.f1_score(targets, best, average="macro", sample_weight=drawn)
+    )
+    repeated = np.repeat(np.arange(200), drawn.astype(int))
+    assert ranked["mean_roc_auc"] == pytest.approx(
+        metrics.roc_auc_score(targets[repeated], scores[repeated], multi_class="ovr")
+    )
+
+
+def test_each_class_by_itself_has_scikit_learns_areas() -> None:
+    from sklearn import metrics
+
+    targets, scores = several_labels()
+    result = MultiLabelEvaluation(tuple("abcd"), np.arange(60), targets, scores)
+    expected = [metrics.roc_auc_score(targets[:, c], scores[:, c]) for c in range(3)]
+    np.testing.assert_allclose(result.roc_auc, [*expected, np.nan])
+    assert result.mean_roc_auc == pytest.approx(np.mean(expected))
+    drawn = np.random.default_rng(0).integers(0, 3, 60) * 1.0
+    ranked = result.rank(drawn)
+    for name, of_class in (
+        ("mean_roc_auc", metrics.roc_auc_score),
+        ("mean_average_precision", metrics.average_precision_score),
+    ):
+        values = [of_class(targets[:, c], scores[:, c], sample_weight=drawn) for c in range(3)]
+        assert ranked[name] == pytest.approx(np.mean(values)), name
+    f1 = metrics.f1_score(
+        targets, result.predicted, average=None, sample_weight=drawn, zero_division=np.nan
+    )
+    assert result.count(drawn)["macro_f1"] == pytest.approx(np.nanmean(f1))
+
+
+@pytest.mark.parametrize(("right", "images"), [(0, 7), (7, 7), (354, 360), (1, 2)])
+def test_wilsons_interval_is_scipys(right: int, images: int) -> None:
+    from scipy.stats import binomtest
+
+    expected = binomtest(right, images).proportion_ci(0.95, method="wilson")
+    assert wilson(right, images) == pytest.approx((expected.low, expected.high))
+
+
+def test_intervals_by_resampling_are_scipys_but_for_chance() -> None:
+    from scipy.stats import bootstrap
+    from sklearn import metrics
+
+    random = np.random.default_rng(2)
+    targets = random.choice(3, 150, p=[0.6, 0.3, 0.1])
+    scores = random.dirichlet(np.ones(3), 150) / 2 + np.eye(3)[targets] / 3
+    result = evaluation(scores / scores.sum(axis=1, keepdims=True), targets)
+    found = result.intervals
+    assert found["accuracy"] == wilson(result.accuracy * 150, 150)
+    low, high = found["balanced_accuracy"]
+    assert low < result.balanced_accuracy < high
+    expected = bootstrap(
+        (targets, result.predicted), metrics.balanced_accuracy_score, paired=True,
+        vectorized=False, n_resamples=400, method="percentile", rng=3,
+    ).confidence_interval  # fmt: skip
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=0.02)
+    assert result.intervals == evaluation(result.scores, targets).intervals
+    assert set(result.as_dict()["intervals"]) == {
+        *("definition", "accuracy", "balanced_accuracy", "macro_f1", "mean_roc_auc")
+    }
+
+
+def test_thresholds_are_those_of_the_best_f1() -> None:
+    """Among all that there are; of as good ones the nearest to 0.5."""
+    from sklearn import metrics
+
+    targets, scores = several_labels()
+    thresholds = fit_thresholds(targets, scores)
+    assert thresholds[3] == 0.5  # no image
+    for column in range(3):
+        truth, of_class = targets[:, column], scores[:, column]
+        tried = np.unique(of_class)
+        best = max(metrics.f1_score(truth, of_class >= each) for each in tried)
+        assert metrics.f1_score(truth, of_class >= thresholds[column]) == pytest.approx(best)
+    assert metrics.f1_score(targets[:, 2], scores[:, 2] >= 0.5) < 0.6 < best
+    perfect = fit_thresholds(
+        np.array([[True], [True], [False], [False]]), np.array([[0.9], [0.3], [0.1], [0.0]])
+    )
+    assert perfect == pytest.approx([0.2])
+    result = MultiLabelEvaluation(
+        tuple("abcd"), np.arange(60), targets, scores, thresholds=thresholds
+    )
+    np.testing.assert_array_equal(result.predicted, scores >= thresholds)
+    rows = result.as_dict()
+    assert "threshold" not in rows and rows["classes"]["d"]["threshold"] == 0.5

@@ -1,6 +1,7 @@
 """Images of several classes each: a sigmoid instead of a softmax, all the way to the server."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inception_export.publish import export_saved_model
+from inception_export.export import open_export
+from inception_export.publish import export_run, export_saved_model
 from inception_serving import Client
 from inception_serving.server import ModelServer
 from keras_inception.cli import main
@@ -17,6 +19,7 @@ from keras_inception.data.images import Pixels
 from keras_inception.evaluation.evaluate_model import evaluate_model
 from keras_inception.evaluation.measures import MultiLabelEvaluation
 from keras_inception.inference.evaluate import evaluate
+from keras_inception.report.report import write_report
 from keras_inception.runs.run import Run
 from tests.training.made_up import HOW, colour_model, colours, make_run
 
@@ -137,6 +140,43 @@ def test_predict_shows_the_classes_that_reach_the_threshold(
         assert main(arguments) == 0
         assert "none" in capsys.readouterr().out
     assert figure.exists()
+
+
+def test_fitted_thresholds_go_with_the_run_and_its_export(
+    sigmoid_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """In what is measured, predicted, drawn, exported and reported."""
+    run = Run(shutil.copytree(sigmoid_run.path, tmp_path / "run"))
+    monkeypatch.setattr(Run, "validation", property(lambda run: halves()))
+    thresholds = dict(zip(LABELS, (0.9, 0.8, 0.1, 0.2, 0.5), strict=True))
+    run.update_record(thresholds=thresholds)
+    same = dict.fromkeys(("probabilities", "logits", "features", "top1"), 0.0)
+    monkeypatch.setattr("inception_export.publish.compare", lambda *arguments: same)
+    export = export_run(run.path, tmp_path / "models", "halves", log=lambda line: None)
+    assert open_export(export).thresholds == thresholds
+    examples = halves()
+    of_run = evaluate(run.path)
+    expected = of_run.scores >= np.array([*thresholds.values()])
+    assert (expected != (of_run.scores >= 0.5)).any()
+    for result in (of_run, evaluate(export, examples)):
+        np.testing.assert_array_equal(result.predicted, expected)
+        assert result.per_class["red"]["threshold"] == 0.9
+    Image.fromarray(examples.images.pixels[0]).save(tmp_path / "0.png")
+    figure = tmp_path / "drawn.png"
+    for using in (run.path, export):
+        arguments = ["predict", str(tmp_path / "0.png"), "--with", str(using), "--top", "5"]
+        assert main([*arguments, "--format", "json", "--figure", str(figure)]) == 0
+        (row,) = json.loads(capsys.readouterr().out)
+        assert sorted(row["labels"]) == sorted(np.array(LABELS)[expected[0]])
+        assert row["thresholds"] == [thresholds[label] for label in row["labels"]]
+        assert main([*arguments, "--format", "json", "--threshold", "0"]) == 0
+        assert len(json.loads(capsys.readouterr().out)[0]["labels"]) == 5
+    page = write_report(run).read_text("utf-8")
+    assert "from its threshold, fitted" in page and "Wilson" in page
+    assert main(["evaluate", str(run.path)]) == 0
+    said = capsys.readouterr().out
+    assert "classes from their thresholds" in said and "95 % intervals: every class right" in said
 
 
 def test_evaluate_prints_and_writes_the_measures(

@@ -1,0 +1,150 @@
+"""Measures where an image can be of several classes, or of none: each class by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from keras_inception.evaluation.measured import Measured, divide, known, mean, rows
+from keras_inception.evaluation.ranking import Ranking, rank_classes
+from keras_inception.evaluation.thresholds import USUAL
+
+
+@dataclass(frozen=True)
+class MultiLabelEvaluation(Measured):
+    """Scores counted against the truth where an image can be of several classes, or of none.
+
+    Targets are bool [images, classes]; scores are of each class by itself, in [0, 1].
+
+    Args:
+        thresholds: float64 [classes], the score from which each class is predicted; 0.5 by default.
+    """
+
+    thresholds: np.ndarray | None = None
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """bool [images, classes]."""
+        return self.scores >= (USUAL if self.thresholds is None else self.thresholds)
+
+    @property
+    def exact_match(self) -> float:
+        """The share of images of which every class is right."""
+        return float(np.mean((self.predicted == self.targets).all(axis=1)))
+
+    @property
+    def precision(self) -> np.ndarray:
+        """Of each class, the share of its answers that were right: float64 [classes], or nan."""
+        return divide(self._hits, self.predicted.sum(axis=0))
+
+    @property
+    def recall(self) -> np.ndarray:
+        """Of each class, the share of its images found: float64 [classes], nan without images."""
+        return divide(self._hits, self.targets.sum(axis=0))
+
+    @property
+    def f1(self) -> np.ndarray:
+        """2 hits / (images + answers): float64 [classes], nan where there are neither."""
+        return divide(2 * self._hits, self.targets.sum(axis=0) + self.predicted.sum(axis=0))
+
+    @property
+    def macro_f1(self) -> float | None:
+        """The mean F1 of the classes that have images or answers."""
+        return known(mean(self.f1))
+
+    @cached_property
+    def average_precision(self) -> np.ndarray:
+        """Of each class, over all thresholds: float64 [classes], nan without images.
+
+        The sum of precision times the gain in recall, from the highest score down, not
+        interpolated; images of equal score come in together.
+        """
+        return np.array([ranking.average_precision() for ranking in self.rankings])
+
+    @property
+    def mean_average_precision(self) -> float | None:
+        """mAP: the mean over the classes that have images."""
+        return known(mean(self.average_precision))
+
+    @cached_property
+    def roc_auc(self) -> np.ndarray:
+        """Of each class, see ``Ranking``: float64 [classes], nan where all or none are of it."""
+        return np.array([ranking.roc_auc() for ranking in self.rankings])
+
+    @property
+    def mean_roc_auc(self) -> float | None:
+        """The mean over the classes that have one."""
+        return known(mean(self.roc_auc))
+
+    @property
+    def shares(self) -> dict[str, float | None]:
+        return {"exact_match": self.exact_match}
+
+    @cached_property
+    def rankings(self) -> list[Ranking]:
+        return rank_classes(self.targets, self.scores)
+
+    def count(self, drawn: np.ndarray) -> dict[str, float]:
+        both = (drawn @ self.targets) + (drawn @ self.predicted)
+        return {"macro_f1": mean(divide(2 * (drawn @ (self.predicted & self.targets)), both))}
+
+    def rank(self, drawn: np.ndarray) -> dict[str, float]:
+        precisions = [ranking.average_precision(drawn) for ranking in self.rankings]
+        areas = [ranking.roc_auc(drawn) for ranking in self.rankings]
+        return {
+            "mean_average_precision": mean(np.array(precisions)),
+            "mean_roc_auc": mean(np.array(areas)),
+        }
+
+    @cached_property
+    def losses(self) -> np.ndarray:
+        """Binary cross-entropy, the mean over the classes: float64 [images]."""
+        scores = np.clip(self.scores.astype(np.float64), 1e-7, 1 - 1e-7)
+        return -np.log(np.where(self.targets, scores, 1 - scores)).mean(axis=1)
+
+    @property
+    def loss(self) -> float:
+        return float(self.losses.mean())
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """The figures of the whole."""
+        return {
+            "mean_average_precision": self.mean_average_precision,
+            "exact_match": self.exact_match,
+            "macro_f1": self.macro_f1,
+            "mean_roc_auc": self.mean_roc_auc,
+            "loss": self.loss,
+        }
+
+    @property
+    def per_class(self) -> dict[str, dict[str, Any]]:
+        """Of each class, how many images and its measures; nan becomes ``None``."""
+        fitted = {} if self.thresholds is None else {"threshold": self.thresholds}
+        return rows(
+            self.labels,
+            images=self.targets.sum(axis=0),
+            **fitted,
+            precision=self.precision,
+            recall=self.recall,
+            f1=self.f1,
+            average_precision=self.average_precision,
+            roc_auc=self.roc_auc,
+        )
+
+    def worst(self, count: int) -> list[int]:
+        """Rows of the images with a wrong class and the highest loss, the worst first."""
+        wrong = np.flatnonzero((self.predicted != self.targets).any(axis=1))
+        return wrong[np.argsort(-self.losses[wrong], kind="stable")][:count].tolist()
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; nan becomes ``None``."""
+        usual = {"threshold": USUAL} if self.thresholds is None else {}  # else of each class
+        return {**self.head(), **usual, "classes": self.per_class, **self.record}
+
+    @property
+    def _hits(self) -> np.ndarray:
+        return (self.predicted & self.targets).sum(axis=0)
