@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from keras_inception.runs.named_recipes import RECIPES, load_recipe
     from keras_inception.runs.recipe import Recipe
     from keras_inception.runs.run import Run, open_run
+    from keras_inception.training.cross_validation import CrossValidation, cross_validate
     from keras_inception.training.estimate import Estimate, estimate
     from keras_inception.training.optimization.recalibrate import recalibrate
+    from keras_inception.training.rate_finder import RateFinding, find_learning_rate
     from keras_inception.training.train import train
     from keras_inception.weights.loading import WeightsError
 
@@ -50,6 +52,8 @@ _HOMES = {
     "verify_serving": "keras_inception.inference.verify_serving",
     "Evaluation": "keras_inception.evaluation.measures",
     "MultiLabelEvaluation": "keras_inception.evaluation.measures",
+    "CrossValidation": "keras_inception.training.cross_validation",
+    "cross_validate": "keras_inception.training.cross_validation",
     "Estimate": "keras_inception.training.estimate",
     "estimate": "keras_inception.training.estimate",
     "grad_cam": "keras_inception.evaluation.gradcam",
@@ -60,6 +64,8 @@ _HOMES = {
     "load_recipe": "keras_inception.runs.named_recipes",
     "Run": "keras_inception.runs.run",
     "open_run": "keras_inception.runs.run",
+    "RateFinding": "keras_inception.training.rate_finder",
+    "find_learning_rate": "keras_inception.training.rate_finder",
     "train": "keras_inception.training.train",
     "WeightsError": "keras_inception.weights.loading",
     "load_weights": "keras_inception.models.weight_files",
@@ -79,6 +85,7 @@ _HOMES = {
 
 __all__ = [
     "RECIPES",
+    "CrossValidation",
     "Estimate",
     "Evaluation",
     "InceptionResNetV1",
@@ -89,12 +96,14 @@ __all__ = [
     "InceptionV4",
     "MultiLabelEvaluation",
     "Prediction",
+    "RateFinding",
     "Recipe",
     "Run",
     "Verification",
     "WeightsError",
     "__version__",
     "convert_weights",
+    "cross_validate",
     "decode_predictions",
     "describe",
     "draw",
@@ -102,6 +111,7 @@ __all__ = [
     "estimate",
     "evaluate",
     "features",
+    "find_learning_rate",
     "grad_cam",
     "load_recipe",
     "load_weights",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import time
@@ -11,10 +12,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from inception_serving.startup import load_tensorflow_quietly
-from keras_inception.commands.arguments import add_command, add_recipe_options, given_recipe
+from keras_inception.commands.arguments import (
+    add_command,
+    add_recipe_options,
+    given_recipe,
+    output_file,
+)
 from keras_inception.commands.data import SOURCE, add_data_options, given_source
 from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.named_recipes import NOTES, RECIPES
+from keras_inception.runs.packages import check_installed
 from keras_inception.runs.recipe import Recipe
 from keras_inception.training.devices.distribution import check_backend, check_devices
 from keras_inception.training.devices.hosts import connected, given_hosts, leave
@@ -62,11 +69,23 @@ def _add_train(commands: Any) -> None:
         " write nothing",
     )
     train.add_argument(
+        "--find-learning-rate",
+        type=output_file,
+        metavar="PNG",
+        help="train 100 steps at a rising learning rate, draw their losses to this file and suggest"
+        " a rate; write nothing else",
+    )
+    train.add_argument(
         "--no-fast",
         action="store_false",
         dest="fast",
         help="train by Keras's own operations on TensorFlow: slower, to the same numbers but for"
         " rounding",
+    )
+    train.add_argument(
+        "--log",
+        choices=["wandb", "mlflow"],
+        help="follow the run in Weights & Biases or MLflow, where that is installed",
     )
     _add_scale_options(train)
     add_recipe_options(train)
@@ -113,17 +132,21 @@ def run(options: argparse.Namespace) -> int:
     recipe = given_recipe(options)
     if recipe is None and not options.resume:
         recipe = RECIPES["default"]
-    if not options.output and not options.dry_run:
+    if not options.output and not (options.dry_run or options.find_learning_rate):
         raise RecipeError("The run needs a folder: --output RUN")
     hosts, index = given_hosts(options.hosts, options.host_index, os.environ)
     if "KERAS_BACKEND" in os.environ:  # before it is loaded, or fails to
         check_backend(os.environ["KERAS_BACKEND"], hosts)
     check_devices(options.devices)
+    if options.log:
+        check_installed(options.log, f"--log {options.log}")
     # TensorFlow's own choice where the processor has AVX512; a tenth faster elsewhere, too.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     load_tensorflow_quietly()
     if options.dry_run:
         return _dry_run(options, recipe, start)
+    if options.find_learning_rate:
+        return _find_learning_rate(options, recipe)
     try:
         code = _train(options, recipe, hosts, index)
     except Exception as error:
@@ -146,22 +169,39 @@ def _train(
     host_index: int | None,
 ) -> int:
     from keras_inception.runs.run import Terminated
+    from keras_inception.training.cross_validation import cross_validate
+    from keras_inception.training.tracking import Tracking
     from keras_inception.training.train import train
 
+    source = given_source(options.data, options)
+    given: dict[str, Any] = {
+        "validation_data": options.validation_data,
+        "on_bad_image": options.on_bad_image,
+        "check_images": options.check_images,
+        "resume": options.resume,
+        "devices": options.devices,
+        "fast": options.fast,
+    }
     try:
-        finished = train(
-            given_source(options.data, options),
-            options.output,
-            recipe,
-            validation_data=options.validation_data,
-            on_bad_image=options.on_bad_image,
-            check_images=options.check_images,
-            resume=options.resume,
-            devices=options.devices,
-            hosts=hosts,
-            host_index=host_index,
-            fast=options.fast,
-        )
+        if recipe is not None and recipe.folds is not None and recipe.fold is None:
+            if hosts or options.log:
+                raise RecipeError("--hosts and --log are of one run: give the fold too, --fold N.")
+            cross_validate(source, options.output, recipe, **given)
+            print(f"The runs are in {options.output}; their measures in folds.json there")
+            return 0
+        with contextlib.ExitStack() as stack:
+            callbacks = []
+            if options.log and not host_index:
+                callbacks = [stack.enter_context(Tracking(options.log, options.output))]
+            finished = train(
+                source,
+                options.output,
+                recipe,
+                hosts=hosts,
+                host_index=host_index,
+                callbacks=callbacks,
+                **given,
+            )
     except KeyboardInterrupt:
         print(
             "\nStopped. To go on: the same command with --resume, without recipe and settings",
@@ -172,6 +212,24 @@ def _train(
         print(ended, file=sys.stderr)
         return 143
     print(f"The run is in {finished.path}; its curves in {finished.path / 'curves.png'}")
+    return 0
+
+
+def _find_learning_rate(options: argparse.Namespace, recipe: Recipe | None) -> int:
+    from keras_inception.report.figures import losses_by_rate
+    from keras_inception.training.rate_finder import find_learning_rate
+
+    found = find_learning_rate(
+        given_source(options.data, options),
+        recipe,
+        validation_data=options.validation_data,
+        on_bad_image=options.on_bad_image,
+        check_images=options.check_images,
+        fast=options.fast,
+    )
+    chart = losses_by_rate(found.rates, found.losses, found.smoothed, found.suggested)
+    chart.savefig(options.find_learning_rate, dpi=120)
+    print(f"Drawn: {options.find_learning_rate}")
     return 0
 
 

@@ -1,7 +1,7 @@
 """Measures of how a class's scores rank the images, over all thresholds at once.
 
-Images may have weights, such as how often each was drawn, so that intervals are measured by the same
-functions.
+Images may have weights, such as how often each was drawn, so that intervals are measured by the
+same functions.
 """
 
 from __future__ import annotations

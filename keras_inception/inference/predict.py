@@ -183,9 +183,13 @@ def _predict_batch(
         if threshold is not None:
             lowest = [threshold] * len(each.labels)
         reached = [row for row, score in enumerate(each.scores) if score >= lowest[row]][:top]
-        labels, scores, thresholds = (
-            tuple(values[row] for row in reached if values)
-            for values in (each.labels, each.scores, fitted)
+        predictions.append(
+            Prediction(
+                path,
+                tuple(each.labels[row] for row in reached),
+                tuple(each.scores[row] for row in reached),
+                milliseconds,
+                thresholds=tuple(fitted[row] for row in reached if fitted),
+            )
         )
-        predictions.append(Prediction(path, labels, scores, milliseconds, thresholds=thresholds))
     return predictions

@@ -68,6 +68,26 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
     return figure
 
 
+def losses_by_rate(
+    rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, suggested: float
+) -> Figure:
+    """The loss of steps at a rising learning rate, and the rate that is suggested.
+
+    Args:
+        rates, losses, smoothed: float64 [steps].
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+        axes = figure.subplots()
+        axes.plot(rates, losses, color=BLUE, alpha=0.4, linewidth=1, label="loss of a step")
+        axes.plot(rates, smoothed, color=BLUE, label="smoothed")
+        axes.axvline(suggested, color=ORANGE, label=f"suggested: {suggested:g}")
+        axes.set(xlabel="learning rate", ylabel="loss", xscale="log")
+        _grid(axes)
+        axes.legend()
+    return figure
+
+
 def reliability(calibration: Calibration) -> Figure:
     """Accuracy by confidence, and how many images have which confidence."""
     bins = len(calibration.images)

@@ -30,6 +30,7 @@ class Range:
 POSITIVE = Range("above 0", lambda value: 0 < value < math.inf)
 AT_LEAST_0 = Range("at least 0", lambda value: 0 <= value < math.inf)
 AT_LEAST_1 = Range("at least 1", lambda value: 1 <= value < math.inf)
+AT_LEAST_2 = Range("at least 2", lambda value: 2 <= value < math.inf)
 BELOW_1 = Range("at least 0 and below 1", lambda value: 0 <= value < 1)
 UP_TO_1 = Range("at least 0 and at most 1", lambda value: 0 <= value <= 1)
 POSITIVE_UP_TO_1 = Range("above 0 and at most 1", lambda value: 0 < value <= 1)

@@ -31,6 +31,22 @@ NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "augment_mixup_alpha": (lambda recipe: recipe.batch_size > 1, "0 with a batch_size of 1"),
     "augment_cutmix_alpha": (lambda recipe: recipe.batch_size > 1, "0 with a batch_size of 1"),
+    "fold": (
+        lambda recipe: recipe.folds is not None and recipe.fold <= recipe.folds,
+        "at most folds, which is {recipe.folds}",
+    ),
+    "focal_gamma": (
+        lambda recipe: recipe.loss == "focal",
+        "left out with loss={recipe.loss}",
+    ),
+    "positive_weight": (
+        lambda recipe: not recipe.class_weights,
+        "left out with class_weights, which balance them already",
+    ),
+    "oversample": (
+        lambda recipe: not recipe.class_weights,
+        "0 with class_weights, which balance the classes already",
+    ),
     "momentum": (
         lambda recipe: recipe.optimizer in ("sgd", "rmsprop"),
         "left out with optimizer={recipe.optimizer}",

@@ -17,6 +17,7 @@ import yaml
 from keras_inception.runs.fields import (
     AT_LEAST_0,
     AT_LEAST_1,
+    AT_LEAST_2,
     BELOW_1,
     POSITIVE,
     POSITIVE_UP_TO_1,
@@ -92,6 +93,12 @@ class Recipe:
     trainable_from: str | None = _setting(
         None, "end point, such as mixed_6a, before which all layers are frozen; by default none are"
     )
+    layer_decay: float = _setting(
+        1.0,
+        "factor on the learning rate for every end point further from the classifier, which has"
+        " learning_rate: 0.9 lets the first layers change little; 1: all alike",
+        POSITIVE_UP_TO_1,
+    )
     freeze_batch_norm: bool = _setting(
         False, "keep batch norm at the values of the weights, as fine-tuning on few images needs"
     )
@@ -120,6 +127,15 @@ class Recipe:
         0.1,
         "share of each class set apart for validation where no validation data are given",
         BELOW_1,
+    )
+    folds: int | None = _setting(
+        None,
+        "number of equal parts of the images, of which one is validated on and the others are"
+        " trained on; without fold each in turn (cross-validation)",
+        AT_LEAST_2,
+    )
+    fold: int | None = _setting(
+        None, "which of the folds to validate on, from 1; by default each in turn", AT_LEAST_1
     )
     augment_crop_area: float = _setting(
         1.0,
@@ -210,6 +226,12 @@ class Recipe:
     # The optimization
     epochs: int = _setting(100, "number of passes over the training images", AT_LEAST_1)
     batch_size: int = _setting(32, "number of images a step", AT_LEAST_1)
+    gradient_accumulation_steps: int = _setting(
+        1,
+        "number of batches whose gradients are averaged before the weights change: as a batch so"
+        " many times as large, but for batch norm, in the memory of one",
+        AT_LEAST_1,
+    )
     optimizer: Literal["sgd", "rmsprop", "adam", "adamw"] = _setting(
         "sgd", "optimizer; rmsprop is TensorFlow 1's, whose mean square starts at one"
     )
@@ -252,6 +274,30 @@ class Recipe:
         "largest norm of all gradients together, weight decay's included except with adamw;"
         " longer ones are shortened to it; by default none",
         POSITIVE,
+    )
+    loss: Literal["cross_entropy", "focal", "binary"] = _setting(
+        "cross_entropy",
+        "loss: cross_entropy, of a softmax or, where an image can be of several classes, of each"
+        " class by itself; focal, the same with less for what is right already; binary, of each"
+        " class by itself where an image is of one",
+    )
+    focal_gamma: float | None = _setting(
+        None,
+        "power by which the focal loss counts what is right already less; by default 2, as its"
+        " paper",
+        AT_LEAST_0,
+    )
+    positive_weight: float | Literal["balanced"] | None = _setting(
+        None,
+        "factor on a class's images in its part of a loss of each class by itself; balanced: as"
+        " much as makes up for all other images; by default 1",
+        POSITIVE,
+    )
+    oversample: float = _setting(
+        0.0,
+        "how far images of rare classes are repeated in an epoch: 1, until every class comes as"
+        " often as the most frequent; 0.5, by the square root of that; 0, not at all",
+        UP_TO_1,
     )
     class_weights: bool = _setting(
         False,

@@ -28,7 +28,12 @@ from keras_inception.training.optimization.finetune import Phase
 from keras_inception.training.optimization.schedule import Schedule
 from keras_inception.training.settings import check_settings
 from keras_inception.training.tensorboard import draw_confusion
-from keras_inception.training.train import build_job, disk_space_needed, keras_settings
+from keras_inception.training.train import (
+    build_job,
+    disk_space_needed,
+    fold_of,
+    keras_settings,
+)
 
 _SECONDS = 6.0  # how long steps are timed, of each kind
 _DISK_SPEED = 200e6  # bytes a second, of checkpoints
@@ -88,6 +93,9 @@ def estimate(
     start = time.monotonic() - already
     leave_gpus_to_keras()
     recipe = choose_precision(recipe or Recipe(), log)
+    if recipe.folds is not None and recipe.fold is None:
+        recipe = recipe.with_changes({"fold": 1})
+        log(f"The first of {recipe.folds} folds; all of them take {recipe.folds} times as long.")
     prepared = prepare(
         data,
         validation_data,
@@ -95,6 +103,7 @@ def estimate(
         seed=recipe.seed,
         on_bad_image=on_bad_image,
         check_images=check_images,
+        fold=fold_of(recipe, validation_data),
         check=lambda training, others: check_settings(recipe, training, others),
         log=log,
     )

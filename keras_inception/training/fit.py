@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,7 +47,7 @@ from keras_inception.training.network import compile_network, inference
 from keras_inception.training.optimization.averages import Averages
 from keras_inception.training.optimization.fast_path import fuse_batch_norm
 from keras_inception.training.optimization.finetune import Phase, phase_of, set_trainable
-from keras_inception.training.optimization.losses import make_loss
+from keras_inception.training.optimization.losses import make_loss, positive_weights
 from keras_inception.training.optimization.recalibrate import BATCHES, Recalibration, recalibrate
 from keras_inception.training.optimization.schedule import Schedule
 from keras_inception.training.tensorboard import TensorBoard
@@ -96,8 +96,8 @@ class TrainingJob:
         """Of the last step."""
         rate = self.learning_rate(phase)
         if isinstance(rate, Schedule):
-            step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations)) - 1
-            return float(rate(step))
+            changes = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+            return float(rate(changes * self.recipe.gradient_accumulation_steps - 1))
         return float(rate)
 
     def compile(self, phase: Phase) -> None:
@@ -114,10 +114,13 @@ class TrainingJob:
 
     def loss(self) -> Any:
         """Of every output, from its logits."""
-        training = self.data.training
-        balanced = self.recipe.class_weights and training.multi_label
-        balance = label_weights(training) if balanced else None
-        return make_loss(self.recipe, training.multi_label, balance)
+        training, recipe = self.data.training, self.recipe
+        balance = None
+        if recipe.class_weights and training.multi_label:
+            balance = label_weights(training)
+        elif recipe.positive_weight is not None:
+            balance = positive_weights(training, recipe.positive_weight)
+        return make_loss(recipe, training.multi_label, balance)
 
     def batches(self, epochs: int, first_epoch: int = 0, first_step: int = 0) -> Any:
         """The training images from a step on, a tf.data stream."""
@@ -203,8 +206,16 @@ class TrainingJob:
         return with_auxiliary_targets(batches, list(self.model.output))
 
 
-def fit(job: TrainingJob, run: Run, log: Callable[[str], None]) -> None:
-    """Train from where the run stands to its last epoch.
+def fit(
+    job: TrainingJob,
+    run: Run,
+    log: Callable[[str], None],
+    others: Sequence[keras.callbacks.Callback] = (),
+) -> None:
+    """Train from where the run stands to its last epoch, or until a callback ends it.
+
+    Args:
+        others: the user's callbacks.
 
     Raises:
         RunError: the loss is no longer a number.
@@ -215,9 +226,7 @@ def fit(job: TrainingJob, run: Run, log: Callable[[str], None]) -> None:
     first, several = job.devices.first, job.devices.hosts > 1
     if first:
         write_history(run.path, state.history)  # a kill may have come after the state and before it
-    averages = None
-    if recipe.ema is not None:
-        averages = Averages(job.model, recipe.ema, state.epoch * job.steps + state.step)
+    averages = _averages(job, state)
     checkpoints = Checkpoints(
         run.path,
         state,
@@ -244,6 +253,7 @@ def fit(job: TrainingJob, run: Run, log: Callable[[str], None]) -> None:
         # After the averages, of which it measures, and which put everything back.
         *([Recalibration(job.recalibrated, averages is None)] if recipe.recalibrate else []),
         *(telling if first else []),
+        *others,
         *([StopTogether(checkpoints)] if several else []),
         checkpoints,  # after what tells of the epoch, which it may end the run with
         EarlyStopping(state, job.best_epoch_metric, recipe),
@@ -263,6 +273,15 @@ def fit(job: TrainingJob, run: Run, log: Callable[[str], None]) -> None:
                 compiled = state.phase = phase
             with _telling_of_divergence(job, state):
                 _fit_a_stretch(job, state, callbacks, bar)
+            if job.model.stop_training:
+                break  # asked for by a callback, ours or the user's
+
+
+def _averages(job: TrainingJob, state: TrainingState) -> Averages | None:
+    if job.recipe.ema is None:
+        return None
+    steps = state.epoch * job.steps + state.step
+    return Averages(job.model, job.recipe.ema, steps, job.recipe.gradient_accumulation_steps)
 
 
 def _fit_a_stretch(job: TrainingJob, state: TrainingState, callbacks: list[Any], bar: bool) -> None:

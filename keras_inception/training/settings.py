@@ -15,6 +15,7 @@ from keras_inception.runs.run import run_of
 from keras_inception.training.best_epoch import check_validation
 from keras_inception.training.devices.distribution import Devices
 from keras_inception.training.network import build, preprocessing_for
+from keras_inception.training.optimization.losses import check_loss
 
 
 def check_settings(
@@ -37,8 +38,11 @@ def check_settings(
         DownloadError: a download failed.
     """
     check_validation(recipe, training.multi_label, validation)
-    if devices is not None and recipe.batch_size <= len(training) - validation:
-        devices.check_batch(recipe.batch_size)
+    check_loss(recipe, training.multi_label)
+    if devices is not None:
+        devices.check_accumulation(recipe.gradient_accumulation_steps)
+        if recipe.batch_size <= len(training) - validation:
+            devices.check_batch(recipe.batch_size)
     entry = find(recipe.model)
     if recipe.weights is not None and run_of(recipe.weights) is None:
         open_for(entry, recipe.weights)

@@ -7,13 +7,14 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_inception.data.examples import Examples, listed
+from keras_inception.data.preparation.oversampling import oversample
 from keras_inception.data.preparation.prepare import CheckImages, Prepared, prepare
 from keras_inception.data.sources.source import Source
 from keras_inception.data.text import printable
@@ -22,6 +23,7 @@ from keras_inception.evaluation.multi_label import MultiLabelEvaluation
 from keras_inception.evaluation.thresholds import fit_thresholds
 from keras_inception.renamed import renamed
 from keras_inception.report.report import draw_curves, write_report
+from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.files import check_disk_space, sync_folder
 from keras_inception.runs.recipe import Recipe
 from keras_inception.runs.run import (
@@ -38,6 +40,7 @@ from keras_inception.training.best_epoch import check_validation
 from keras_inception.training.checkpoint import best_weights, read_state
 from keras_inception.training.devices.distribution import (
     Devices,
+    Scale,
     find_devices,
     synchronize_batch_norm,
 )
@@ -47,6 +50,7 @@ from keras_inception.training.fit import TrainingJob, fit
 from keras_inception.training.metrics import metrics_for
 from keras_inception.training.network import build, inference, preprocessing_for
 from keras_inception.training.optimization.finetune import momentum
+from keras_inception.training.optimization.losses import check_loss
 from keras_inception.training.settings import check_settings
 from keras_inception.training.temperature import scale_by_temperature
 from keras_inception.training.tensorboard import MOST_CLASSES
@@ -62,11 +66,10 @@ def train(
     on_bad_image: Literal["skip", "refuse"] = "skip",
     check_images: CheckImages = "auto",
     resume: bool = False,
-    devices: int | str | None = None,
-    hosts: Sequence[str] = (),
-    host_index: int | None = None,
     fast: bool = True,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     log: Callable[[str], None] = print,
+    **scale: Unpack[Scale],
 ) -> Run:
     """Train a network on images of known classes.
 
@@ -84,14 +87,16 @@ def train(
         resume: go on with the run in ``output`` from its last checkpoint; where there is none yet
             and a recipe is given, begin it, and one that has finished is left as it is: so one
             command does for every start.
-        devices: of each host to train on, a number or ``"all"``; by default all GPUs, or one CPU.
-        hosts: ``HOST:PORT`` of every host that trains, the same list on each, where there are
-            several. The first writes and tells; ``output`` must be on a disk that all share.
-        host_index: the number of this one among them, from 0.
         fast: whether TensorFlow trains by fewer operations than Keras's own; without it the
             numbers are the same but for rounding, and it takes longer.
+        callbacks: Keras callbacks of your own, called in every ``fit`` of the run: one for the new
+            classifier alone, one for the rest, one for what is left of an epoch that is gone on
+            with. Epochs are counted through the run. One that sets ``model.stop_training`` ends
+            the training. Of several hosts each calls its own.
         log: takes each line about the data, the epochs and the result. Only where it is ``print``
             and standard output a terminal are Keras's bars drawn, too.
+        scale: what it trains on: ``devices``, ``hosts`` and ``host_index``, as
+            :class:`~keras_inception.training.devices.distribution.Scale` has them.
 
     Returns:
         The finished run, whose ``load_model()`` is the network of the epoch that is the best by the
@@ -115,7 +120,7 @@ def train(
             f" another: --weights {output} --output ANOTHER"
         )
         return run
-    where = find_devices(devices, hosts, host_index, log)
+    where = find_devices(**scale, log=log)
     if where.first:
         _check_place(run, output)
     tell = log if where.first else _say_nothing
@@ -127,6 +132,7 @@ def train(
         seed=recipe.seed,
         on_bad_image=on_bad_image,
         check_images=check_images,
+        fold=fold_of(recipe, validation_data),
         exchange=run is None or run.format > 1,
         check=_checks(run, recipe, where),
         log=tell,
@@ -147,12 +153,33 @@ def train(
         alone = run.held() if where.first else contextlib.nullcontext()
         with alone, Heartbeats(run.path / "hosts", where.host, where.hosts) as heartbeats:
             with telling_of_lost_hosts(heartbeats), where.scope():
-                fit(job, run, tell)
+                fit(job, run, tell, callbacks)
             _tell_of_unreadable(job, run, log)
             if where.first:
                 publish_result(job, run, log)
             heartbeats.wait_for_first(lambda: run.finished)
     return run
+
+
+def fold_of(recipe: Recipe, validation_data: Source | None) -> tuple[int, int] | None:
+    """The fold that one run validates on, from 1, and of how many; ``None`` without folds.
+
+    Raises:
+        RecipeError: it is not told which, or there are other images to validate on.
+    """
+    if recipe.folds is None:
+        return None
+    if recipe.fold is None:
+        raise RecipeError(
+            f"`fold` must be one of 1 to {recipe.folds} for one run; `cross_validate` trains one"
+            " after the other. Received: fold=None"
+        )
+    if validation_data is not None:
+        raise RecipeError(
+            "`folds` must be left out with images to validate on, which are not split."
+            f" Received: folds={recipe.folds}"
+        )
+    return recipe.fold, recipe.folds
 
 
 def _checks(run: Run | None, recipe: Recipe, where: Devices) -> Callable[[Examples, int], None]:
@@ -280,11 +307,17 @@ def build_job(
     """
     training = data.training
     check_validation(recipe, training.multi_label, len(data.validation))
+    check_loss(recipe, training.multi_label)
+    if recipe.oversample:
+        training = oversample(training, recipe.oversample, recipe.seed)
+        log(f"Rare classes repeated, an epoch is {len(training):,} images.")
+        data = dataclasses.replace(data, training=training)
     batch_size = min(recipe.batch_size, len(training))
     if batch_size < recipe.batch_size:
         log(f"A batch is all of the {batch_size} training images.")
     devices = devices or Devices()
     devices.check_batch(batch_size)
+    devices.check_accumulation(recipe.gradient_accumulation_steps)
     classes = len(training.labels)
     model = build(recipe, classes, momentum(recipe, len(training) // batch_size))
     if devices.count > 1:
@@ -304,7 +337,9 @@ def build_job(
 
 def disk_space_needed(job: TrainingJob) -> int:
     """Bytes of disk for the best and the last checkpoint, a new one beside it, and the result."""
-    copies = {"sgd": 2, "rmsprop": 3}.get(job.recipe.optimizer, 3) + (job.recipe.ema is not None)
+    recipe = job.recipe
+    copies = {"sgd": 2, "rmsprop": 3}.get(recipe.optimizer, 3) + (recipe.ema is not None)
+    copies += recipe.gradient_accumulation_steps > 1
     return 4 * job.model.count_params() * (2 * copies + 2)
 
 

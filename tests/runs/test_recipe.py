@@ -82,6 +82,13 @@ def test_values_may_come_as_text() -> None:
         ({"batch_size": 1, "augment_mixup_alpha": 0.2}, "must be 0 with a batch_size of 1"),
         ({"batch_size": 1, "augment_cutmix_alpha": 0.2}, "must be 0 with a batch_size of 1"),
         ({"width": True}, "`width` must be a number"),
+        ({"fold": 2}, "`fold` must be at most folds, which is None"),
+        ({"folds": 3, "fold": 4}, "`fold` must be at most folds, which is 3. Received: fold=4"),
+        ({"folds": 1}, "`folds` must be at least 2"),
+        ({"focal_gamma": 2}, "`focal_gamma` must be left out with loss=cross_entropy"),
+        ({"class_weights": True, "positive_weight": 3}, "must be left out with class_weights"),
+        ({"class_weights": True, "oversample": 0.5}, "`oversample` must be 0 with class_weights"),
+        ({"positive_weight": "many"}, "must be one of a number, balanced. Received: positive_w"),
     ],
 )
 def test_what_breaks_a_rule_is_refused_by_name(changes: dict, message: str) -> None:

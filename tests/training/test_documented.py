@@ -21,7 +21,13 @@ def shown(document: str, option: str) -> list[str]:
     return shlex.split(line)
 
 
-@pytest.mark.parametrize("option", ["--best-epoch-metric", "--calibrate"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("--best-epoch-metric", "--calibrate", "--oversample", "--loss focal"),
+        *("--positive-weight", "--gradient-accumulation-steps"),
+    ],
+)
 def test_what_the_page_on_training_shows_trains(
     option: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -38,3 +44,36 @@ def test_what_the_page_on_augmentation_shows_is_drawn(photos: Path, tmp_path: Pa
     given = [str(photos) if each == "CELLS" else each for each in arguments]
     assert main([*given, "--image-size", "64", "--output", str(output)]) == 0
     assert output.is_file()
+
+
+def test_what_the_page_on_evaluation_shows_fits_thresholds(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With images of one class, of both and of none."""
+    monkeypatch.setattr("keras_inception.training.train.build", one_convolution)
+    lines = [
+        f"{path},{labels}"
+        for number, path in enumerate(sorted(photos.glob("*/*")))
+        for labels in [(path.parent.name, "dawn|dusk", "")[number % 3]]
+    ]
+    (tmp_path / "several.csv").write_text("\n".join(["path,label", *lines]) + "\n")
+    arguments = shown("docs/evaluation.md", "--fit-thresholds")
+    places = {"DATA": str(tmp_path / "several.csv"), "runs/mine": str(tmp_path / "run")}
+    assert main([places.get(each, each) for each in arguments] + SMALL) == 0
+    assert list(open_run(tmp_path / "run").thresholds) == ["dawn", "dusk"]
+
+
+def test_the_python_of_the_page_on_training_trains(
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = (ROOT / "docs/training.md").read_text("utf-8")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "DATA").symlink_to(photos)
+    monkeypatch.setattr("keras_inception.training.train.build", one_convolution)
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    exec(block, {})
+    said = capsys.readouterr().out
+    assert "told of epoch 2 ['accuracy', 'loss', 'val_accuracy', 'val_loss']" in said

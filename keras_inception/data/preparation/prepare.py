@@ -16,6 +16,7 @@ import numpy as np
 from keras_inception.data.errors import DataError
 from keras_inception.data.examples import Examples
 from keras_inception.data.images import Images
+from keras_inception.data.preparation.folds import split_fold
 from keras_inception.data.preparation.inspection import (
     BadImage,
     Inspection,
@@ -77,6 +78,7 @@ def prepare(
     seed: int = 0,
     on_bad_image: Literal["skip", "refuse"] = "skip",
     check_images: CheckImages = "auto",
+    fold: tuple[int, int] | None = None,
     exchange: bool = True,
     check: Callable[[Examples, int], None] = lambda training, validation: None,
     log: Log = print,
@@ -94,6 +96,8 @@ def prepare(
         check_images: whether every image is decoded and compared with the others beforehand:
             ``"auto"`` does so up to 20,000 images. Of more, and with ``"none"``, only those to
             validate on are decoded, since every epoch decodes all of these.
+        fold: which part of the images to validate on, from 1, of how many equal ones; in place of
+            a share of them.
         exchange: see :func:`~keras_inception.data.preparation.splits.split`.
         check: is called before an image is looked at, with all that are not given to validate on
             and about how many there will be to validate on; it may refuse them.
@@ -109,19 +113,18 @@ def prepare(
     everything = open_source(data)
     for note in everything.notes:
         log(note)
-    own_split = validation_data is None and "validation" in everything.splits
+    own_split = validation_data is None and fold is None and "validation" in everything.splits
     if own_split:
         validation_data = split_of(data, "validation")
         log(f"To validate on, there are the images of {validation_data}.")
     others = None if validation_data is None else _open_validation(validation_data, everything)
-    share = math.ceil(validation_fraction * len(everything))
+    share = math.ceil((1 / fold[1] if fold else validation_fraction) * len(everything))
     check(everything, share if others is None else len(others))
     training = _check(everything, check_images, on_bad_image, log)
-    keep_together = report_copies(training.examples, training.digests, log)
+    together = report_copies(training.examples, training.digests, log)
     if others is None:
-        left, apart = split(
-            training.examples, validation_fraction, seed, keep_together, exchange=exchange
-        )
+        part = fold or validation_fraction
+        left, apart = _set_apart(training.examples, part, seed, together, exchange)
         # What was found in the source is reported once, with the training images.
         validation = dataclasses.replace(training.take(apart), bad=[], inspection=Inspection())
         training = training.take(left)
@@ -149,6 +152,19 @@ def prepare(
         validation.indices,
         training.complete,
     )
+
+
+def _set_apart(
+    examples: Examples,
+    part: tuple[int, int] | float,
+    seed: int,
+    keep_together: np.ndarray | None,
+    exchange: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A fold, or a share: the indices of those that are left, and of those to validate on."""
+    if isinstance(part, tuple):
+        return split_fold(examples, *part, seed, keep_together)
+    return split(examples, part, seed, keep_together, exchange=exchange)
 
 
 def _record(

@@ -18,12 +18,27 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 from keras_inception.runs.machine import leave_gpus_to_keras
 from keras_inception.training.devices.hosts import HostError, check_hosts, connect, lost_hosts
 
 Result = TypeVar("Result")
+
+
+class Scale(TypedDict, total=False):
+    """What a training is asked to run on.
+
+    Args:
+        devices: of each host, a number or ``"all"``; by default all GPUs, or one CPU.
+        hosts: ``HOST:PORT`` of every host that trains, the same list on each, where there are
+            several. The first writes and tells; the run's folder must be on a disk that all share.
+        host_index: the number of this one among them, from 0.
+    """
+
+    devices: int | str | None
+    hosts: Sequence[str]
+    host_index: int | None
 
 
 class DeviceError(ValueError):
@@ -68,6 +83,23 @@ class Devices:
             raise DeviceError(
                 f"`batch_size` is that of all {self.count} devices together and must be a multiple"
                 f" of {self.count}, such as {choices}. Received: {size} images a batch"
+            )
+
+    def check_accumulation(self, steps: int) -> None:
+        """Refuse to average gradients over steps where Keras can't.
+
+        Raises:
+            DeviceError: there are several devices of TensorFlow's.
+        """
+        import keras
+
+        # Whether a step is one that changes the weights is a branch of the graph, and TensorFlow
+        # lets its devices exchange nothing within one.
+        if steps > 1 and self.count > 1 and keras.config.backend() == "tensorflow":
+            raise DeviceError(
+                "`gradient_accumulation_steps` must be 1 on several devices of TensorFlow's; on"
+                " JAX (KERAS_BACKEND=jax) it need not. Received:"
+                f" gradient_accumulation_steps={steps} on {self.count} devices"
             )
 
     def agree(self, *on: bytes) -> None:

@@ -22,12 +22,14 @@ class Averages(keras.callbacks.Callback):
     Args:
         decay: of the averages, 0 to below 1.
         steps: that the run has behind it.
+        every: so many steps the weights change, and the averages move.
     """
 
-    def __init__(self, model: keras.Model, decay: float, steps: int = 0) -> None:
+    def __init__(self, model: keras.Model, decay: float, steps: int = 0, every: int = 1) -> None:
         super().__init__()
         self.decay = decay
         self.steps = steps
+        self.every = every
         self.weights = model.weights
         self.variables = [
             keras.Variable(keras.ops.copy(each), trainable=False, dtype=each.dtype, name="average")
@@ -44,7 +46,10 @@ class Averages(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self.steps += 1
-        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        if self.steps % self.every:
+            return
+        changes = self.steps // self.every
+        decay = min(self.decay, (1 + changes) / (10 + changes))
         sync_variables(self.model)
         self._update(keras.ops.convert_to_tensor(1 - decay, "float32"))
 

@@ -115,7 +115,7 @@ def _fuse_update(optimizer: Any) -> None:
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle,
             accum=optimizer.momentums[optimizer._get_variable_index(variable)].value.handle,
-            lr=tf.cast(learning_rate, variable.dtype),
+            lr=tf.cast(optimizer.rate_of(variable, learning_rate), variable.dtype),
             grad=gradient,
             momentum=optimizer.momentum,
             use_nesterov=optimizer.nesterov,
@@ -127,7 +127,7 @@ def _fuse_update(optimizer: Any) -> None:
             var=variable.handle,
             ms=optimizer._velocities[index].value.handle,
             mom=optimizer._momentums[index].value.handle,
-            lr=tf.cast(learning_rate, variable.dtype),
+            lr=tf.cast(optimizer.rate_of(variable, learning_rate), variable.dtype),
             rho=optimizer.rho,
             momentum=optimizer.momentum,
             epsilon=optimizer.epsilon,

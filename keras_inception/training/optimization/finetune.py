@@ -40,6 +40,33 @@ def set_trainable(model: keras.Model, recipe: Recipe, phase: Phase) -> None:
         )
 
 
+def learning_rate_factors(model: keras.Model, decay: float) -> list[float]:
+    """Layer-wise learning rates: what each trainable variable's is multiplied by.
+
+    The classifier's is 1, that of the layers which lead to the last end point ``decay``, and so on
+    towards the image (ULMFiT, arXiv:1801.06146, section 3.2; timm's ``--layer-decay``). What leads
+    to none, the auxiliary heads, is a classifier too.
+
+    Returns:
+        In the order of ``model.trainable_variables``.
+    """
+    stages: dict[str, int] = {}
+    body = [
+        tensor
+        for name, tensor in endpoints(model).items()
+        if not name.startswith(("aux", "logits", "predictions"))
+    ]
+    for stage, tensor in enumerate(body):
+        for layer in keras.Model(model.input, tensor).layers:
+            stages.setdefault(layer.name, stage)
+    factors = {
+        id(variable): decay ** (len(body) - stages.get(layer.name, len(body)))
+        for layer in model.layers
+        for variable in layer.trainable_variables
+    }
+    return [factors[id(variable)] for variable in model.trainable_variables]
+
+
 def momentum(recipe: Recipe, steps_per_epoch: int) -> float:
     """Batch norm's momentum: the recipe's, or by the number of steps.
 

@@ -14,6 +14,7 @@ from typing import Any
 import keras
 
 from keras_inception.runs.recipe import Recipe
+from keras_inception.training.optimization.finetune import learning_rate_factors
 
 
 def sum_over_replicas(gradients: list[Any]) -> list[Any]:
@@ -34,6 +35,7 @@ class _WholeBatch:
     """Gradients summed over the replicas, with weight decay on kernels, before they are clipped."""
 
     kernel_decay = 0.0
+    rate_factors: tuple[float, ...] = ()  # of the variables in their order; empty for 1
     summed = False  # whether they are before they come here: by LossScale
 
     def apply(self: Any, grads: Any, trainable_variables: Any = None) -> None:
@@ -49,6 +51,16 @@ class _WholeBatch:
         if gradient is None or not self.kernel_decay or variable.name != "kernel":
             return gradient
         return gradient + self.kernel_decay * variable
+
+    def rate_of(self: Any, variable: Any, learning_rate: Any) -> Any:
+        """The learning rate of a variable."""
+        if not self.rate_factors:
+            return learning_rate
+        return learning_rate * self.rate_factors[self._get_variable_index(variable)]
+
+    def update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        rate = self.rate_of(variable, learning_rate)
+        super().update_step(gradient, variable, rate)  # type: ignore[misc]
 
     def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
         """Keras's own sum, which would come after the clipping."""
@@ -105,6 +117,8 @@ def make_optimizer(recipe: Recipe, model: keras.Model, learning_rate: Any) -> An
         its variables by it. For a float16 model it is within a :class:`LossScale`.
     """
     optimizer = _named(recipe, learning_rate)
+    if recipe.layer_decay < 1:
+        optimizer.rate_factors = tuple(learning_rate_factors(model, recipe.layer_decay))
     if recipe.optimizer == "adamw":
         others = [each for each in model.trainable_variables if each.name != "kernel"]
         optimizer.exclude_from_weight_decay(var_list=others)
@@ -117,7 +131,12 @@ def make_optimizer(recipe: Recipe, model: keras.Model, learning_rate: Any) -> An
 
 def _named(recipe: Recipe, learning_rate: Any) -> Any:
     momentum = 0.9 if recipe.momentum is None else recipe.momentum
-    common: dict[str, Any] = {"global_clipnorm": recipe.clip_norm, "name": recipe.optimizer}
+    accumulated = recipe.gradient_accumulation_steps
+    common: dict[str, Any] = {
+        "global_clipnorm": recipe.clip_norm,
+        "gradient_accumulation_steps": accumulated if accumulated > 1 else None,
+        "name": recipe.optimizer,
+    }
     if recipe.optimizer == "sgd":
         nesterov = recipe.nesterov is not False
         return SGD(learning_rate, momentum=momentum, nesterov=nesterov, **common)

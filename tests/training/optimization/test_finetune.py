@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import keras_inception
+from keras_inception import InceptionV3
 from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.models.catalogue import find
 from keras_inception.runs.fields import RecipeError
@@ -17,6 +18,7 @@ from keras_inception.runs.named_recipes import RECIPES
 from keras_inception.runs.recipe import Recipe
 from keras_inception.runs.run import Run
 from keras_inception.training.network import build, preprocessing_for
+from keras_inception.training.optimization.finetune import learning_rate_factors
 from keras_inception.training.train import train
 
 
@@ -137,3 +139,31 @@ def test_weights_that_do_not_fit_may_be_skipped(run: Run) -> None:
     assert same("inception_5a_branch_0_a_1x1") and not same("inception_5b_branch_0_a_1x1")
     with pytest.raises(RecipeError, match="`skip` must be left out without weights"):
         Recipe(skip="aux*")
+
+
+def test_layers_have_learning_rates_by_their_distance_from_the_classifier() -> None:
+    """Every end point's layers alike, and each end point's half of the next one's."""
+    model = InceptionV3(
+        stem="small", width=0.125, classes=3, input_shape=(64, 64, 3), aux=False, weights=None
+    )
+    factors = dict(
+        zip(
+            (each.path for each in model.trainable_variables),
+            learning_rate_factors(model, 0.5),
+            strict=True,
+        )
+    )
+    assert factors["logits/kernel"] == factors["logits/bias"] == 1
+    of = {
+        name: {factor for path, factor in factors.items() if path.startswith(name)}
+        for name in ("mixed_5b", "mixed_6a", "mixed_7b", "mixed_7c")
+    }
+    assert all(len(found) == 1 for found in of.values())
+    (last,), (before,), (reduction,), (first,) = (
+        of[name] for name in ("mixed_7c", "mixed_7b", "mixed_6a", "mixed_5b")
+    )
+    # Between the classifier and mixed_7c lies the pool, an end point without variables.
+    assert (last, before) == (0.25, 0.125)
+    assert reduction == last / 2**7  # 6b to 6e, 7a, 7b, 7c
+    assert first == reduction / 2**3
+    assert min(factors.values()) == next(iter(factors.values())) < first

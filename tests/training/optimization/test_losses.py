@@ -1,4 +1,4 @@
-"""The loss and its gradient where an image is very wrong, on both backends; and balanced parts."""
+"""The losses and their gradients where an image is very wrong, and as Keras's and by hand else."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from keras_inception.data.examples import Examples
 from keras_inception.data.images import Pixels
 from keras_inception.data.preparation.balance import label_weights
 from keras_inception.runs.recipe import Recipe
-from keras_inception.training.optimization.losses import make_loss
+from keras_inception.training.optimization.losses import make_loss, positive_weights
 
 ROOT = Path(__file__).parents[3]
 
@@ -94,3 +94,77 @@ def test_a_class_without_images_or_of_all_has_no_balance() -> None:
     targets = np.array([[True, False], [True, False]])
     images = Pixels.of(np.zeros((2, 2, 2, 3), np.uint8))
     np.testing.assert_array_equal(label_weights(Examples(("a", "b"), images, targets)), 1)
+
+
+def some(classes: int, images: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    """Targets of several classes an image, and logits."""
+    random = np.random.default_rng(classes)
+    targets = random.integers(0, 2, (images, classes)).astype(np.float32)
+    return targets, random.normal(0, 3, (images, classes)).astype(np.float32)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("gamma", [0.5, 2.0, 5.0])
+def test_the_focal_losses_are_kerass(gamma: float, smoothing: float) -> None:
+    """With alpha 1, where Keras's do not clip."""
+    targets, logits = some(4)
+    recipe = Recipe(loss="focal", focal_gamma=gamma, label_smoothing=smoothing)
+    expected = keras.losses.BinaryFocalCrossentropy(
+        gamma=gamma, from_logits=True, label_smoothing=smoothing
+    )(targets, logits)
+    found = make_loss(recipe, True)(targets, logits)
+    assert float(found) == pytest.approx(float(expected), rel=1e-4)
+    one = np.eye(4, dtype=np.float32)[[0, 1, 2, 3, 0, 1]]
+    expected = keras.losses.CategoricalFocalCrossentropy(
+        alpha=1.0, gamma=gamma, from_logits=True, label_smoothing=smoothing
+    )(one, logits)
+    assert float(make_loss(recipe, False)(one, logits)) == pytest.approx(float(expected), rel=1e-4)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+@pytest.mark.parametrize("loss", ["cross_entropy", "focal"])
+def test_every_loss_has_a_gradient_where_an_image_is_very_wrong(
+    loss: str, multi_label: bool
+) -> None:
+    """And none that is no number where it is very right, whatever gamma is."""
+    import tensorflow as tf
+
+    gamma = 0.5 if loss == "focal" else None
+    recipe = Recipe(loss=loss, focal_gamma=gamma, label_smoothing=0.0)
+    targets = np.array([[0.0, 1.0]], np.float32)
+    gradients = []
+    for sign in (1, -1):
+        logits = tf.Variable(sign * np.array([[60.0, -60.0]], np.float32))
+        with tf.GradientTape() as tape:
+            value = make_loss(recipe, multi_label)(targets, logits)
+        gradients.append(tape.gradient(value, logits).numpy()[0])
+    each = 0.5 if multi_label else 1.0  # the mean over the classes, or the sum
+    assert gradients[0] == pytest.approx([each, -each], rel=1e-4)
+    assert gradients[1] == pytest.approx([0, 0], abs=1e-3)
+
+
+def test_each_class_by_itself_where_an_image_is_of_one() -> None:
+    _, logits = some(3)
+    targets = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 0, 0]]
+    scores = 1 / (1 + np.exp(-logits))
+    parts = np.where(targets == 1, -np.log(scores), -np.log(1 - scores))
+    recipe = Recipe(loss="binary", label_smoothing=0.0)
+    assert float(make_loss(recipe, False)(targets, logits)) == pytest.approx(parts.mean(), rel=1e-5)
+    examples = Examples(tuple("abc"), Pixels.of(np.zeros((6, 2, 2, 3), np.uint8)), targets == 1)
+    for weight, expected in (("balanced", [0.5, 5.0, 5.0]), (3.0, [3.0, 3.0, 3.0])):
+        balance = positive_weights(examples, weight)
+        np.testing.assert_allclose(balance, [[1, 1, 1], expected])
+        weighed = np.where(targets == 1, parts * expected, parts).mean()
+        found = float(make_loss(recipe, False, balance)(targets, logits))
+        assert found == pytest.approx(weighed, rel=1e-5)
+
+
+def test_the_weight_of_positives_is_that_of_tensorflow() -> None:
+    import tensorflow as tf
+
+    targets, logits = some(4)
+    balance = np.array([[1, 1, 1, 1], [3, 0.5, 1, 7]], np.float32)
+    recipe = Recipe(label_smoothing=0.0)
+    expected = tf.nn.weighted_cross_entropy_with_logits(targets, logits, balance[1])
+    found = float(make_loss(recipe, True, balance)(targets, logits))
+    assert found == pytest.approx(float(tf.reduce_mean(expected)), rel=1e-5)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from keras_inception.runs.recipe import Recipe
+from keras_inception.training.optimization.fast_path import _fuse_update
 from keras_inception.training.optimization.optimizers import make_optimizer
 
 ROOT = Path(__file__).parents[3]
@@ -171,6 +172,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras_inception.runs.recipe import Recipe
+from keras_inception.training.optimization.fast_path import _fuse_update
 from keras_inception.training.optimization.optimizers import make_optimizer
 
 count, precision, overflow, optimizer = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
@@ -230,3 +232,35 @@ def test_an_overflow_on_any_replica_leaves_the_step_out(replica: int) -> None:
     assert float(scale) < 2.0**15
     length, finite, *_ = on_replicas(2, "mixed_float16")
     assert float(length) > 0 and finite == "True"
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adam", "adamw"])
+def test_a_layer_learns_by_its_own_rate(
+    name: str, fuse: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by an optimizer of its own, of that learning rate."""
+    import tensorflow as tf
+
+    factors = [1.0, 0.5, 0.25, 0.125, 0.5, 1.0]
+    module = "keras_inception.training.optimization.optimizers.learning_rate_factors"
+    monkeypatch.setattr(module, lambda model, decay: factors)
+    recipe = Recipe(optimizer=name, weight_decay=0.0)
+    model = network()
+    assert len(model.trainable_variables) == len(factors)
+    optimizer = make_optimizer(recipe.with_changes({"layer_decay": 0.5}), model, 0.1)
+    optimizer.build(model.trainable_variables)
+    if fuse:
+        _fuse_update(optimizer)
+
+    @tf.function
+    def apply(given):
+        optimizer.apply(given, model.trainable_variables)
+
+    for given in gradients(model):
+        apply([tf.constant(each) for each in given])
+    for index, factor in enumerate(factors):
+        alone = after(network(), recipe, 0.1 * factor)
+        np.testing.assert_allclose(
+            model.trainable_variables[index], alone[index], rtol=1e-4, atol=1e-6
+        )

@@ -1,0 +1,76 @@
+"""A run for each fold, and every image measured by the run that is new to it."""
+
+import json
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_inception.cli import main
+from keras_inception.data.sources.source import open_source
+from keras_inception.evaluation.intervals import wilson
+from keras_inception.runs.fields import RecipeError
+from keras_inception.runs.run import open_run
+from keras_inception.training.cross_validation import cross_validate
+from tests.training.test_fit import RECIPE, data, go
+from tests.training.test_train import one_convolution
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keras_inception.training.train.build", one_convolution)
+    monkeypatch.setattr("keras_inception.training.train.write_report", lambda *_, **__: None)
+
+
+def test_every_image_is_measured_by_a_run_that_is_new_to_it(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the command; a second time, with --resume, nothing is trained again."""
+    output = tmp_path / "folds"
+    command = (
+        "--recipe small --image-size 28 --crop 0.9 --epochs 4 --batch-size 8 --folds 3"
+        " --learning-rate 0.05 --seed 3 --precision float32"
+    )
+    arguments = ["train", str(photos), "--output", str(output), *shlex.split(command)]
+    assert main(arguments) == 0
+    said = capsys.readouterr().out
+    runs = [open_run(output / f"fold-{fold}") for fold in (1, 2, 3)]
+    names = [run.validation.images.name(i) for run in runs for i in range(len(run.validation))]
+    everything = open_source(photos).images
+    assert sorted(names) == sorted(everything.name(index) for index in range(len(everything)))
+    kept = json.loads((output / "folds.json").read_text())
+    accuracies = [run.record["validation"]["accuracy"] for run in runs]
+    assert kept["folds"]["accuracy"] == accuracies
+    sizes = [len(run.validation) for run in runs]
+    assert kept["pooled"]["accuracy"] == pytest.approx(np.average(accuracies, weights=sizes))
+    assert kept["pooled"]["images"] == 40
+    right = round(kept["pooled"]["accuracy"] * 40)
+    assert kept["pooled"]["intervals"]["accuracy"] == pytest.approx(wilson(right, 40))
+    deviation = np.std(accuracies, ddof=1)
+    assert f"accuracy: {np.mean(accuracies):.4f}" in said
+    assert f"(standard deviation {deviation:.4f})" in said
+    before = [run.model_path.stat().st_mtime_ns for run in runs]
+    assert main([*arguments, "--resume"]) == 0
+    assert [run.model_path.stat().st_mtime_ns for run in runs] == before
+
+
+def test_images_in_memory_have_no_whole_but_their_folds(tmp_path: Path) -> None:
+    recipe = RECIPE.with_changes({"folds": 2, "epochs": 1})
+    found = cross_validate(
+        data(), tmp_path / "folds", recipe, check_images="none", log=lambda line: None
+    )
+    assert found.pooled is None and len(found.folds["accuracy"]) == 2
+    assert [run.record["data"]["validation_images"] for run in found.runs] == [16, 16]
+
+
+def test_what_folds_can_not_be_is_refused(tmp_path: Path) -> None:
+    recipe = RECIPE.with_changes({"folds": 2})
+    with pytest.raises(RecipeError, match="`fold` must be one of 1 to 2 for one run"):
+        go(tmp_path / "run", recipe)
+    one = recipe.with_changes({"fold": 1})
+    with pytest.raises(RecipeError, match="`folds` must be left out with images to validate on"):
+        go(tmp_path / "run", one, validation_data=data())
+    with pytest.raises(RecipeError, match="`folds` must be at least 2 for cross-validation"):
+        cross_validate(data(), tmp_path / "run", RECIPE)
+    assert not (tmp_path / "run").exists()
