@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from keras_inception.training.optimization.recalibrate import recalibrate
     from keras_inception.training.rate_finder import RateFinding, find_learning_rate
     from keras_inception.training.train import train
+    from keras_inception.training.tune import tune
     from keras_inception.weights.loading import WeightsError
 
 _HOMES = {
@@ -67,6 +68,7 @@ _HOMES = {
     "RateFinding": "keras_inception.training.rate_finder",
     "find_learning_rate": "keras_inception.training.rate_finder",
     "train": "keras_inception.training.train",
+    "tune": "keras_inception.training.tune",
     "WeightsError": "keras_inception.weights.loading",
     "load_weights": "keras_inception.models.weight_files",
     "save_weights": "keras_inception.models.weight_files",
@@ -122,6 +124,7 @@ __all__ = [
     "recalibrate",
     "save_weights",
     "train",
+    "tune",
     "verify_serving",
     "verify_weights",
     "write_report",

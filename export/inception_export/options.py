@@ -44,6 +44,13 @@ class ExportOptions:
             "doc": "the precision of weights and arithmetic; answers are float32 all the same"
         },
     )
+    mirror: bool = field(
+        default=False,
+        metadata={
+            "doc": "answer the mean of the scores of an image and its mirror image, as `evaluate"
+            " --crops 2` does: a little more accurate, twice the work"
+        },
+    )
     max_batch_size: int = field(
         default=8,
         metadata={"doc": "the largest batch that will be served; a server warms up with it"},

@@ -52,8 +52,12 @@ def compare(
     preprocessing: Preprocessing,
     labels: tuple[str, ...],
     images: Sequence[bytes],
+    mirror: bool = False,
 ) -> dict[str, float]:
     """The largest differences between the written model and the Keras model, over both loaders.
+
+    Args:
+        mirror: whether the written model answers the mean of an image and its mirror image.
 
     Probabilities are those that ``model`` itself answers, as it was given; logits and features are
     taken from within.
@@ -69,6 +73,8 @@ def compare(
     flat = flatten(model)
     body, dense, activation = split(flat)
     inputs = preprocess_encoded(tf.constant(images), preprocessing)
+    if mirror:
+        inputs = tf.concat([inputs, inputs[:, :, ::-1]], axis=0)
     features = body.predict(inputs, verbose=0).astype(np.float32)
     logits = features @ keras.ops.convert_to_numpy(dense.kernel)
     if dense.use_bias:
@@ -77,6 +83,11 @@ def compare(
     if answers_logits(flat):
         probabilities = keras.ops.convert_to_numpy(activation(probabilities))
 
+    if mirror:
+        features, logits, probabilities = (
+            (each[: len(images)] + each[len(images) :]) / 2
+            for each in (features, logits, np.asarray(probabilities))
+        )
     index = {label.encode(): column for column, label in enumerate(labels)}
     worst = {"probabilities": 0.0, "logits": 0.0, "features": 0.0, "top1": 1.0}
     for answers in written:

@@ -192,7 +192,7 @@ def _write(
     """
     model, flat = models
     images = spread(options.samples) or sample_images()
-    network = make_serving_graph(flat, options.precision)
+    network = make_serving_graph(flat, options.precision, options.mirror)
     before, after = network.operations
     log(f"Graph of the network: {before} operations, {after} with batch norm folded")
     top = min(options.top, len(labels))
@@ -201,7 +201,7 @@ def _write(
     recorded = choose_recorded(images)
     compared = [*images, *(each for each in recorded if each not in images)]
     written = run_in_a_process(folder, compared)
-    differences = compare(written, model, preprocessing, labels, compared)
+    differences = compare(written, model, preprocessing, labels, compared, options.mirror)
     rows = [compared.index(each) for each in recorded]
     # As the session answers, since TF Serving runs one.
     record_answers(folder, recorded, {name: each[rows] for name, each in written[1].items()})
@@ -226,6 +226,7 @@ def _write(
         "activation": activation_name(flat),
         "top": top,
         "precision": options.precision,
+        "mirror": options.mirror,
         "parameters": model.count_params(),
         "operations": {"before_folding": before, "after_folding": after},
         "preprocessing": dataclasses.asdict(preprocessing),

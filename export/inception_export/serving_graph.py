@@ -121,12 +121,15 @@ def activation_name(model: keras.Model) -> str:
     return str(getattr(activation, "__name__", activation))
 
 
-def make_serving_graph(model: keras.Model, precision: Precision = "float32") -> ServingGraph:
+def make_serving_graph(
+    model: keras.Model, precision: Precision = "float32", mirror: bool = False
+) -> ServingGraph:
     """Make a model ready for export.
 
     Args:
         model: as :func:`split` takes it.
         precision: of weights and arithmetic up to the features; the dense layer stays float32.
+        mirror: whether everything is the mean of the image's and of its mirror image's.
 
     Raises:
         ServingGraphError: :func:`split` refuses the model.
@@ -141,10 +144,17 @@ def make_serving_graph(model: keras.Model, precision: Precision = "float32") -> 
 
     @tf.function(input_signature=[images_spec])
     def answer(images: Tensor) -> dict[str, Tensor]:
+        if mirror:
+            images = tf.concat([images, images[:, :, ::-1]], axis=0)
         features = tf.cast(folded(images, training=False), tf.float32)
         logits = features @ kernel + bias
         probabilities = tf.cast(activation(logits), tf.float32)
-        return {"features": features, "logits": logits, "probabilities": probabilities}
+        answers = {"features": features, "logits": logits, "probabilities": probabilities}
+        if mirror:
+            answers = {
+                name: tf.add_n(tf.split(each, 2, axis=0)) / 2 for name, each in answers.items()
+            }
+        return answers
 
     before = tf.function(lambda images: model(images, training=False))
     operations = (

@@ -10,6 +10,7 @@ from keras_inception.commands.arguments import add_command, positive, seed, shar
 from keras_inception.commands.console import progress
 
 if TYPE_CHECKING:
+    from keras_inception.data.examples import Examples
     from keras_inception.data.sources.source import Source
 
 SOURCE = (
@@ -37,6 +38,14 @@ def add(commands: Any) -> None:
     check.add_argument("source", metavar="DATA", help=SOURCE)
     check.add_argument(
         "--list", action="store_true", help="name every file that can't be decoded, not ten"
+    )
+    check.add_argument(
+        "--near-duplicates",
+        nargs="?",
+        const="",
+        metavar="DATA",
+        help="name pairs of images that look alike though their files differ: among these, or with"
+        " DATA, such as a test set, between these and those",
     )
     add_encoding(check)
     records = add_command(
@@ -143,6 +152,8 @@ def run_check(options: argparse.Namespace) -> int:
     report_kinds([seen], print)
     report_exif_rotated(examples.images, seen.exif_rotated, print)
     report_copies(images, seen.digests[kept], print)
+    if options.near_duplicates is not None:
+        _report_near_duplicates(images, options)
     if seen.refused:
         print(
             f"Images that training decodes and a server of ours refuses: {len(seen.refused)},"
@@ -159,6 +170,15 @@ def run_check(options: argparse.Namespace) -> int:
     if empty:
         print(f"No image is left of {listed(empty)}, so training refuses the data.")
     return 1
+
+
+def _report_near_duplicates(images: Examples, options: argparse.Namespace) -> None:
+    from keras_inception.data.preparation.near_duplicates import report_near_duplicates
+    from keras_inception.data.sources.source import open_source
+
+    given = options.near_duplicates
+    others = open_source(given_source(given, options), images.labels) if given else None
+    report_near_duplicates(images, others, print, progress)
 
 
 def _refused_by_a_server(content: bytes) -> str:

@@ -118,6 +118,9 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         if option.name == "samples":
             command.add_argument(flag, nargs="+", default=[], metavar="IMAGE_OR_FOLDER", help=about)
             continue
+        if hints[option.name] is bool:
+            command.add_argument(flag, action="store_true", help=about)
+            continue
         default = "" if option.default is None else " (%(default)s)"
         if typing.get_origin(hints[option.name]) is typing.Literal:
             kind: dict[str, Any] = {"choices": typing.get_args(hints[option.name])}

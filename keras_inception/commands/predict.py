@@ -49,6 +49,14 @@ def add(commands: Any) -> None:
         " image can be of several classes",
     )
     predict.add_argument(
+        "--crops",
+        type=int,
+        choices=[1, 2, 10, 144],
+        default=1,
+        help="crops of each image, whose scores are averaged, 2 being the image and its mirror"
+        " image; more than 1 of a run only (%(default)s)",
+    )
+    predict.add_argument(
         "--batch-size", type=positive, default=16, help="images a call (%(default)s)"
     )
     predict.add_argument(
@@ -77,6 +85,7 @@ def run(options: argparse.Namespace) -> int:
             options.using,
             top=options.top,
             threshold=options.threshold,
+            crops=options.crops,
             batch_size=options.batch_size,
             advance=advance,
         )

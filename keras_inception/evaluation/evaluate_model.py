@@ -98,7 +98,7 @@ def score_examples(
     indices: list[np.ndarray] = []
     scores: list[np.ndarray] = []
     for batch, inputs in crop_batches(examples, preprocessing, crops, batch_size):
-        answered = _predict(
+        answered = predict_rows(
             model, inputs.numpy().reshape(-1, preprocessing.size, preprocessing.size, 3), rows
         )
         views = answered.reshape(len(batch), len(weights), -1)
@@ -197,8 +197,15 @@ def ends_in_sigmoid(model: keras.Model) -> bool:
     return getattr(model.layers[-1], "activation", None) is keras.activations.sigmoid
 
 
-def _predict(model: keras.Model, inputs: np.ndarray, rows: int) -> np.ndarray:
-    """Scores, float32; always with as many rows, so that the network is compiled once."""
+def predict_rows(model: keras.Model, inputs: np.ndarray, rows: int) -> np.ndarray:
+    """A model's answers, always on as many rows at a time, so that it is compiled once.
+
+    Args:
+        inputs: float32 [batch, size, size, 3].
+
+    Returns:
+        float32 [batch, classes].
+    """
     answers = []
     for start in range(0, len(inputs), rows):
         batch = inputs[start : start + rows]

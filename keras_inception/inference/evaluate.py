@@ -81,7 +81,7 @@ def evaluate(
         record = {
             "model": {"using": str(using), **predictor.about},
             "data": {"source": _source(data)} | ({"notes": notes} if notes else {}),
-            "protocol": _protocol(predictor, crops),
+            "protocol": _protocol(predictor, crops * predictor.about.get("views", 1)),
             "versions": versions(),
         }
         of, labels = predictor.thresholds, predictor.labels

@@ -11,11 +11,24 @@ import numpy as np
 import tensorflow as tf
 
 from keras_inception.data.examples import DataError, Examples
-from keras_inception.data.preprocessing import Preprocessing, preprocess_encoded
+from keras_inception.data.preprocessing import (
+    Preprocessing,
+    decode,
+    preprocess_encoded,
+    scale,
+)
 from keras_inception.data.types import Advance
-from keras_inception.evaluation.evaluate_model import Scored, ends_in_sigmoid, score_examples
+from keras_inception.evaluation.crops import check_crops, crop_weights, cut
+from keras_inception.evaluation.evaluate_model import (
+    Scored,
+    ends_in_sigmoid,
+    predict_rows,
+    score_examples,
+)
 from keras_inception.inference.predictor import Best
 from keras_inception.runs.run import Run
+
+_ROWS = 32  # crops that the network gets at a time
 
 
 class KerasPredictor:
@@ -28,6 +41,8 @@ class KerasPredictor:
         load: gives the model, when it is first needed.
         about: what else is said of it.
         thresholds: the score from which each class is predicted, where that was fitted.
+        crops: cut from each image that :meth:`scores` and :meth:`best` are asked about, their
+            scores averaged.
     """
 
     def __init__(
@@ -38,12 +53,15 @@ class KerasPredictor:
         load: Callable[[], keras.Model],
         about: dict[str, Any],
         thresholds: Mapping[str, float] | None = None,
+        crops: int = 1,
     ) -> None:
         self.name = name
         self.labels = labels
         self.preprocessing: Preprocessing = preprocessing
         self.about = about
         self.thresholds: Mapping[str, float] = thresholds or {}
+        check_crops(crops, preprocessing)
+        self._crops = crops
         self._load = load
 
     @property
@@ -63,7 +81,12 @@ class KerasPredictor:
         ]
 
     def scores(self, encoded: Sequence[bytes]) -> np.ndarray:
-        return self._answer(encoded)
+        if self._crops == 1:
+            return self._answer(encoded)
+        weights = crop_weights(self._crops)
+        views = [self._cut(tf.constant(image)).numpy() for image in encoded]
+        rows = predict_rows(self._model, np.concatenate(views), min(_ROWS, len(weights)))
+        return np.einsum("bvc,v->bc", rows.reshape(len(encoded), len(weights), -1), weights)
 
     def score_examples(
         self, examples: Examples, *, crops: int, batch_size: int, advance: Advance
@@ -76,6 +99,17 @@ class KerasPredictor:
     @functools.cached_property
     def _model(self) -> keras.Model:
         return self._load()
+
+    @functools.cached_property
+    def _cut(self) -> Callable[[Any], Any]:
+        """From an encoded image to its crops as the network's input."""
+        preprocessing, crops = self.preprocessing, self._crops
+
+        @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+        def views(encoded: Any) -> Any:
+            return scale(cut(decode(encoded, preprocessing), preprocessing, crops), preprocessing)
+
+        return views
 
     @functools.cached_property
     def _answer(self) -> Callable[[Sequence[bytes]], np.ndarray]:
@@ -96,12 +130,12 @@ class KerasPredictor:
 
 
 class RunPredictor(KerasPredictor):
-    """Answers by a run's model."""
+    """Answers by a run's model; the arguments are :class:`KerasPredictor`'s."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, crops: int = 1) -> None:
         super().__init__(
             f"the run {run.path}", run.labels, run.preprocessing, run.load_model, {"kind": "run"},
-            run.thresholds,
+            run.thresholds, crops,
         )  # fmt: skip
         self.run = run
 

@@ -48,6 +48,7 @@ def predict(
     *,
     top: int = 5,
     threshold: float | None = None,
+    crops: int = 1,
     batch_size: int = 16,
     advance: Advance = lambda images: None,
 ) -> list[Prediction]:
@@ -59,6 +60,8 @@ def predict(
         top: classes for each image, at most; an export answers no more than were chosen then.
         threshold: leave out classes whose score is lower; by default than those that a run or an
             export has from ``fit_thresholds``, and without these none.
+        crops: cut from each image, their scores averaged: 1; of a run also 2 (with its mirror
+            image), 10 or 144, see ``evaluation/crops.py``.
         batch_size: images a call.
         advance: is told after each call how many images it took, for a progress bar.
 
@@ -66,11 +69,11 @@ def predict(
         One prediction for each image, in order. One that can't be decoded has its error there.
 
     Raises:
-        PredictionError: an image or ``using`` does not exist.
+        PredictionError: an image or ``using`` does not exist, or does not take several crops.
         inception_serving.ServingError: the server is not there, or has no such model.
     """
     paths = list_images(images)
-    with open_predictor(using) as predictor:
+    with open_predictor(using, crops=crops) as predictor:
         predictions: list[Prediction] = []
         for start in range(0, len(paths), batch_size):
             batch = paths[start : start + batch_size]

@@ -122,6 +122,14 @@ def no_own_images(name: str | Path) -> DataError:
     )
 
 
+def takes_one_crop(name: str, crops: int) -> PredictionError:
+    """The error where an export or a server is asked for several crops."""
+    return PredictionError(
+        "Only a run takes several crops: an export resizes and crops inside its graph, so no crop"
+        f" of ours would reach its network as it is. Received: crops={crops} for {name}"
+    )
+
+
 def decoder_reason(error: Exception) -> str | None:
     """What the decoder said against an image; ``None`` if the error is another."""
     from inception_serving import errors

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from inception_export.export import find_export, open_export
-from keras_inception.inference.predictor import PredictionError, Predictor
+from keras_inception.inference.predictor import PredictionError, Predictor, takes_one_crop
 from keras_inception.inference.signature_predictor import Facts, open_saved_model, open_served
 from keras_inception.runs.run import is_run, open_run
 
@@ -24,6 +24,7 @@ def open_predictor(
     labels: Sequence[str] | None = None,
     activation: str | None = None,
     export: str | Path | None = None,
+    crops: int = 1,
     in_flight: int = 4,
 ) -> Iterator[Predictor]:
     """What predicts, for ``predict`` and ``evaluate``.
@@ -35,22 +36,27 @@ def open_predictor(
         labels: the class names in the order of the model's outputs, where it does not tell them.
         activation: ``"softmax"`` or ``"sigmoid"``, where it does not tell.
         export: an export that tells both, of the same network.
+        crops: cut from each image that is asked about, their scores averaged: 1; of a run and of
+            published weights also 2, 10 or 144, see ``evaluation/crops.py``.
         in_flight: requests under way at a time, of an export or a server.
 
     Raises:
-        PredictionError: ``using`` is none of these.
-        ValueError: there are no such published weights.
+        PredictionError: ``using`` is none of these, or does not take several crops.
+        ValueError: there are no such published weights, or crops.
         DownloadError: their download failed.
         ExportError: ``export`` is no export.
         inception_serving.ServingError: the server is not there, or has no such model.
     """
     given = _given(labels, activation, export)
+    own = is_run(using) or str(using).startswith("imagenet:")
+    if crops != 1 and not own:
+        raise takes_one_crop(str(using), crops)
     server = _SERVER.fullmatch(str(using))
     if is_run(using):
         # Here, since it loads Keras, which the others don't need.
         from keras_inception.inference.keras_predictor import RunPredictor
 
-        yield RunPredictor(open_run(using))
+        yield RunPredictor(open_run(using), crops)
     elif str(using).startswith("imagenet:"):
         from keras_inception.inference.keras_predictor import KerasPredictor
         from keras_inception.published.network import open_network
@@ -62,6 +68,7 @@ def open_predictor(
             network.preprocessing,
             lambda: network.model,
             {"kind": "published", **network.about},
+            crops=crops,
         )
     elif (found := find_export(using)) is not None:
         yield open_saved_model(found, given, in_flight)

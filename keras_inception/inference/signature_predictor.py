@@ -18,7 +18,13 @@ import numpy as np
 
 from inception_export.export import Export
 from keras_inception.data.types import Advance
-from keras_inception.inference.predictor import Best, PredictionError, Ranked, no_own_images
+from keras_inception.inference.predictor import (
+    Best,
+    PredictionError,
+    Ranked,
+    no_own_images,
+    takes_one_crop,
+)
 
 if TYPE_CHECKING:
     from inception_serving import Client
@@ -131,11 +137,7 @@ class SignaturePredictor:
         self, examples: Examples, *, crops: int, batch_size: int, advance: Advance
     ) -> Scored:
         if crops != 1:
-            raise PredictionError(
-                "Only a run takes several crops: an export resizes and crops inside its graph, so"
-                " no crop of ours would reach its network as it is. Received:"
-                f" crops={crops} for {self.name}"
-            )
+            raise takes_one_crop(self.name, crops)
         from keras_inception.inference.requests import score_by_requests
 
         return score_by_requests(self.scores, examples, batch_size, self._in_flight, advance)
@@ -223,6 +225,7 @@ def open_saved_model(export: Export, given: Facts, in_flight: int) -> SignatureP
             "kind": "SavedModel",
             "version": export.path.name,
             "precision": export.manifest.get("precision"),
+            **({"views": 2} if export.manifest.get("mirror") else {}),
             "versions": export.manifest.get("versions"),
         },
         in_flight=in_flight,

@@ -51,8 +51,8 @@ from keras_inception.training.metrics import metrics_for
 from keras_inception.training.network import build, inference, preprocessing_for
 from keras_inception.training.optimization.finetune import momentum
 from keras_inception.training.optimization.losses import check_loss
+from keras_inception.training.optimization.temperature import scale_by_temperature
 from keras_inception.training.settings import check_settings
-from keras_inception.training.temperature import scale_by_temperature
 from keras_inception.training.tensorboard import MOST_CLASSES
 
 

@@ -12,14 +12,17 @@ import filelock
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from inception_export import Export, ExportError, ExportOptions, open_export, publish
 from inception_export.export import FORMAT, MANIFEST, find_export, find_versions
 from inception_export.publish import export_run, export_saved_model
+from keras_inception.cli import main
 from keras_inception.data.errors import DataError
 from keras_inception.data.preprocessing import Preprocessing
+from keras_inception.inference.evaluate import evaluate
 from keras_inception.runs.run import Run
-from tests.training.made_up import HOW, colour_model
+from tests.training.made_up import HOW, colour_model, colours, make_run
 
 OLD = Path(__file__).with_name("made_by_246bb20")
 ROOT = Path(__file__).parents[2]
@@ -211,3 +214,28 @@ def test_all_classes_names_every_class_with_its_score(models: Path, run: Run) ->
 
 def test_export_is_a_value() -> None:
     assert Export(OLD / "colours" / "1") == open_export(OLD / "colours")
+
+
+def test_a_mirrored_export_answers_as_two_crops_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the command; compared with the Keras model before it is published, as any."""
+    labels = ("red", "green", "blue")
+    fading = np.linspace(1.5, 0, 40)[:, np.newaxis]  # from left to right
+    for label, colour in zip(labels, colours(3), strict=True):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        pixels = np.broadcast_to((fading * colour).clip(0, 255), (30, 40, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / label / "1.png")
+    run = make_run(tmp_path / "run", colour_model(3), labels, [])
+    models = tmp_path / "models"
+    assert main(["export", str(run.path), str(models), "--name", "colours", "--mirror"]) == 0
+    assert "Published" in capsys.readouterr().out
+    export = open_export(models / "colours")
+    assert export.manifest["mirror"] is True
+    assert export.manifest["parity"]["probabilities"] < 1e-4
+    assert export.manifest["parity"]["logits"] < 1e-3
+    found = evaluate(export.path, tmp_path / "photos")
+    two, one = (evaluate(run.path, tmp_path / "photos", crops=crops) for crops in (2, 1))
+    np.testing.assert_allclose(found.scores, two.scores, atol=1e-4)
+    assert np.abs(two.scores - one.scores).max() > 1e-3
+    assert found.record["protocol"]["crops"] == 2

@@ -14,7 +14,7 @@ from inception_serving.server import ModelServer
 from keras_inception import MultiLabelEvaluation, evaluate, predict
 from keras_inception.cli import main
 from keras_inception.data.examples import DataError, Examples
-from keras_inception.data.images import Pixels
+from keras_inception.data.images import Files, Pixels
 from keras_inception.inference.predictor import PredictionError
 from keras_inception.inference.predictors import open_predictor
 from keras_inception.inference.signature_predictor import Facts, SignaturePredictor
@@ -228,3 +228,39 @@ def test_the_command_takes_labels_and_activation_or_an_export(
     labels.write_text("red\ngreen\n")
     assert main([*command, "--labels", str(labels), "--activation", "softmax"]) == 1
     assert "blue" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("crops", [2, 10, 144])
+def test_several_crops_are_predicted_as_they_are_evaluated(
+    run: Run, photos: Path, crops: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ["00.jpg", "01.png", "02.jpg"]
+    names = [str(photos / "dawn" / name) for name in files]
+    examples = Examples(run.labels, Files.of(photos / "dawn", files), np.zeros(3, np.int64))
+    expected = evaluate(run.path, examples, crops=crops).scores
+    found = predict(names, run.path, crops=crops, batch_size=2)
+    for row, each in zip(expected, found, strict=True):
+        scores = dict(zip(each.labels, each.scores, strict=True))
+        assert [scores[label] for label in run.labels] == pytest.approx(row.tolist(), abs=1e-5)
+    one = predict(names, run.path)
+    assert any(abs(a.scores[1] - b.scores[1]) > 1e-9 for a, b in zip(one, found, strict=True))
+    arguments = ["predict", names[0], "--with", str(run.path), "--crops", str(crops)]
+    assert main([*arguments, "--format", "json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    assert told["scores"] == pytest.approx(list(found[0].scores), abs=1e-6)
+
+
+def test_an_export_takes_one_crop(
+    models: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = str(photos / "dawn" / "00.jpg")
+    assert main(["predict", image, "--with", str(models / "photos"), "--crops", "2"]) == 1
+    said = capsys.readouterr().err
+    assert "Only a run takes several crops" in said and said.count("\n") == 1
+
+
+def test_several_crops_name_what_can_not_be_decoded(run: Run, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8\xff broken")
+    places = [tmp_path / "bad.jpg", photos / "dawn" / "00.jpg"]
+    bad, good = predict(places, run.path, crops=2)
+    assert bad.error and not bad.labels and good.labels

@@ -15,6 +15,7 @@ from keras_inception.runs import packages
 from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.run import Terminated, open_run
 from keras_inception.training.tracking import Tracking
+from tests.training.test_documented import SMALL, shown
 from tests.training.test_fit import RECIPE, go, history, terminate_at
 from tests.training.test_train import one_convolution
 
@@ -142,10 +143,11 @@ def test_what_is_not_installed_is_refused_at_once(
         Tracking("excel", output)
 
 
-def test_the_command_follows_a_run(photos: Path, tmp_path: Path, monkeypatch) -> None:
+def test_the_command_of_the_page_follows_a_run(photos: Path, tmp_path: Path, monkeypatch) -> None:
     stand_in = StandIn("mlflow")
     monkeypatch.setitem(sys.modules, "mlflow", stand_in)
-    settings = "--log mlflow --image-size 28 --stem small --epochs 1 --batch-size 8 --crop 0.9"
-    assert main(["train", str(photos), "--output", str(tmp_path / "run"), *settings.split()]) == 0
+    places = {"DATA": str(photos), "runs/mine": str(tmp_path / "run")}
+    arguments = [places.get(each, each) for each in shown("docs/training.md", "--log mlflow")]
+    assert main([*arguments, *SMALL, "--crop", "0.9"]) == 0
     assert stand_in.config["crop"] == 0.9 and stand_in.ended == ["FINISHED"]
     assert json.loads((tmp_path / "run" / "run.json").read_text())["mlflow_run"] == "m1"

@@ -1,7 +1,6 @@
 """A run for each fold, and every image measured by the run that is new to it."""
 
 import json
-import shlex
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from keras_inception.evaluation.intervals import wilson
 from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.run import open_run
 from keras_inception.training.cross_validation import cross_validate
+from tests.training.test_documented import SMALL, shown
 from tests.training.test_fit import RECIPE, data, go
 from tests.training.test_train import one_convolution
 
@@ -28,14 +28,12 @@ def test_every_image_is_measured_by_a_run_that_is_new_to_it(
 ) -> None:
     """By the command; a second time, with --resume, nothing is trained again."""
     output = tmp_path / "folds"
-    command = (
-        "--recipe small --image-size 28 --crop 0.9 --epochs 4 --batch-size 8 --folds 3"
-        " --learning-rate 0.05 --seed 3 --precision float32"
-    )
-    arguments = ["train", str(photos), "--output", str(output), *shlex.split(command)]
+    places = {"DATA": str(photos), "runs/folds": str(output)}
+    shown_there = [places.get(each, each) for each in shown("docs/training.md", "--folds")]
+    arguments = [*shown_there, *SMALL, "--seed", "3", "--precision", "float32"]
     assert main(arguments) == 0
     said = capsys.readouterr().out
-    runs = [open_run(output / f"fold-{fold}") for fold in (1, 2, 3)]
+    runs = [open_run(output / f"fold-{fold}") for fold in range(1, 6)]
     names = [run.validation.images.name(i) for run in runs for i in range(len(run.validation))]
     everything = open_source(photos).images
     assert sorted(names) == sorted(everything.name(index) for index in range(len(everything)))

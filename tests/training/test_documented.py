@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from keras_inception.cli import main
-from keras_inception.runs.run import open_run
+from keras_inception.runs.run import Run, open_run
 from tests.training.test_train import one_convolution
 
 ROOT = Path(__file__).parents[2]
@@ -44,6 +44,17 @@ def test_what_the_page_on_augmentation_shows_is_drawn(photos: Path, tmp_path: Pa
     given = [str(photos) if each == "CELLS" else each for each in arguments]
     assert main([*given, "--image-size", "64", "--output", str(output)]) == 0
     assert output.is_file()
+
+
+@pytest.mark.slow
+def test_what_the_page_on_training_shows_fine_tunes(run: Run, photos: Path, tmp_path: Path) -> None:
+    """From a run's weights, which need no download."""
+    arguments = shown("docs/training.md", "--layer-decay")
+    places = {"DATA": str(photos), "runs/mine": str(tmp_path / "run")}
+    here = f"--weights {run.path} --model InceptionV1 --width 0.125 --head-epochs 1".split()
+    given = [places.get(each, each) for each in arguments]
+    assert main([*given, *SMALL, *here]) == 0
+    assert open_run(tmp_path / "run").recipe.layer_decay == 0.9
 
 
 def test_what_the_page_on_evaluation_shows_fits_thresholds(

@@ -341,7 +341,7 @@ def test_a_training_ends_where_the_first_host_does_not_keep_the_result(
     """As the second of two hosts; what they do together is left out."""
     run = create_run(tmp_path / "run", TINY, prepare(photos, log=quiet), HOW)
     second = Devices(count=1, host=1, hosts=2)
-    monkeypatch.setattr("keras_inception.training.train.find_devices", lambda *_: second)
+    monkeypatch.setattr("keras_inception.training.train.find_devices", lambda **_: second)
     monkeypatch.setattr("keras_inception.training.train.fit", lambda *_: None)
     monkeypatch.setattr(Devices, "agree", lambda *_: None)
     with pytest.raises(HostError, match="Host 0 has given no sign of life"):

@@ -1,0 +1,198 @@
+"""A search for settings, by a stand-in of Optuna and, where it is installed, by Optuna."""
+
+import importlib.machinery
+import importlib.util
+import re
+import shlex
+import sys
+import types
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from keras_inception.cli import main
+from keras_inception.runs.fields import RecipeError
+from keras_inception.runs.named_recipes import load_recipe
+from keras_inception.runs.run import RunError, open_run
+from keras_inception.training.tune import parse_space, tune
+from tests.training.test_documented import ROOT, SMALL
+from tests.training.test_fit import RECIPE, data, history
+from tests.training.test_train import one_convolution
+
+
+class TrialPruned(Exception):
+    pass
+
+
+class State:
+    def is_finished(self) -> bool:
+        return True
+
+
+class Trial:
+    """Draws at random; is pruned where its third epoch is worse than the first trial's."""
+
+    def __init__(self, number: int, random: np.random.Generator, study: "Study") -> None:
+        self.number = number
+        self.random = random
+        self.study = study
+        self.params: dict[str, Any] = {}
+        self.value: float | None = None
+        self.costs: list[float] = []
+        self.state = State()
+
+    def suggest_float(self, name: str, low: float, high: float, log: bool) -> float:
+        drawn = self.random.uniform(*(np.log([low, high]) if log else (low, high)))
+        self.params[name] = float(np.exp(drawn) if log else drawn)
+        return self.params[name]
+
+    def suggest_int(self, name: str, low: int, high: int, log: bool) -> int:
+        self.params[name] = int(self.random.integers(low, high + 1))
+        return self.params[name]
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        self.params[name] = choices[int(self.random.integers(len(choices)))]
+        return self.params[name]
+
+    def report(self, value: float, step: int) -> None:
+        assert step == len(self.costs)
+        self.costs.append(value)
+
+    def should_prune(self) -> bool:
+        first = self.study.trials[0]
+        return self is not first and len(self.costs) == 3 and self.costs[2] > first.costs[2]
+
+
+class Study:
+    def __init__(self) -> None:
+        self.random = np.random.default_rng(0)
+        self.trials: list[Trial] = []
+
+    def optimize(self, one: Callable[[Trial], float], n_trials: int, timeout: float | None) -> None:
+        for _ in range(n_trials):
+            trial = Trial(len(self.trials), self.random, self)
+            self.trials.append(trial)
+            try:
+                trial.value = one(trial)
+            except TrialPruned:
+                trial.value = None
+
+
+class Optuna(types.ModuleType):
+    """As much of it as is used, its studies kept by where they are stored."""
+
+    TrialPruned = TrialPruned
+
+    def __init__(self) -> None:
+        super().__init__("optuna")
+        self.__spec__ = importlib.machinery.ModuleSpec("optuna", None)
+        self.studies: dict[str, Study] = {}
+        self.logging = types.SimpleNamespace(set_verbosity=lambda level: None, WARNING=30)
+        self.samplers = types.SimpleNamespace(TPESampler=lambda seed: seed)
+        self.pruners = types.SimpleNamespace(MedianPruner=lambda: None)
+
+    def create_study(self, *, storage: str, load_if_exists: bool, **others: Any) -> Study:
+        assert storage.startswith("sqlite:////") and load_if_exists
+        return self.studies.setdefault(storage, Study())
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keras_inception.training.train.build", one_convolution)
+    monkeypatch.setattr("keras_inception.training.train.write_report", lambda *_, **__: None)
+
+
+@pytest.fixture(params=["stand-in", "optuna"])
+def optuna(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "stand-in":
+        monkeypatch.setitem(sys.modules, "optuna", Optuna())
+    elif importlib.util.find_spec("optuna") is None:
+        pytest.skip("Optuna is not installed")
+
+
+def test_the_best_of_the_trials_is_found_and_a_search_goes_on(optuna: None, tmp_path: Path) -> None:
+    """At rates from next to nothing on; of accuracy, the higher the better."""
+    space = {"learning_rate": "1e-7..0.1:log", "batch_size": "4..8", "optimizer": "sgd,adam"}
+    recipe = RECIPE.with_changes({"best_epoch_metric": "accuracy", "dropout": 0.0})
+    said: list[str] = []
+    given: dict[str, Any] = {"check_images": "none", "log": said.append}
+    tune(data(), tmp_path / "search", recipe, space, trials=2, **given)
+    best = tune(data(), tmp_path / "search", recipe, space, trials=5, **given)
+    assert [line.split(":")[0] for line in said if re.match(r"Trial \d: learning", line)] == [
+        f"Trial {number}" for number in range(5)
+    ]
+    runs = [open_run(path) for path in sorted((tmp_path / "search").glob("trial-*"))]
+    finished = [run for run in runs if run.finished]
+    assert 1 <= len(finished) <= 5 == len(runs)
+    highest = {
+        str(run.path): max(row["val_accuracy"] for row in history(run.path)) for run in finished
+    }
+    assert highest[str(best.path)] == max(highest.values())
+    kept = load_recipe(str(tmp_path / "search" / "best.yaml"))
+    assert kept == best.recipe
+    assert 1e-7 <= kept.learning_rate <= 0.1 and 4 <= kept.batch_size <= 8
+    assert kept.dropout == 0.0 and kept.momentum is None
+
+
+def test_a_trial_that_diverges_is_only_a_trial(optuna: None, tmp_path: Path) -> None:
+    recipe = RECIPE.with_changes({"warmup_epochs": 0})
+    said: list[str] = []
+    with pytest.raises(RunError, match=r"No trial of the search in .* has come to its end"):
+        tune(
+            data(), tmp_path / "search", recipe, {"learning_rate": "1e29..1e30:log"},
+            trials=2, check_images="none", log=said.append,
+        )  # fmt: skip
+    assert sum("no longer a number" in line for line in said) == 2
+
+
+@pytest.mark.parametrize(
+    ("space", "rule"),
+    [
+        ({}, "needs at least one setting"),
+        ({"lerning_rate": "0.1..1"}, "Did you mean 'learning_rate'"),
+        ({"learning_rate": "1..0.1"}, "must be LOW..HIGH, LOW..HIGH:log, or VALUE,VALUE,..."),
+        ({"learning_rate": "0..1:log"}, "with log above 0. Received: learning_rate=0..1:log"),
+        ({"learning_rate": "0.1..1:lin"}, "must be LOW..HIGH"),
+        ({"optimizer": "sgd"}, "must be LOW..HIGH"),
+        ({"optimizer": "sgd,lion"}, "`optimizer` must be one of sgd, rmsprop, adam, adamw"),
+        ({"label_smoothing": "0..1"}, "`label_smoothing` must be at least 0 and below 1"),
+    ],
+)
+def test_a_space_that_is_none_is_refused(space: dict[str, str], rule: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(rule)):
+        parse_space(space, RECIPE)
+
+
+def test_a_range_of_whole_numbers_is_of_whole_numbers() -> None:
+    (epochs,) = parse_space({"epochs": "3..9"}, RECIPE)
+    assert epochs.whole and epochs.ends == (3, 9)
+
+
+def test_the_command_of_the_page_searches(
+    optuna: None, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs/training.md").read_text("utf-8")
+    (command,) = re.findall(r"^    keras-inception (tune .*\\\n.*)$", page, re.MULTILINE)
+    places = {"DATA": str(photos), "runs/search": str(tmp_path / "search"), "20": "2"}
+    arguments = [places.get(each, each) for each in shlex.split(command.replace("\\\n", " "))]
+    assert main([*arguments, *SMALL]) == 0
+    assert "The best run is" in capsys.readouterr().out
+    assert load_recipe(str(tmp_path / "search" / "best.yaml")).model == "InceptionV1"
+
+
+def test_without_optuna_the_command_says_what_to_install(
+    photos: Path, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    output = tmp_path / "search"
+    arguments = ["tune", str(photos), "--output", str(output), "--search", "epochs=1..2"]
+    assert main(arguments) == 1
+    said = capsys.readouterr().err
+    assert said == (
+        "keras-inception tune: keras-inception tune needs a package that is not installed:"
+        " pip install optuna\n"
+    )
+    assert not output.exists()
