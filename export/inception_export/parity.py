@@ -56,14 +56,12 @@ def compare(
 ) -> dict[str, float]:
     """The largest differences between the written model and the Keras model, over both loaders.
 
-    Args:
-        mirror: whether the written model answers the mean of an image and its mirror image.
-
     Probabilities are those that ``model`` itself answers, as it was given; logits and features are
     taken from within.
 
     Args:
         written: the written model's answers to the images, see :func:`run_in_a_process`.
+        mirror: whether these are of the mean of each image and its mirror image.
 
     Returns:
         ``probabilities``: of a probability, over ``serving_default``, ``all_classes``,
