@@ -52,7 +52,7 @@ class RateFinding:
 
     @property
     def suggested(self) -> float:
-        """A tenth of the rate at which the smoothed loss is lowest, in two digits."""
+        """A tenth of the rate at which the smoothed loss is lowest, as fastai's, in two digits."""
         return float(f"{self.rates[self.smoothed.argmin()] / 10:.1e}")
 
 
