@@ -1,7 +1,8 @@
 """Oversampling: the images of rare classes repeated, so that classes come more evenly.
 
 As repeat factor sampling does it (Gupta et al., "LVIS", arXiv:1908.03195), with the most frequent
-class in place of a threshold and any power in place of the root. Every repetition is augmented otherwise.
+class in place of a threshold and any power in place of the root. Every repetition is augmented
+otherwise.
 """
 
 from __future__ import annotations
