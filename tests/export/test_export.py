@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import filelock
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -226,7 +227,16 @@ def test_a_mirrored_export_answers_as_two_crops_do(
         (tmp_path / "photos" / label).mkdir(parents=True)
         pixels = np.broadcast_to((fading * colour).clip(0, 255), (30, 40, 3)).astype(np.uint8)
         Image.fromarray(pixels).save(tmp_path / "photos" / label / "1.png")
-    run = make_run(tmp_path / "run", colour_model(3), labels, [])
+    keras.utils.set_random_seed(0)
+    x = image = keras.Input((16, 16, 3))
+    for layer in (
+        keras.layers.Conv2D(8, 3, strides=4, activation="relu"),
+        keras.layers.Flatten(),  # it knows left from right
+        keras.layers.Dense(3, name="logits"),
+        keras.layers.Activation("softmax"),
+    ):
+        x = layer(x)
+    run = make_run(tmp_path / "run", keras.Model(image, x), labels, [])
     models = tmp_path / "models"
     assert main(["export", str(run.path), str(models), "--name", "colours", "--mirror"]) == 0
     assert "Published" in capsys.readouterr().out
@@ -237,5 +247,5 @@ def test_a_mirrored_export_answers_as_two_crops_do(
     found = evaluate(export.path, tmp_path / "photos")
     two, one = (evaluate(run.path, tmp_path / "photos", crops=crops) for crops in (2, 1))
     np.testing.assert_allclose(found.scores, two.scores, atol=1e-4)
-    assert np.abs(two.scores - one.scores).max() > 1e-3
+    assert np.abs(two.scores - one.scores).max() > 0.01
     assert found.record["protocol"]["crops"] == 2
