@@ -30,10 +30,10 @@ def test_every_image_is_measured_by_a_run_that_is_new_to_it(
     output = tmp_path / "folds"
     places = {"DATA": str(photos), "runs/folds": str(output)}
     shown_there = [places.get(each, each) for each in shown("docs/training.md", "--folds")]
-    arguments = [*shown_there, *SMALL, "--seed", "3", "--precision", "float32"]
+    arguments = [*shown_there, *SMALL, "--folds", "2", "--seed", "3", "--precision", "float32"]
     assert main(arguments) == 0
     said = capsys.readouterr().out
-    runs = [open_run(output / f"fold-{fold}") for fold in range(1, 6)]
+    runs = [open_run(output / f"fold-{fold}") for fold in (1, 2)]
     names = [run.validation.images.name(i) for run in runs for i in range(len(run.validation))]
     everything = open_source(photos).images
     assert sorted(names) == sorted(everything.name(index) for index in range(len(everything)))
