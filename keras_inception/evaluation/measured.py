@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -62,8 +63,7 @@ class Measured:
         """Those of them that are shares of the images."""
         raise NotImplementedError
 
-    @cached_property
-    def rankings(self) -> list[Ranking]:
+    def rankings(self) -> Iterator[Ranking]:
         """The images ranked by the scores of each class; none where a score is not known."""
         raise NotImplementedError
 
@@ -75,8 +75,8 @@ class Measured:
         """
         raise NotImplementedError
 
-    def rank(self, drawn: np.ndarray) -> dict[str, float]:
-        """Those that are of ``rankings``, each image as often as it was drawn, float64 [images]."""
+    def rank(self, rankings: Sequence[Ranking], drawn: np.ndarray) -> dict[str, float]:
+        """Those that are of :meth:`rankings`, each image as often as it was drawn."""
         raise NotImplementedError
 
     @cached_property
@@ -92,8 +92,8 @@ class Measured:
         }
         if self.images <= _MOST_IMAGES:
             found |= self._sample(self.count)
-        if self.rankings and self.scores.size <= _MOST_SCORES:
-            found |= self._sample(self.rank)
+        if self.scores.size <= _MOST_SCORES and (rankings := list(self.rankings())):
+            found |= self._sample(functools.partial(self.rank, rankings))
         return {name: interval for name, interval in found.items() if interval is not None}
 
     def _sample(

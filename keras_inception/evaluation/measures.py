@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -110,7 +111,7 @@ class Evaluation(Measured):
     @cached_property
     def roc_auc(self) -> np.ndarray:
         """Of each class against all others, see ``Ranking``: float64 [classes], or nan."""
-        found = [ranking.roc_auc() for ranking in self.rankings]
+        found = [ranking.roc_auc() for ranking in self.rankings()]
         return np.array(found or [np.nan] * len(self.labels))
 
     @property
@@ -122,10 +123,13 @@ class Evaluation(Measured):
     def shares(self) -> dict[str, float | None]:
         return {"accuracy": self.accuracy, "top5_accuracy": self.top5_accuracy}
 
-    @cached_property
-    def rankings(self) -> list[Ranking]:
-        if np.isnan(self.scores).any():
-            return []
+    @property
+    def _all_told(self) -> bool:
+        return not np.isnan(self.scores).any()
+
+    def rankings(self) -> Iterator[Ranking]:
+        if not self._all_told:
+            return iter(())
         truth = self.targets[:, np.newaxis] == np.arange(len(self.labels))
         return rank_classes(truth, self.scores)
 
@@ -139,8 +143,8 @@ class Evaluation(Measured):
             "macro_f1": mean(divide(2 * hits, images + answers)),
         }
 
-    def rank(self, drawn: np.ndarray) -> dict[str, float]:
-        return {"mean_roc_auc": mean(np.array([each.roc_auc(drawn) for each in self.rankings]))}
+    def rank(self, rankings: Sequence[Ranking], drawn: np.ndarray) -> dict[str, float]:
+        return {"mean_roc_auc": mean(np.array([each.roc_auc(drawn) for each in rankings]))}
 
     @property
     def not_known(self) -> list[str]:
@@ -150,7 +154,7 @@ class Evaluation(Measured):
             lines.append("loss: the score of the true class is not known for every image")
         if self.top5_accuracy is None and len(self.labels) > 5:
             lines.append("top 5: fewer than five classes are answered for an image")
-        if not self.rankings:
+        if not self._all_told:
             lines.append("ROC AUC: the score of a class is not known for every image")
         return lines
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -55,24 +56,29 @@ class MultiLabelEvaluation(Measured):
         """The mean F1 of the classes that have images or answers."""
         return known(mean(self.f1))
 
-    @cached_property
+    @property
     def average_precision(self) -> np.ndarray:
         """Of each class, over all thresholds: float64 [classes], nan without images.
 
         The sum of precision times the gain in recall, from the highest score down, not
         interpolated; images of equal score come in together.
         """
-        return np.array([ranking.average_precision() for ranking in self.rankings])
+        return self._areas[:, 0]
 
     @property
     def mean_average_precision(self) -> float | None:
         """mAP: the mean over the classes that have images."""
         return known(mean(self.average_precision))
 
-    @cached_property
+    @property
     def roc_auc(self) -> np.ndarray:
         """Of each class, see ``Ranking``: float64 [classes], nan where all or none are of it."""
-        return np.array([ranking.roc_auc() for ranking in self.rankings])
+        return self._areas[:, 1]
+
+    @cached_property
+    def _areas(self) -> np.ndarray:
+        """Both of these: float64 [classes, 2]."""
+        return np.array([[each.average_precision(), each.roc_auc()] for each in self.rankings()])
 
     @property
     def mean_roc_auc(self) -> float | None:
@@ -83,17 +89,16 @@ class MultiLabelEvaluation(Measured):
     def shares(self) -> dict[str, float | None]:
         return {"exact_match": self.exact_match}
 
-    @cached_property
-    def rankings(self) -> list[Ranking]:
+    def rankings(self) -> Iterator[Ranking]:
         return rank_classes(self.targets, self.scores)
 
     def count(self, drawn: np.ndarray) -> dict[str, float]:
         both = (drawn @ self.targets) + (drawn @ self.predicted)
         return {"macro_f1": mean(divide(2 * (drawn @ (self.predicted & self.targets)), both))}
 
-    def rank(self, drawn: np.ndarray) -> dict[str, float]:
-        precisions = [ranking.average_precision(drawn) for ranking in self.rankings]
-        areas = [ranking.roc_auc(drawn) for ranking in self.rankings]
+    def rank(self, rankings: Sequence[Ranking], drawn: np.ndarray) -> dict[str, float]:
+        precisions = [ranking.average_precision(drawn) for ranking in rankings]
+        areas = [ranking.roc_auc(drawn) for ranking in rankings]
         return {
             "mean_average_precision": mean(np.array(precisions)),
             "mean_roc_auc": mean(np.array(areas)),

@@ -6,6 +6,8 @@ same functions.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 
@@ -54,6 +56,9 @@ class Ranking:
         return float(new @ (before + hits) / 2 / (hits[-1] * others[-1]))
 
 
-def rank_classes(targets: np.ndarray, scores: np.ndarray) -> list[Ranking]:
-    """Of each class, from targets, bool [images, classes], and scores, [images, classes]."""
-    return [Ranking(*each) for each in zip(targets.T, scores.T, strict=True)]
+def rank_classes(targets: np.ndarray, scores: np.ndarray) -> Iterator[Ranking]:
+    """Of each class, from targets, bool [images, classes], and scores, [images, classes].
+
+    One at a time: all of ImageNet's would fill a gigabyte.
+    """
+    return (Ranking(*each) for each in zip(targets.T, scores.T, strict=True))

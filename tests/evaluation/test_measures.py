@@ -86,7 +86,7 @@ def test_classes_count_alike_as_in_scikit_learn() -> None:
     assert two.mean_roc_auc == pytest.approx(metrics.roc_auc_score(targets == 0, scores[:, 0]))
     # Each image as often as it was drawn.
     drawn = random.integers(0, 3, 200) * 1.0
-    counted, ranked = result.count(drawn), result.rank(drawn)
+    counted, ranked = result.count(drawn), result.rank(list(result.rankings()), drawn)
     assert counted["balanced_accuracy"] == pytest.approx(
         metrics.balanced_accuracy_score(targets, best, sample_weight=drawn)
     )
@@ -108,7 +108,7 @@ def test_each_class_by_itself_has_scikit_learns_areas() -> None:
     np.testing.assert_allclose(result.roc_auc, [*expected, np.nan])
     assert result.mean_roc_auc == pytest.approx(np.mean(expected))
     drawn = np.random.default_rng(0).integers(0, 3, 60) * 1.0
-    ranked = result.rank(drawn)
+    ranked = result.rank(list(result.rankings()), drawn)
     for name, of_class in (
         ("mean_roc_auc", metrics.roc_auc_score),
         ("mean_average_precision", metrics.average_precision_score),
