@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import keras
 
@@ -56,7 +57,17 @@ def outputs(model: keras.Model) -> list[str]:
     return [operation for operation, _, _ in _triples(_config(model)["output_layers"])]
 
 
+# Keras takes a tenth of a second to write down Inception v3, and a model's graph does not change.
+_configs: WeakKeyDictionary[keras.Model, dict[str, Any]] = WeakKeyDictionary()
+
+
 def _config(model: keras.Model) -> dict[str, Any]:
+    if model not in _configs:
+        _configs[model] = _read_config(model)
+    return _configs[model]
+
+
+def _read_config(model: keras.Model) -> dict[str, Any]:
     config: dict[str, Any] = model.get_config()
     if "output_layers" not in config:  # a Sequential lists its layers alone
         config = keras.Model(model.inputs, model.outputs).get_config()
