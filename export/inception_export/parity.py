@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -185,8 +186,19 @@ def _requests(images: Sequence[bytes]) -> list[tuple[str, str, Any]]:
 def _main(saved_model: str, folder: str) -> None:
     """In the process of its own: run every signature with both loaders, and write the answers."""
     images = [path.read_bytes() for path in sorted(Path(folder).iterdir())]
-
     requests = _requests(images)
+    with ThreadPoolExecutor(2) as pool:  # most of the time is TensorFlow's, preparing graphs
+        found = {
+            loader: pool.submit(ask, saved_model, requests)
+            for loader, ask in (("tensorflow2", _ask_tensorflow2), ("session", _ask_session))
+        }
+        for loader, answers in found.items():
+            _write(folder, loader, answers.result())
+
+
+def _ask_tensorflow2(
+    saved_model: str, requests: Sequence[tuple[str, str, Any]]
+) -> dict[str, list[np.ndarray]]:
     signatures = tf.saved_model.load(saved_model).signatures
     if missed := set(signatures) - {signature for signature, *_ in requests}:
         raise ParityError(f"Nothing compares the signatures {', '.join(sorted(missed))}.")
@@ -194,18 +206,22 @@ def _main(saved_model: str, folder: str) -> None:
     for signature, name, value in requests:
         for output, tensor in signatures[signature](**{name: tf.constant(value)}).items():
             answers.setdefault(f"{signature}_{output}", []).append(tensor.numpy())
-    _write(folder, "tensorflow2", answers)
+    return answers
 
+
+def _ask_session(
+    saved_model: str, requests: Sequence[tuple[str, str, Any]]
+) -> dict[str, list[np.ndarray]]:
+    answers: dict[str, list[np.ndarray]] = {}
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], saved_model)
-        answers = {}
         for signature, name, value in requests:
             definition = meta_graph.signature_def[signature]
             fetches = {output: info.name for output, info in definition.outputs.items()}
             values = session.run(fetches, {definition.inputs[name].name: value})
             for output, array in values.items():
                 answers.setdefault(f"{signature}_{output}", []).append(array)
-    _write(folder, "session", answers)
+    return answers
 
 
 def _write(folder: str, loader: str, answers: dict[str, list[np.ndarray]]) -> None:
