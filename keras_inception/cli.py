@@ -20,6 +20,7 @@ from keras_inception.commands import (
     predict,
     report,
     serve,
+    status,
     train,
     tune,
     verify_serving,
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ServingError) as error:
         if options.traceback:
             raise
-        print(f"keras-inception {options.subcommand}: {error}", file=sys.stderr)
+        print(f"keras-inception {options.subcommand}: {_words(error)}", file=sys.stderr)
         return 1
     except Exception as error:
         if options.traceback or not (isinstance(error, MemoryError) or _is_of_a_library(error)):
@@ -63,6 +64,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = "(--traceback shows where it comes from)"
         print(f"keras-inception {options.subcommand}: {message} {where}", file=sys.stderr)
         return 1
+
+
+def _words(error: Exception) -> str:
+    """An error's message; of one of the system's without its number."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)
 
 
 def _is_of_a_library(error: Exception) -> bool:
@@ -98,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         export,
         versions,
         serve,
+        status,
         verify_serving,
         predict,
         weights,

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from inception_serving import Client
 from keras_inception.cli import _is_of_a_library, main
 from keras_inception.data.text import printable
 
@@ -48,7 +49,8 @@ def server(models: Path) -> Iterator[str]:
     process.send_signal(signal.SIGTERM)
     log = process.communicate(timeout=30)[1]
     assert process.returncode == 0
-    assert "Traceback" not in log
+    # The decoders write to it themselves; TensorFlow's start-up lines are not there.
+    assert not re.search(r"^([IWE]\d{4} |WARNING: All log)", log, re.MULTILINE), log
 
 
 def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
@@ -221,6 +223,12 @@ def test_an_image_the_decoder_refuses_is_named_and_the_others_predicted(
         (["export", "{tmp}", "{tmp}/models", "--name", "m"], "{tmp} is no run"),
         (["export", "{run}", "{tmp}/models", "--name", "a/b"], "name='a/b'"),
         (["export", "{run}", "{tmp}/models"], "An export needs --name"),
+        (["export", "{run}", "", "--name", "m"], "An export needs BASE"),
+        (
+            ["export", "{tmp}/no.keras", "{tmp}/m", "--name", "m"],
+            "no file or folder {tmp}/no.keras",
+        ),
+        (["export", "{models}/photos", "{tmp}/m", "--name", "m"], "is a SavedModel already"),
         (["export", "{run}", "{tmp}/models", "--name", "m", "--labels", "x"], "has its class"),
         (["export", "--show", "{tmp}"], "{tmp} is no export of ours"),
         (["export", "{run}/model.keras", "{tmp}/models", "--name", "m"], "give --labels"),
@@ -230,17 +238,47 @@ def test_an_image_the_decoder_refuses_is_named_and_the_others_predicted(
         (["predict", "{photos}", "--with", "{tmp}"], "{tmp} is neither a run"),
         (["predict", "{tmp}/no.jpg", "--with", "{run}"], "no image or folder {tmp}/no.jpg"),
         (["predict", "{photos}", "--with", "localhost:1/m"], "No server answers on localhost:1"),
+        (["predict", "{photos}", "--with", "localhost:1"], "a server's address without a model:"),
+        (["predict", "{photos}", "--with", "localhost:1/m/x"], "where VERSION is a number."),
+        (["predict", "{photos}", "--with", "http://h:8501/v1/models/m"], "such as h:8500/photos"),
+        (["predict", "{photos}", "--with", "{models}"], "name one, such as {models}/photos."),
+        (["predict", "{photos}", "--with", ""], "'' is neither a run"),
+        (["predict", "{photos}", "--with", "{run}/model.keras"], "tells neither class names nor"),
+        (["evaluate", "{run}", "--labels", "{run}/labels.txt"], "--labels: only for a model on a"),
+        (["evaluate", "{models}/photos", "{photos}", "--activation", "softmax"], "leave it out"),
+        (["train", "{photos}", "--output", "{run}/run.json"], "is a file, and a run is a folder"),
+        (["serve", ""], "BASE needs a name"),
+        (["serve", "{tmp}/no"], "There is no folder {tmp}/no"),
+        (["serve", "{models}", "--port", "8500", "--rest-port", "8500"], "must differ"),
         (["describe", "ResNet50"], "'ResNet50'"),
     ],
 )
 def test_bad_input_is_answered_in_a_line_and_leaves_nothing(
-    arguments: list[str], message: str, run, photos: Path, tmp_path: Path,
+    arguments: list[str], message: str, run, models: Path, photos: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    places = {"tmp": tmp_path, "photos": photos, "run": run.path}
+    places = {"tmp": tmp_path, "photos": photos, "run": run.path, "models": models}
     said = fails(capsys, *(argument.format(**places) for argument in arguments))
     assert message.format(**places) in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_versions_are_served_and_compared(models: Path, photos: Path, tmp_path: Path) -> None:
+    base = shutil.copytree(models, tmp_path / "models")
+    shutil.copytree(base / "photos" / "1", base / "photos" / "2")
+    command = [sys.executable, "-m", "keras_inception", "serve", str(base), "--num-versions", "2"]
+    with subprocess.Popen(
+        [*command, "--port", "0", "--rest-port", "0"], cwd=ROOT,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        try:
+            with Client(process.stdout.readline().split()[-1], model="photos") as client:
+                (both,) = client.compare([photos / "dawn" / "00.jpg"], 1, 2)
+        finally:
+            process.send_signal(signal.SIGTERM)
+    assert (both.one.version, both.other.version) == (1, 2)
+    assert both.agree and both.one.label == "dawn"
 
 
 def test_one_class_is_refused(
@@ -263,7 +301,29 @@ def test_a_model_the_server_does_not_have_is_named(
     server: str, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = fails(capsys, "predict", photos, "--with", f"{server}/flowers")
-    assert "Servable not found for request: Latest(flowers)" in said
+    assert "Servable not found for request: Latest(flowers). There is no model 'flowers'" in said
+    said = fails(capsys, "predict", photos, "--with", f"{server}/photos/7")
+    assert "Specific(photos, 7). The versions of 'photos' there: 1 (AVAILABLE)." in said
+
+
+def test_status_shows_versions_and_signatures_and_loads_no_tensorflow(
+    server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = (
+        "import sys; from keras_inception.cli import main\n"
+        f"code = main(['status', '{server}/photos'])\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
+        "sys.exit(code)\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert re.search(r"1 +│ AVAILABLE", answer.stdout) and answer.stderr == ""
+    assert "  serving_default(image_bytes: string [?]) -> (classes: string [" in answer.stdout
+    assert "address without a model: HOST:PORT/NAME" in fails(capsys, "status", server)
+    assert "HOST:PORT/NAME. Received: 'photos'" in fails(capsys, "status", "photos")
+    said = fails(capsys, "status", f"{server}/photos/7")
+    assert "Could not find version 7 of model photos" in said
 
 
 @pytest.mark.parametrize("arguments", [[], ["fly"], ["predict", "x"], ["train"]])
@@ -296,10 +356,16 @@ def test_what_libraries_refuse_is_a_line_too(
 
 @pytest.mark.parametrize(
     ("arguments", "rule"),
-    [("predict x.jpg --with RUN --figure {folder}", "is no file"),
+    [("predict x.jpg --with RUN --figure {folder}", "no picture's name, which ends in .png"),
      ("predict x.jpg --with RUN --figure nowhere/x.png", "is its folder there"),
      ("evaluate RUN DATA --json nowhere/x.json", "is its folder there"),
-     ("evaluate RUN DATA --figure {folder}", "is no file"),
+     ("evaluate RUN DATA --figure {folder}", "no picture's name, which ends in .png"),
+     ("evaluate RUN DATA --figure x.txt", "no picture's name, which ends in .png"),
+     ("predict x.jpg --with RUN --figure x", "no picture's name, which ends in .png"),
+     ("evaluate RUN DATA --json setup.cfg/x.json", "can't be written: Not a directory"),
+     ("evaluate RUN DATA --json {long}", "can't be written: File name too long"),
+     ("report RUN --output setup.cfg/x.html", "can't be written: Not a directory"),
+     ("serve BASE --num-versions 0", "no whole number of at least 1"),
      ("report RUN --output nowhere/x.html", "is its folder there"),
      ("augment-preview DATA --output nowhere/x.png", "is its folder there"),
      ("describe InceptionV3 --figure nowhere/x.svg", "is its folder there"),
@@ -311,8 +377,8 @@ def test_what_can_be_known_is_said_before_any_work(
     arguments: str, rule: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        main(arguments.format(folder=tmp_path).split())
-    assert rule in capsys.readouterr().err
+        main(arguments.format(folder=tmp_path, long="x" * 300).split())
+    assert rule in " ".join(capsys.readouterr().err.split())
 
 
 def test_damaged_runs_are_refused_in_a_line(
@@ -334,6 +400,8 @@ def test_damaged_runs_are_refused_in_a_line(
         ("recipe.yaml", None, "it has no recipe.yaml"),
     ):
         assert rule in fails(capsys, "predict", image, "--with", damaged(name, content))
+    cut = damaged("model.keras", "PK, and no more")
+    assert "model.keras is cut off or damaged" in fails(capsys, "predict", image, "--with", cut)
     assert "validation.csv is not as" in fails(capsys, "evaluate", damaged("validation.csv", "x\n"))
     history = damaged("history.csv", "epoch,loss\n1,abc\n")
     assert "history.csv is not as training wrote it" in fails(capsys, "report", history)

@@ -186,7 +186,7 @@ def test_importing_a_package_loads_neither_keras_nor_tensorflow(package: str) ->
     "command",
     [
         *("", "train", "recipes", "augment-preview", "data", "evaluate", "report"),
-        *("export", "serve", "predict", "weights", "weights verify"),
+        *("export", "serve", "status", "predict", "weights", "weights verify"),
     ],
 )
 def test_help_answers_at_once(command: str) -> None:

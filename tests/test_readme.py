@@ -1,6 +1,7 @@
 """What the README says to type works as it says."""
 
 import contextlib
+import json
 import re
 import shlex
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from inception_serving.server import ModelServer
 from keras_inception.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -87,6 +89,20 @@ def test_the_commands_work_in_their_order(
             else:
                 assert main(command + ["--epochs", "2"] * (command[0] == "train")) == 0
     assert Path("inception_v3.svg").read_text().startswith("<")
+
+
+def test_an_image_is_classified_by_curl(models: Path, photos: Path, tmp_path: Path) -> None:
+    """By the line as it stands, but for the port."""
+    shutil.copy(photos / "dawn" / "00.jpg", tmp_path / "ANOTHER.jpg")
+    (line,) = (line.strip() for line in README.splitlines() if "base64 -w0" in line)
+    with ModelServer(models, rest_port=0) as server:
+        answer = subprocess.run(
+            ["sh", "-c", line.replace("http://localhost:8501", str(server.rest_address))],
+            cwd=tmp_path, capture_output=True, check=True,
+        )  # fmt: skip
+    (prediction,) = json.loads(answer.stdout)["predictions"]
+    assert prediction["classes"] == ["dawn", "dusk"]
+    assert prediction["scores"][0] > 0.9
 
 
 def test_the_python_works(

@@ -70,7 +70,8 @@ class ExportOptions:
         default=0.05,
         metadata={
             "doc": "how far the accuracy on the samples may lie below the one that the run"
-            " recorded, beyond what may be chance; 1 lets every export pass"
+            " recorded, or that the labels in another order would give, beyond what may be chance;"
+            " 1 lets every export pass"
         },
     )
 

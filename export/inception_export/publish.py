@@ -22,9 +22,11 @@ from inception_export.options import ExportOptions
 from inception_export.parity import TOLERANCES, compare, run_in_a_process, sample_images
 from inception_export.pixel_range import check_range
 from inception_export.samples import (
+    accuracy_of,
+    best_classes,
     check_accuracy,
+    check_order,
     choose_recorded,
-    measure_accuracy,
     record_answers,
     spread,
     true_classes,
@@ -130,7 +132,8 @@ def export_saved_model(
     """
     options = dataclasses.replace(options or ExportOptions(), **changes)
     labels = tuple(labels)
-    flat = _check(model, name, labels, preprocessing)
+    check_place(base, name, options.version)
+    flat = _check(model, labels, preprocessing)
     recorded = (record or {}).get("metrics", {}).get("accuracy")
     home = Path(base) / name
     made = _make_folders(home)
@@ -194,7 +197,8 @@ def _write(
     images = spread(options.samples) or sample_images()
     network = make_serving_graph(flat, options.precision, options.mirror)
     before, after = network.operations
-    log(f"Graph of the network: {before} operations, {after} with batch norm folded")
+    folded = f", {before - after} fewer by folding batch norm" if after < before else ""
+    log(f"The network's graph: {after} operations{folded}")
     top = min(options.top, len(labels))
     write_saved_model(folder, network, preprocessing, labels, top)
     write_warmup_requests(folder, name, images, sorted({1, options.max_batch_size}))
@@ -258,7 +262,8 @@ def _measure(
                 " class folders, or images without folders."
             )
         return {}
-    measured = measure_accuracy(folder, options.samples, truth, labels)
+    best = best_classes(folder, options.samples, truth, labels)
+    measured = accuracy_of(best, truth)
     beside = "" if recorded is None else f"; the run recorded {recorded:.4f}"
     log(f"Accuracy on {measured['images']} samples: {measured['accuracy']:.4f}{beside}")
     if recorded is None and len(labels) > 1 and measured["accuracy"] <= 1 / len(labels):
@@ -266,7 +271,9 @@ def _measure(
             f"That is no better than guessing among {len(labels)} classes: are the labels in the"
             " order of the outputs, and the pixels as the model was trained on?"
         )
-    if recorded is not None:
+    if recorded is None:
+        check_order(best, truth, labels, options.max_accuracy_fall)
+    else:
         check_accuracy(measured, recorded, options.max_accuracy_fall)
     return {"samples": measured | {"recorded": recorded}}
 
@@ -285,19 +292,37 @@ def _fingerprint(folder: Path) -> dict[str, str]:
     }
 
 
+def check_place(base: str | Path, name: str, version: int | None = None) -> None:
+    """Refuse, before any work, a name or a place that no version can be written to.
+
+    Raises:
+        ExportError: the name breaks its rule, the version is there already, or the folder can't be
+            made or written to.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise ExportError(
+            "A model's name is made of letters, digits, '_', '-' and '.', and starts with a letter,"
+            f" a digit or '_'. Received: name={name!r}"
+        )
+    home = Path(base) / name
+    if version is not None and (home / str(version)).exists():
+        raise ExportError(
+            f"{home / str(version)} exists already, and a version is never overwritten."
+            f" The next free one is {next_version(home)}."
+        )
+    above = next(each for each in (home, *home.absolute().parents) if each.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise ExportError(f"{home} can't be made: {above} is no folder to be written to.")
+
+
 def _check(
-    model: keras.Model, name: str, labels: tuple[str, ...], preprocessing: Preprocessing
+    model: keras.Model, labels: tuple[str, ...], preprocessing: Preprocessing
 ) -> keras.Model:
     """Refuse what breaks a rule; the model, flat."""
     if keras.config.backend() != "tensorflow":
         raise ExportError(
             "A SavedModel is written by Keras's TensorFlow backend: set KERAS_BACKEND=tensorflow."
             f" Received: {keras.config.backend()}"
-        )
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
-        raise ExportError(
-            "A model's name is made of letters, digits, '_', '-' and '.', and starts with a letter,"
-            f" a digit or '_'. Received: name={name!r}"
         )
     try:
         model = flatten(model)

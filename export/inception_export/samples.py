@@ -92,27 +92,74 @@ def true_classes(classes: Sequence[str], labels: Sequence[str], log: Log) -> np.
     return truth
 
 
-def measure_accuracy(
+def best_classes(
     saved_model: Path, samples: Sequence[bytes], truth: np.ndarray, labels: Sequence[str]
-) -> dict[str, Any]:
-    """The share of samples whose best class, as ``serving_default`` answers it, is the true one.
+) -> np.ndarray:
+    """The place among the labels of each sample's best class, as ``serving_default`` answers it.
 
     Args:
         saved_model: its folder, as written.
-        truth: int64 [samples]; those of -1 are left out.
+        truth: int64 [samples]; those of -1 are not asked about.
 
     Returns:
-        ``accuracy`` and ``images``, on how many.
+        int64 [samples], -1 where nothing was asked.
     """
     answer = tf.saved_model.load(str(saved_model)).signatures["serving_default"]
     known = np.flatnonzero(truth >= 0).tolist()
-    right = 0
+    place = {label.encode(): index for index, label in enumerate(labels)}
+    found = np.full(len(truth), -1, np.int64)
     for start in range(0, len(known), _BATCH):
         batch = known[start : start + _BATCH]
         best = answer(image_bytes=tf.constant([samples[each] for each in batch]))["classes"]
-        wanted = [labels[truth[each]].encode() for each in batch]
-        right += int((best[:, 0].numpy() == np.array(wanted, object)).sum())
-    return {"accuracy": right / len(known), "images": len(known)}
+        found[batch] = [place[name] for name in best[:, 0].numpy().tolist()]
+    return found
+
+
+def accuracy_of(best: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+    """``accuracy``, the share right of the samples of known class, and ``images``, how many."""
+    known = truth >= 0
+    return {"accuracy": float((best == truth)[known].mean()), "images": int(known.sum())}
+
+
+def check_order(best: np.ndarray, truth: np.ndarray, labels: Sequence[str], allowed: float) -> None:
+    """Refuse labels that are right in another order: where outputs answer each other's classes.
+
+    An output counts as another class's where at least three of its answers, and most of them, are
+    samples of that class.
+
+    Args:
+        best: see :func:`best_classes`.
+        allowed: how much better the other order may be.
+
+    Raises:
+        ExportError: it is better by more, and by more than may be chance.
+    """
+    counts = np.zeros((len(labels), len(labels)), np.int64)  # outputs, true classes
+    np.add.at(counts, (best[truth >= 0], truth[truth >= 0]), 1)
+    sure = (counts.max(axis=1) >= 3) & (2 * counts.max(axis=1) > counts.sum(axis=1))
+    order = np.where(sure, counts.argmax(axis=1), np.arange(len(labels)))
+    if len(set(order.tolist())) < len(order):
+        return
+    now, then = accuracy_of(best, truth), accuracy_of(np.where(best < 0, -1, order[best]), truth)
+    if then["accuracy"] - now["accuracy"] > max(allowed, _chance(then["accuracy"], now["images"])):
+        moved = [
+            f"{labels[wanted]} for {labels[output]}"
+            for output, wanted in enumerate(order.tolist())
+            if output != wanted
+        ]
+        raise ExportError(
+            f"The export's accuracy on {now['images']} samples is {now['accuracy']:.4f}, and would"
+            f" be {then['accuracy']:.4f} with the labels in another order: {listed(moved)}. They"
+            " are to be in the order of the model's outputs, which of Keras's"
+            " image_dataset_from_directory is the alphabet's. Nothing was published. To export all"
+            " the same: --max-accuracy-fall 1"
+        )
+
+
+def _chance(accuracy: float, images: int) -> float:
+    """Two standard errors of a share of so many images; one right and one wrong are added."""
+    expected = (accuracy * images + 1) / (images + 2)
+    return float(2 * (expected * (1 - expected) / images) ** 0.5)
 
 
 def check_accuracy(measured: dict[str, Any], recorded: float, allowed: float) -> None:
@@ -122,7 +169,7 @@ def check_accuracy(measured: dict[str, Any], recorded: float, allowed: float) ->
     right and one wrong are added, so that some is left to it at 1.0 too.
 
     Args:
-        measured: see :func:`measure_accuracy`.
+        measured: see :func:`accuracy_of`.
         recorded: the accuracy that the run recorded.
         allowed: the fall that passes.
 
@@ -130,9 +177,7 @@ def check_accuracy(measured: dict[str, Any], recorded: float, allowed: float) ->
         ExportError: the accuracy is lower than that.
     """
     accuracy, images = measured["accuracy"], measured["images"]
-    expected = (recorded * images + 1) / (images + 2)
-    chance = 2 * (expected * (1 - expected) / images) ** 0.5
-    if recorded - accuracy > max(allowed, chance):
+    if recorded - accuracy > max(allowed, _chance(recorded, images)):
         raise ExportError(
             f"The export's accuracy on {images} samples is {accuracy:.4f}, and the run recorded"
             f" {recorded:.4f}: wrong preprocessing, or labels in another order, do that. Nothing"

@@ -58,20 +58,14 @@ def split(model: keras.Model) -> tuple[keras.Model, Any, Callable[[Tensor], Tens
     """
     model = _flat(model)
     if isinstance(model.output, dict | list | tuple):
-        raise ServingGraphError(
-            "A model with auxiliary heads is not exported: take its predictions alone,"
-            ' keras.Model(model.input, model.output["predictions"]).'
-        )
+        raise ServingGraphError(_several_outputs(model))
     calls = producers(model)
     by_name = {operation.name: operation for operation in model.operations}
     last = dense = by_name[outputs(model)[0]]
     if isinstance(last, keras.layers.Activation | keras.layers.Softmax):
         dense = by_name[calls[last.name][0][0]]
     if not isinstance(dense, keras.layers.Dense) or len(dense.input.shape) != 2:
-        raise ServingGraphError(
-            "The model must end in a dense layer on [batch, features], and its activation."
-            f" It ends in: {dense.name} ({type(dense).__name__})"
-        )
+        raise ServingGraphError(_no_dense_end(model, last))
     # `dense.input` is the input of the layer's first call, wherever that was.
     try:
         body = keras.Model(model.input, dense.input)
@@ -85,6 +79,44 @@ def split(model: keras.Model) -> tuple[keras.Model, Any, Callable[[Tensor], Tens
             " keras.models.clone_model(model), then set_weights(model.get_weights())."
         )
     return body, dense, _activation(last, dense) or keras.activations.softmax
+
+
+def _several_outputs(model: keras.Model) -> str:
+    """The message for a model of several outputs, which one to take of them."""
+    if isinstance(model.output, dict):
+        names = sorted(model.output)
+        take = f'model.output["{"predictions" if "predictions" in names else names[0]}"]'
+    else:
+        names, take = outputs(model), "model.output[0]"
+    return (
+        "A model is exported with one output, [batch, classes], and not in a list or dictionary."
+        f" This one's: {', '.join(names)}. Take the one to serve, such as:"
+        f" keras.Model(model.input, {take}), and save that."
+    )
+
+
+def _no_dense_end(model: keras.Model, last: Any) -> str:
+    """The message for a model that does not end in a dense layer, what to do about it."""
+    message = (
+        "A model is exported that ends in a dense layer on [batch, features] and its activation."
+        f" Received: {model.name}, which ends in {last.name} ({type(last).__name__})."
+    )
+    dense = [
+        layer.name
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Dense) and len(layer.output.shape) == 2
+    ]
+    if dense:
+        return (
+            f"{message} If {dense[-1]} is the classifier, end there: from"
+            " keras_inception.models.nested import flatten; flat = flatten(model);"
+            f' keras.Model(flat.input, flat.get_layer("{dense[-1]}").output), and save that. Where'
+            " it has no activation, softmax is taken."
+        )
+    return (
+        f"{message} It has none, so it can be served without labels alone:"
+        ' model.export("MODELS/NAME/1"), then `keras-inception serve MODELS`.'
+    )
 
 
 def answers_logits(model: keras.Model) -> bool:

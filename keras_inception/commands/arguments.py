@@ -18,6 +18,9 @@ from keras_inception.runs.recipe import GROUPS, Recipe
 USING = "RUN|SAVEDMODEL|HOST:PORT/NAME|imagenet:NETWORK"
 
 
+PICTURES = (".png", ".svg", ".pdf", ".jpg")
+
+
 class Command(argparse.ArgumentParser):
     """A subcommand's parser, which refuses an unknown option itself, with the nearest it knows.
 
@@ -159,13 +162,31 @@ def share(text: str) -> float:
 
 
 def output_file(text: str) -> str:
-    """A file that can be written, said before the work whose result goes there."""
+    """A file that can be written, tried before the work whose result goes there."""
     path = Path(text)
-    if not text or path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text!r} is no file")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise argparse.ArgumentTypeError(f"{text!r} can't be written: is its folder there?")
+    try:
+        if not text or path.is_dir():
+            raise argparse.ArgumentTypeError(f"{text!r} is no file")
+        if not path.exists():
+            path.touch()
+            path.unlink()
+        elif not os.access(path, os.W_OK):
+            raise PermissionError(0, "no right to write it")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise argparse.ArgumentTypeError(
+            f"{text!r} can't be written: {why}; is its folder there, and may you write to it?"
+        ) from error
     return text
+
+
+def picture_file(text: str) -> str:
+    """A file that can be written, with the end of a format that pictures are drawn in."""
+    if Path(text).suffix.lower() not in PICTURES:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no picture's name, which ends in {', '.join(PICTURES)}"
+        )
+    return output_file(text)
 
 
 def shape(text: str) -> tuple[int | None, int | None, int]:

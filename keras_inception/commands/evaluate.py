@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inception_serving.startup import load_tensorflow_quietly
-from keras_inception.commands.arguments import USING, add_command, output_file, positive
+from keras_inception.commands.arguments import (
+    USING,
+    add_command,
+    output_file,
+    picture_file,
+    positive,
+)
 from keras_inception.commands.console import print_table, progress
 from keras_inception.commands.data import add_encoding, given_source
 
@@ -51,7 +57,7 @@ def add(commands: Any) -> None:
     )
     evaluate.add_argument(
         "--figure",
-        type=output_file,
+        type=picture_file,
         metavar="PNG",
         help="the file to draw the reliability diagram to: accuracy by confidence",
     )

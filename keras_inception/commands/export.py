@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import typing
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from inception_export.options import ExportOptions
 from inception_serving.startup import load_tensorflow_quietly
 from keras_inception.commands.arguments import add_command, positive
+from keras_inception.commands.console import print_table
 from keras_inception.commands.evaluate import describe_protocol
 
 
@@ -143,14 +145,17 @@ def run(options: argparse.Namespace) -> int:
             ("BASE", options.base),
             ("--name", options.name),
         )
-        if value is None
+        if not value
     ]
     if missing:
         raise ValueError(f"An export needs {', '.join(missing)}; see --help.")
     _check_options(options)
     load_tensorflow_quietly()
-    from inception_export.publish import export_run, export_saved_model
+    from inception_export.publish import check_place, export_run, export_saved_model
 
+    check_place(options.base, options.name, options.version)
+    if options.configs:
+        _check_configs(Path(options.configs))
     if _of_published(options):
         target = _export_published(options, _chosen(options))
     elif _of_file(options):
@@ -164,6 +169,7 @@ def run(options: argparse.Namespace) -> int:
                 f"--labels is of a MODEL.keras or of weights: {options.using} is a run, and has its"
                 " class names."
             )
+        _check_run(options.using)
         target = export_run(options.using, options.base, options.name, options=_chosen(options))
     if options.configs:
         from inception_export.serving_configs import write_serving_configs
@@ -171,6 +177,35 @@ def run(options: argparse.Namespace) -> int:
         for path in write_serving_configs(options.configs, target, options.max_batch_size):
             print(f"Written {path}")
     return 0
+
+
+def _check_run(using: str) -> None:
+    """Say of what is no run what it is, where that can be seen.
+
+    Raises:
+        ValueError: it is not there, or is an export.
+    """
+    from inception_export.export import find_export
+
+    if not Path(using).exists():
+        raise ValueError(
+            f"There is no file or folder {using}. What is exported is a run, a MODEL.keras,"
+            " imagenet:NETWORK or, with --model, a file of weights."
+        )
+    if find_export(using) is not None:
+        raise ValueError(
+            f"{using} is a SavedModel already, and served as it is: keras-inception serve BASE,"
+            " where it lies as BASE/NAME/VERSION"
+        )
+
+
+def _check_configs(folder: Path) -> None:
+    """Refuse, before any work, a place where no files can be written."""
+    above = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise ValueError(
+            f"--configs {folder} can't be made: {above} is no folder to be written to."
+        )
 
 
 _GEOMETRY = ("crop", "resize", "antialias")
@@ -256,28 +291,40 @@ def _read_model(options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     run = run_of(options.using)
     if run is not None:
         record["metrics"] = run.record.get("validation", {})
+    labels = read_class_names(options.labels, None if classes == 1 else classes)
+    if classes == 1 and len(labels) != 1:
+        raise ValueError(
+            f"{options.using} has one output, the score of one class: {options.labels} is to name"
+            " that class alone, which of two is the second (of Keras's"
+            f" image_dataset_from_directory by the alphabet). Received: {len(labels)} names"
+        )
     return model, {
-        "labels": read_class_names(options.labels, classes),
+        "labels": labels,
         "preprocessing": _preprocessing(options, model, run),
         "record": record,
     }
 
 
 def _load(path: str) -> Any:
-    import keras
+    from keras_inception.models.keras_file import open_model
 
-    try:
-        model = keras.models.load_model(path, compile=False)
-    except (TypeError, KeyError, AttributeError, ValueError) as error:  # Keras's, many lines
-        lines = [line for line in str(error).splitlines() if line.strip()]
+    model = open_model(path)
+    inputs = getattr(model, "inputs", None) or []
+    shapes = [tuple(each.shape[1:]) for each in inputs]
+    if len(shapes) != 1 or len(shapes[0]) != 3 or shapes[0][2] != 3:
         raise ValueError(
-            f"{path} can't be opened by Keras {keras.__version__}: {lines[0] if lines else error}"
-        ) from error
-    shape: Any = getattr(model, "input_shape", None) or ()
-    if len(shape) != 4 or None in shape[1:3] or shape[1] != shape[2]:
+            "A network that is exported takes one input, of images in colour: (height, width, 3)."
+            f" Received: {path}, which takes {' and '.join(map(str, shapes)) or 'any'}"
+        )
+    height, width, _ = shapes[0]
+    if height is None or height != width:
+        fixed = (
+            ". Give it one: model = keras.models.load_model(MODEL); image = keras.Input((299, 299,"
+            " 3)); keras.Model(image, model(image)).save(FIXED)"
+        )
         raise ValueError(
-            "The network's input must have one fixed size, height equal to width. Received: input"
-            f" {shape[1:]}"
+            "The network's input must have one fixed size, height equal to width. Received:"
+            f" {shapes[0]}{fixed if None in (height, width) else ''}"
         )
     return model
 
@@ -330,7 +377,6 @@ def _preprocessing(options: argparse.Namespace, model: Any, run: Any) -> Any:
 
 
 def _show(path: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from inception_export.export import MANIFEST, find_export
@@ -348,7 +394,7 @@ def _show(path: Path) -> None:
                 table.add_row(f"{name}: {inner}", _text(each))
         else:
             table.add_row(name, _text(value))
-    Console().print(table)
+    print_table(table)
 
 
 def _text(value: object) -> str:

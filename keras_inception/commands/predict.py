@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from inception_serving.startup import load_tensorflow_quietly
-from keras_inception.commands.arguments import USING, add_command, output_file, positive
+from keras_inception.commands.arguments import USING, add_command, picture_file, positive
 from keras_inception.commands.console import print_table, progress
 from keras_inception.data.text import printable
 
@@ -67,7 +67,7 @@ def add(commands: Any) -> None:
     )
     predict.add_argument(
         "--figure",
-        type=output_file,
+        type=picture_file,
         metavar="PNG",
         help="the file to draw the images with their best classes to",
     )

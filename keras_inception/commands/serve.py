@@ -9,7 +9,7 @@ from typing import Any
 
 from inception_serving.server.metrics import METRICS_PATH
 from inception_serving.server.options import SERVE_DEFAULTS, describe
-from keras_inception.commands.arguments import add_command
+from keras_inception.commands.arguments import add_command, positive
 
 
 def add(commands: Any) -> None:
@@ -33,6 +33,14 @@ def add(commands: Any) -> None:
     serve.add_argument(
         "--no-page", dest="page", action="store_false", help=f"do not {options['page'].doc}"
     )
+    serve.add_argument(
+        "--num-versions",
+        type=_count_or_all,
+        default=SERVE_DEFAULTS.num_versions,
+        metavar="N|all",
+        help="how many of each model's latest versions are served at a time, as to compare two"
+        " (%(default)s)",
+    )
     for flag, name in (("--health", "health_service"), ("--batching", "batching")):
         serve.add_argument(flag, dest=name, action="store_true", help=options[name].doc)
     serve.add_argument(
@@ -50,14 +58,17 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until told to stop."""
+    if not options.base:
+        raise ValueError("BASE needs a name. Received: ''")
+    _check_base(Path(options.base))
     from inception_serving.server import serve
 
-    _check_base(Path(options.base))
     serve(
         options.base,
         host=options.host,
         port=options.port,
         rest_port=options.rest_port,
+        num_versions=options.num_versions,
         page=options.page,
         health_service=options.health_service,
         batching=options.batching,
@@ -67,19 +78,28 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _count_or_all(text: str) -> int | None:
+    """A whole number of at least 1; ``None`` for all."""
+    return None if text == "all" else positive(text)
+
+
 def _check_base(base: Path) -> None:
     """Whoever names what `export` reads, rather than what it writes, is told of `export`.
 
     Raises:
         ValueError: it is a run, a folder of runs or a Keras model.
     """
-    from keras_inception.runs.run import is_run
-
+    if not base.is_dir() and not base.is_file():
+        raise ValueError(
+            f"There is no folder {base}: BASE holds NAME/VERSION, as `export` writes it."
+        )
     is_model = base.suffix in (".keras", ".h5") and base.is_file()
-    runs = [base] if is_run(base) else [path.parent for path in base.glob("*/run.json")]
+    # As `is_run` has it, which would load Keras, and a server needs none.
+    is_run = (base / "run.json").is_file()
+    runs = [base] if is_run else [path.parent for path in base.glob("*/run.json")]
     if is_model or runs:
         source = base if is_model else runs[0]
-        what = "a Keras model" if is_model else "a run" if is_run(base) else "a folder of runs"
+        what = "a Keras model" if is_model else "a run" if is_run else "a folder of runs"
         raise ValueError(
             f"{base} is {what}, and a server takes what `export` writes. First: "
             f"keras-inception export {shlex.quote(str(source))} models --name NAME; "

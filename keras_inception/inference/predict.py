@@ -173,7 +173,8 @@ def _predict_batch(
         if reason is None:
             raise
         if len(batch) == 1:
-            return [Prediction(batch[0], (), (), 0.0, unread_format(encoded[0]) or reason)]
+            reason = unread_format(encoded[0]) or reason.removeprefix("images[0]: ")
+            return [Prediction(batch[0], (), (), 0.0, reason)]
         # One bad image fails its batch: find it, and predict the others.
         return [
             each for path in batch for each in _predict_batch(predictor, [path], top, threshold)

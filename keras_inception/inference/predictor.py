@@ -135,7 +135,7 @@ def decoder_reason(error: Exception) -> str | None:
     from inception_serving import errors
 
     if isinstance(error, errors.ImageError | errors.InvalidArgumentError):
-        return " ".join(str(error).split())
+        return errors.without_nodes(str(error))
     if type(error).__module__.startswith("tensorflow"):
         import tensorflow as tf
 

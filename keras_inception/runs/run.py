@@ -157,16 +157,17 @@ class Run:
 
         Raises:
             RunError: the training has not come to its end.
+            ModelFileError: the file is damaged.
         """
         if not self.finished:
             raise RunError(
                 f"The run {self.path} has not finished. Go on with it:"
                 f" keras-inception train DATA --output {self.path} --resume"
             )
-        import keras
+        from keras_inception.models.keras_file import open_model
 
         leave_gpus_to_keras()
-        return keras.models.load_model(self.model_path)
+        return open_model(self.model_path)
 
 
 def is_run(path: str | Path) -> bool:
@@ -248,6 +249,10 @@ def check_vacant(path: str | Path) -> None:
     """
     place = Path(path)
     if place.exists() and (not place.is_dir() or not _is_unfinished_start(place)):
+        if not place.is_dir():
+            raise RunError(
+                f"{path} is a file, and a run is a folder of its own. Choose another name."
+            )
         raise RunError(
             f"{path} exists already, and a run is never overwritten. Choose another folder, remove"
             " this one, or go on with the run in it: --resume"

@@ -32,6 +32,16 @@ class BestEpochMetric:
             return math.inf
         return value if self.lower_is_better else -value
 
+    def best(self, history: Sequence[Mapping[str, float]]) -> int:
+        """The number of the best epoch, from 1: the first of those that cost least.
+
+        While no epoch's metric is a number, the last is the best.
+        """
+        lowest = self.lowest(history)
+        if lowest == math.inf:
+            return len(history)
+        return next(index for index, row in enumerate(history, 1) if self.cost(row) == lowest)
+
     def lowest(self, history: Sequence[Mapping[str, float]]) -> float:
         """The cost of the best epoch so far; infinite while there is none."""
         return min(map(self.cost, history), default=math.inf)

@@ -363,6 +363,7 @@ def publish_result(job: TrainingJob, run: Run, log: Callable[[str], None]) -> No
             result = _with_thresholds(result, run, log)
         metrics = {name: value for name, value in result.metrics.items() if value is not None}
         log("Validation: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    _report_epoch(job, run, log)
     run.update_record(validation=metrics)
     draw_curves(run.path / "history.csv", run.path / "curves.png")
     write_report(
@@ -390,6 +391,16 @@ def _with_thresholds(
     log(f"Thresholds: {listed(told)}, fitted on the validation images")
     run.update_record(thresholds=dict(zip(run.labels, thresholds.tolist(), strict=True)))
     return dataclasses.replace(result, thresholds=thresholds)
+
+
+def _report_epoch(job: TrainingJob, run: Run, log: Callable[[str], None]) -> None:
+    """Say of which epoch the network is that the run keeps."""
+    history, metric = read_state(run.path).history, job.best_epoch_metric
+    epoch, why = len(history), "the last, since nothing is set apart to choose by"
+    if metric is not None:
+        epoch, why = metric.best(history), f"the best by `{metric.column}`"
+        why += f", {history[epoch - 1][metric.column]:.4f}"
+    log(f"The network of the run is that of epoch {epoch} of {len(history)}: {why}")
 
 
 def _existing(path: Path) -> Path:

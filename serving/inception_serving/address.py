@@ -102,6 +102,8 @@ def read_address(given: str) -> Address:
     Raises:
         ValueError: it has no port, or is no address.
     """
+    if not isinstance(given, str):
+        raise ValueError(f"address is text, HOST:PORT, such as localhost:8500: received {given!r}.")
     scheme, separator, _ = given.partition("://")
     if given.startswith(_WITHOUT_PORT):
         return Address(given, given, "")
@@ -130,6 +132,7 @@ def _host(given: str, name: str) -> str:
     if found is None or not 0 < int(found[2]) < 65536:
         host = name.partition(":")[0] or "localhost"
         raise ValueError(
-            f"address is HOST:PORT, such as {host}:8500, gRPC's port as a rule: received {given!r}."
+            f"address is HOST:PORT, such as {host}:8500, gRPC's port as a rule, and a port is 1 to"
+            f" 65535: received {given!r}."
         )
     return found[1].strip("[]")

@@ -16,7 +16,14 @@ from numpy.typing import ArrayLike
 from inception_serving import errors
 from inception_serving.client import DEFAULT_SIGNATURE, ClientBase, Version, chunked
 from inception_serving.connection import GrpcChannel, Pause, Send, Step, Steps, Wait
-from inception_serving.images import Image, NamedImage, is_one, name_image, name_images
+from inception_serving.images import (
+    Image,
+    NamedImage,
+    check_several,
+    is_one,
+    name_image,
+    name_images,
+)
 from inception_serving.remote_model import RemoteModel
 from inception_serving.results import Classification, Comparison, VersionStatus
 from inception_serving.signatures import ModelMetadata
@@ -76,6 +83,8 @@ class AsyncClient(ClientBase):
         timeout_s: float | None = None,
     ) -> AsyncIterator[Classification]:
         """See `Client.predict_stream`; the images may come from an asynchronous iterator too."""
+        if not isinstance(images, AsyncIterable):
+            check_several(images, "predict_stream")
         return self._stream(self._remote, images, signature, timeout_s)
 
     async def compare(

@@ -34,7 +34,14 @@ from inception_serving.connection import (
     Wait,
     drive,
 )
-from inception_serving.images import Image, NamedImage, is_one, name_image, name_images
+from inception_serving.images import (
+    Image,
+    NamedImage,
+    check_several,
+    is_one,
+    name_image,
+    name_images,
+)
 from inception_serving.remote_model import RemoteModel
 from inception_serving.results import Classification, Comparison, VersionStatus, gather
 from inception_serving.signatures import ModelMetadata
@@ -106,6 +113,8 @@ class ClientBase:
         self._versions: dict[Version, RemoteModel] = {}
 
     def _remote_of(self, version: Version) -> RemoteModel:
+        if not isinstance(version, int | str):
+            raise ValueError(f"A version is its number or its label: received {version!r}.")
         if version not in self._versions:
             which: dict[str, Any] = (
                 {"version": version} if isinstance(version, int) else {"version_label": version}
@@ -182,7 +191,10 @@ class Client(ClientBase):
             images: a path, the bytes of a JPEG, PNG, GIF, BMP or WebP file, an open file, a PIL
                 image, or an array [height, width, 3] of uint8, or of floats from 0 to 1; or
                 several of these, or an array [batch, height, width, 3]. Pixels travel as PNG, so
-                nothing is lost.
+                nothing is lost. A PIL image is the pixels that Pillow made of its file, and of a
+                path or bytes TensorFlow makes them: of a JPEG the two decoders' differ by a few
+                levels of 255, and the scores a little with them. To be answered as `evaluate` and
+                training see a JPEG, send its path.
             signature: one that takes encoded images, string [batch], and gives `classes`,
                 string [batch, k], and `scores`, float [batch, k].
             timeout_s: the deadline, if not the client's; of several images, that of each request.
@@ -223,8 +235,10 @@ class Client(ClientBase):
             timeout_s: the deadline of each request, if not the client's.
 
         Raises:
+            errors.ImageError: this is one image; at once.
             errors.ServingError: as `predict`, once the results before it have been given.
         """
+        check_several(images, "predict_stream")
         return self._stream(self._remote, images, signature, timeout_s)
 
     def predict_async(
@@ -254,7 +268,11 @@ class Client(ClientBase):
         signature: str = DEFAULT_SIGNATURE,
         timeout_s: float | None = None,
     ) -> list[Comparison]:
-        """Ask two versions about the same images.
+        """Ask two versions about the same images, both of which the server must be serving.
+
+        Servers serve the latest version alone unless they are told otherwise:
+        `keras-inception serve BASE --num-versions 2`, or `model_version_policy` in a
+        `models.config` (serving/README.md has one).
 
         Args:
             images: several; see `predict`.

@@ -37,7 +37,7 @@ class Timeout:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not value > 0:
+            if not isinstance(value, int | float) or not value > 0:
                 raise ValueError(f"{name} is above 0, in seconds: received {value!r}.")
 
 
@@ -56,10 +56,12 @@ class Limits:
     answer_bytes: int = 2**28
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.in_flight < 1:
+        if not all(
+            isinstance(each, int) and each > 0 for each in (self.batch_size, self.in_flight)
+        ):
             raise ValueError(
-                "batch_size and in_flight are at least 1: received "
-                f"{self.batch_size} and {self.in_flight}."
+                "batch_size and in_flight are whole numbers of at least 1: received "
+                f"{self.batch_size!r} and {self.in_flight!r}."
             )
         if not 0 < self.answer_bytes <= 2**31 - 1:
             raise ValueError(f"answer_bytes is 1 to 2147483647: received {self.answer_bytes}.")
@@ -107,8 +109,8 @@ class Setup:
     options: ConnectionOptions = field(default_factory=ConnectionOptions)
 
     def __post_init__(self) -> None:
-        if self.retries < 0:
-            raise ValueError(f"retries is 0 or more: received {self.retries}.")
+        if not isinstance(self.retries, int) or self.retries < 0:
+            raise ValueError(f"retries is a whole number, 0 or more: received {self.retries!r}.")
         if self.options.get("compression") not in (None, "gzip"):
             raise ValueError(
                 f"compression is 'gzip' or None: received {self.options.get('compression')!r}."

@@ -32,7 +32,10 @@ class ServingError(Exception):
 
 
 class StatusError(ServingError):
-    """A request failed. `str(error)` is the text of the status, as the server wrote it."""
+    """A request failed. `str(error)` is the text of the status, as the server wrote it.
+
+    A client adds what helps: which image it is about, which versions there are.
+    """
 
     @property
     def code(self) -> str:
@@ -201,6 +204,14 @@ def shorten(text: str) -> str:
         return text
     half = _LONGEST_TEXT // 2
     return f"{text[:half]} [{len(text) - 2 * half} characters left out] {text[-half:]}"
+
+
+def without_nodes(text: str) -> str:
+    """A server's text in a line, without the nodes of TensorFlow's graph that it names.
+
+    They stand behind the text, such as `\\n\\t [[{{node map/while/decode_image/DecodeImage}}]]`.
+    """
+    return " ".join(re.sub(r"\[\[\{\{.*?\}\}\]\]", "", text).split())
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

@@ -41,6 +41,20 @@ def is_one(images: Any) -> bool:
     return one_anyway or not isinstance(images, Iterable)
 
 
+def check_several(images: Any, method: str) -> None:
+    """Refuse one image where there are to be several; a text would be taken letter by letter.
+
+    Raises:
+        ImageError: it is one, or nothing that could be gone through.
+    """
+    if is_one(images):
+        received = repr(images) if isinstance(images, str) else type(images).__name__
+        raise ImageError(
+            f"{method}() takes several images, such as a list or Path('photos').glob('*.jpg'):"
+            f" received {received}. Of one image: predict(), or a list of it."
+        )
+
+
 def _is_file(image: Any) -> bool:
     return hasattr(image, "read")
 
@@ -54,7 +68,7 @@ def encode(image: Image) -> bytes:
             [height, width, 1], [height, width, 3] or [height, width, 4]: uint8, uint16 of 0 to
             65535 or floats of 0 to 1. Of 16 bits, and of a PIL image that has them, the upper 8
             are sent, as TensorFlow reads a PNG of 16 bits. What becomes of alpha, the model
-            decides.
+            decides. Of a JPEG, a PIL image's pixels are not quite the file's: see `Client.predict`.
 
     Raises:
         ImageError: the file is not there, or this is no image.

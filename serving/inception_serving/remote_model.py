@@ -47,8 +47,13 @@ class RemoteModel:
         """Nothing is sent before the first call; see `Client`.
 
         Raises:
-            ValueError: a version and a label are given.
+            ValueError: a version and a label are given, or no number is the version.
         """
+        if version is not None and (isinstance(version, bool) or not isinstance(version, int)):
+            raise ValueError(
+                f"version is a whole number, or None for the latest: received {version!r}. A label"
+                " is given as version_label."
+            )
         if version is not None and version_label is not None:
             raise ValueError("Give a version or a version_label, not both.")
         self.name = name
@@ -87,10 +92,10 @@ class RemoteModel:
                 try:
                     yield from self._classify(known, name, [data], signature, deadline)
                 except errors.InvalidArgumentError as error:
-                    raise errors.InvalidArgumentError(f"{image.name}: {error}") from refusal
+                    raise errors.InvalidArgumentError(_of_image(image, str(error))) from refusal
                 except errors.StatusError:
                     break  # the deadline, most likely: then the batch's own error must do
-            raise
+            raise errors.InvalidArgumentError(errors.without_nodes(str(refusal))) from refusal
 
     def _classify(
         self,
@@ -175,8 +180,10 @@ class RemoteModel:
             errors.NotFoundError,
             errors.InvalidArgumentError,
             errors.FailedPreconditionError,
-        ):
+        ) as error:
             self._metadata = None  # it may be that another version answers by now
+            if isinstance(error, errors.NotFoundError):
+                raise (yield from self._not_found(error, deadline)) from None
             raise
         version = response.model_spec.version.value or None
         same = version in (None, known.version)
@@ -198,7 +205,10 @@ class RemoteModel:
         request = messages.GetModelMetadataRequest(
             model_spec=self._spec(), metadata_field=["signature_def"]
         )
-        response = yield from call(self._setup, "GetModelMetadata", request, deadline)
+        try:
+            response = yield from call(self._setup, "GetModelMetadata", request, deadline)
+        except errors.NotFoundError as error:
+            raise (yield from self._not_found(error, deadline)) from None
         known = signatures.from_response(response)
         with self._lock:
             self._metadata = self._by_version[known.version] = known
@@ -259,6 +269,29 @@ class RemoteModel:
         response = yield from call(self._setup, "GetModelStatus", request, deadline)
         return version_statuses(response)
 
+    def _not_found(
+        self, error: errors.NotFoundError, deadline: float
+    ) -> Steps[errors.NotFoundError]:
+        """The error with what the server has instead, as far as it tells."""
+        request = messages.GetModelStatusRequest(model_spec=messages.ModelSpec(name=self.name))
+        try:
+            response = yield from call(self._setup, "GetModelStatus", request, deadline)
+        except errors.NotFoundError:
+            return errors.NotFoundError(
+                f"{error}. There is no model {self.name!r} on {self._setup.address}. gRPC lists"
+                " no models; the page of `keras-inception serve`, on its REST port, does."
+            )
+        except errors.StatusError:
+            return error
+        found = [f"{each.version} ({each.state})" for each in version_statuses(response)]
+        text = f"{error}. The versions of {self.name!r} there: {', '.join(found)}."
+        if self._version is not None:
+            text += (
+                " To have older ones served too: `keras-inception serve --num-versions 2`, or TF"
+                " Serving's model_version_policy."
+            )
+        return errors.NotFoundError(text)
+
     def wait_until_ready(self, timeout_s: float) -> Steps[int]:
         """Wait until the server is up and a version, or the one asked for, answers; the version.
 
@@ -299,3 +332,9 @@ class RemoteModel:
         elif self._version_label is not None:
             spec.version_label = self._version_label
         return spec
+
+
+def _of_image(image: NamedImage, text: str) -> str:
+    """A server's text about one image, in a line that begins with its name."""
+    refused = "the decoder refuses it, so it is damaged or cut off: " if "Decode" in text else ""
+    return f"{image.name}: {refused}{errors.without_nodes(text)}"

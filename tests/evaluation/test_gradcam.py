@@ -62,6 +62,39 @@ def test_nothing_speaks_for_a_class_that_is_not_there() -> None:
     assert grad_cam(model, np.ones((2, 16, 16, 3), np.float32)).max() == 0
 
 
+def test_hidden_layers_and_open_sizes_are_explained_as_gradients_have_it() -> None:
+    layers = keras.layers
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((None, None, 3)),
+            layers.Conv2D(6, 3, activation="relu", name="maps"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(9, "relu", bias_initializer="random_normal"),
+            layers.Dropout(0.5),
+            layers.Dense(7),
+            layers.ReLU(),
+            layers.Dense(4, name="logits"),
+            layers.Softmax(),
+        ]
+    )
+    images = np.random.default_rng(0).normal(0, 1, (3, 20, 32, 3)).astype(np.float32)
+    both = keras.Model(
+        model.inputs[0], [model.get_layer(name).output for name in ("maps", "logits")]
+    )
+    with tf.GradientTape() as tape:
+        maps, logits = both(images)
+        chosen = tf.gather(logits, [0, 1, 3], batch_dims=1)
+    alpha = tf.reduce_mean(tape.gradient(chosen, maps), axis=(1, 2), keepdims=True)
+    expected = tf.image.resize(tf.nn.relu(tf.reduce_sum(alpha * maps, -1, keepdims=True)), (20, 32))
+    expected = expected[..., 0].numpy()
+    expected /= expected.max(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(grad_cam(model, images, [0, 1, 3]), expected, atol=1e-4)
+    ends = [keras.Input((8, 8, 3)), layers.GlobalAveragePooling2D(), layers.Dense(3, "tanh")]
+    with pytest.raises(ValueError, match=r"dense_\d+ \(Dense\) is none of these"):
+        grad_cam(keras.Sequential([*ends, layers.Dense(2)]), np.zeros((1, 8, 8, 3), np.float32))
+
+
 def test_what_can_not_be_explained_is_refused() -> None:
     model = colour_model(5)
     with pytest.raises(ValueError, match="a single image needs a batch of 1"):

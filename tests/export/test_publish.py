@@ -267,7 +267,7 @@ def test_arguments_that_break_their_rule_are_refused_first(
 
 def test_a_base_that_can_not_be_made_is_named(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ExportError, match="can't be made: Not a directory"):
+    with pytest.raises(ExportError, match="file is no folder to be written to"):
         export_run(run.path, tmp_path / "file", "photos", log=quiet)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from keras_inception.data.examples import DataError
 from keras_inception.runs.named_recipes import RECIPES
 from keras_inception.runs.recipe import Recipe
 from keras_inception.runs.run import Run, RunError, open_run
+from keras_inception.training.best_epoch import BestEpochMetric
 from keras_inception.training.train import train
 
 ROOT = Path(__file__).parents[2]
@@ -130,9 +132,28 @@ def test_without_validation_the_last_epoch_is_kept(
     fast: None, photos: Path, tmp_path: Path
 ) -> None:
     recipe = TINY.with_changes({"epochs": 1, "validation_fraction": 0})
-    finished = train(photos, tmp_path / "run", recipe, log=quiet)
+    said: list[str] = []
+    finished = train(photos, tmp_path / "run", recipe, log=said.append)
+    assert any("is that of epoch 1 of 1: the last, since nothing" in line for line in said)
     assert finished.record["validation"] == {}
     assert finished.load_model().output_shape == (None, 2)
+
+
+def test_the_epoch_of_the_result_is_said(fast: None, photos: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    recipe = TINY.with_changes({"epochs": 4, "learning_rate": 0.5})
+    finished = train(photos, tmp_path / "run", recipe, log=said.append)
+    rows = list(csv.DictReader((finished.path / "history.csv").read_text().splitlines()))
+    losses = [float(row["val_loss"]) for row in rows]
+    best = losses.index(min(losses))
+    expected = f"is that of epoch {best + 1} of 4: the best by `val_loss`, {losses[best]:.4f}"
+    assert [line for line in said if expected in line]
+
+
+def test_of_equal_epochs_the_first_is_the_best_and_of_none_the_last() -> None:
+    accuracy = BestEpochMetric("val_accuracy", lower_is_better=False)
+    assert accuracy.best([{"val_accuracy": each} for each in (0.5, 0.9, 0.9, math.nan)]) == 2
+    assert accuracy.best([{"val_accuracy": math.nan}] * 3) == 3
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_says_what_to_try(

@@ -426,6 +426,10 @@ class ServerOptions:
     def __post_init__(self) -> None:
         for name, described in describe().items():
             described.check(name, getattr(self, name))
+        if self.rest_port and self.rest_port == self.port:
+            raise errors.OptionError(
+                f"`rest_port` and `port` must differ. Received: {self.port} for both"
+            )
 
     def with_changes(self, changes: Mapping[str, Any]) -> ServerOptions:
         """These options with other values for some, by name.

@@ -54,9 +54,10 @@ def run(server: ModelServer) -> None:
     ending = _ending(server.options.grace_s + _END_S)
 
     def on_signal(number: int, frame: object) -> None:
-        if not stopping.is_set():
+        first = not stopping.is_set()
+        stopping.set()  # before anything that another signal could come into
+        if first:
             ending.start()
-        stopping.set()
         if not serving:  # in the middle of a load there is nothing to drain
             raise KeyboardInterrupt
 
