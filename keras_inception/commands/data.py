@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 from typing import TYPE_CHECKING, Any
 
 from inception_serving.startup import load_tensorflow_quietly
@@ -89,15 +90,28 @@ def add_encoding(command: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="encoding of a table that is neither UTF-8 nor UTF-16, such as gbk or cp1252",
     )
+    command.add_argument(
+        "--label-columns",
+        type=_columns,
+        default=(),
+        metavar="NAMES",
+        help="columns of a table that are classes, a,b,c, where not all columns of 0 and 1 are",
+    )
+
+
+def _columns(text: str) -> tuple[str, ...]:
+    """Names parted by commas; one with a comma in it stands in quotes, as in a table."""
+    (names,) = csv.reader([text], skipinitialspace=True)
+    return tuple(name.strip() for name in names if name.strip())
 
 
 def given_source(source: str, options: argparse.Namespace) -> Source:
-    """The source that a command was given, with its encoding."""
-    if options.encoding is None:
+    """The source that a command was given, with how its table is read."""
+    if options.encoding is None and not options.label_columns:
         return source
     from keras_inception.data.sources.table import Table
 
-    return Table(source, options.encoding)
+    return Table(source, options.encoding, options.label_columns)
 
 
 def add_data_options(command: argparse.ArgumentParser) -> None:

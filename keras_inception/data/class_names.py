@@ -12,7 +12,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_inception.data.errors import DataError
-from keras_inception.data.text import encoding_of, like_gbk, no_text, one_form, readings
+from keras_inception.data.text import (
+    encoding_of,
+    like_gbk,
+    no_text,
+    no_text_but,
+    one_form,
+    readings,
+    unmarked_encoding,
+)
 
 # A name after its place, as TF-Slim (`0:cat`) and Teachable Machine (`0 cat`) write them.
 _NUMBERED = re.compile(r"(\d+)(?::|\s+)(.*)")
@@ -79,6 +87,12 @@ def write_class_names(path: str | Path, names: Sequence[str]) -> None:
 
 def _decoded(path: str | Path, verbatim: bool) -> str:
     content = Path(path).read_bytes()
+    if other := no_text_but(content):
+        raise DataError(f"{path} is {other}.")
+    if unmarked := unmarked_encoding(content):
+        raise DataError(
+            f"{path} is {unmarked} without the byte order mark that says so. Save it as UTF-8."
+        )
     reason = no_text(content)
     if reason:
         raise DataError(

@@ -32,13 +32,11 @@ class Header:
         format: as Pillow calls it, such as ``"JPEG"``; ``""`` if it has no name.
         kinds: those of ``READ_AS`` that it is of.
         exif_rotated: whether it has an EXIF orientation other than upright.
-        misread: why TensorFlow's decoder would read it wrongly; ``""`` if it would not.
     """
 
     format: str
     kinds: tuple[str, ...]
     exif_rotated: bool
-    misread: str
 
 
 def read_header(encoded: bytes) -> Header | None:
@@ -50,9 +48,7 @@ def read_header(encoded: bytes) -> Header | None:
         warnings.simplefilter("ignore")
         try:
             with Image.open(io.BytesIO(encoded)) as image:
-                return Header(
-                    image.format or "", _kinds(image), _is_exif_rotated(image), _misread(image)
-                )
+                return Header(image.format or "", _kinds(image), _is_exif_rotated(image))
         except Exception:  # Pillow's are of many kinds
             return None
 
@@ -85,9 +81,3 @@ def _is_exif_rotated(image: ImageFile) -> bool:
         return int(tags.get(ExifTags.Base.Orientation, 1)) != 1
     except Exception:  # of damaged EXIF, of many kinds
         return False
-
-
-def _misread(image: ImageFile) -> str:
-    if image.format == "BMP" and image.mode == "P":
-        return "a BMP with a palette, which TensorFlow's decoder would read as grey; save as PNG"
-    return ""

@@ -137,9 +137,8 @@ def _decode_webp(encoded: Tensor, alpha: Alpha) -> Tensor:
     # RIFF, a size, WEBPVP8X, a size, and flags: https://developers.google.com/speed/webp/docs/
     # riff_container#extended_file_format. TensorFlow 2.21 writes beyond its memory when it decodes
     # an animation that has no alpha.
-    begin = tf.strings.substr(tf.strings.substr(encoded, 0, 21) + bytes(21), 0, 21)
-    head = tf.io.decode_raw(begin, tf.uint8)
-    extended = tf.equal(tf.strings.substr(begin, 8, 8), b"WEBPVP8X")
+    head = _first_bytes(encoded, 21)
+    extended = tf.equal(tf.strings.substr(encoded + bytes(16), 8, 8), b"WEBPVP8X")
     animated = tf.logical_and(extended, tf.bitwise.bitwise_and(head[20], 2) > 0)
     encoded = _unless(animated, "it is an animated WebP", encoded)
     # With alpha or without, since the decoder gives just what the file has.
@@ -155,6 +154,8 @@ def _decode_other(encoded: Tensor, alpha: Alpha) -> Tensor:
         _begins(encoded, b"\xff\x0a"), _begins(encoded, b"\0\0\0\x0cJXL \x0d\x0a\x87\x0a")
     )
     encoded = _unless(is_xl, "it is JPEG XL, which is not read", encoded)
+    is_misread = tf.cond(_begins(encoded, b"BM"), lambda: _is_misread_bmp(encoded), lambda: False)
+    encoded = _unless(is_misread, _MISREAD_BMP, encoded)
 
     def plain() -> Tensor:
         return tf.io.decode_image(encoded, channels=3, expand_animations=False)
@@ -166,6 +167,36 @@ def _decode_other(encoded: Tensor, alpha: Alpha) -> Tensor:
         lambda: _blend(tf.io.decode_image(encoded, channels=4, expand_animations=False), alpha),
         plain,
     )
+
+
+_MISREAD_BMP = (
+    "it is a BMP of another kind than those that are read (24 or 32 bits a pixel, or 8 of grey, not"
+    " compressed); save it as PNG"
+)
+
+
+def _is_misread_bmp(encoded: Tensor) -> Tensor:
+    """Whether TensorFlow's decoder takes a BMP's indices for grey, or packed bytes for pixels.
+
+    BITMAPINFOHEADER: bits a pixel at 28, compression at 30 (3 says that masks follow), colours at
+    46 (0 for all 256) and these, blue, green, red and a byte, behind the header.
+    """
+    head = tf.cast(_first_bytes(encoded, 54), tf.int32)
+    header, compression = head[14] + 256 * head[15], head[30] + 256 * head[31]
+    bits, colours = head[28] + 256 * head[29], head[46] + 256 * head[47]
+    colours = tf.where((colours > 0) & (colours < 256), colours, 256)
+    begin = tf.minimum(14 + header, tf.strings.length(encoded))
+    palette = tf.reshape(_first_bytes(tf.strings.substr(encoded, begin, 1024), 1024), [256, 4])
+    grey = tf.cast(tf.range(256)[:, tf.newaxis], tf.uint8)
+    is_grey = tf.reduce_all((palette[:, :3] == grey)[:colours])
+    is_colour = ((bits == 24) | (bits == 32)) & ((compression == 0) | (compression == 3))
+    return (header < 40) | ~(is_colour | ((bits == 8) & (compression == 0) & is_grey))
+
+
+def _first_bytes(text: Tensor, count: int) -> Tensor:
+    """uint8 [count], zeros beyond the end."""
+    piece = tf.strings.substr(tf.strings.substr(text, 0, count) + bytes(count), 0, count)
+    return tf.ensure_shape(tf.io.decode_raw(piece, tf.uint8), [count])
 
 
 def _blend(pixels: Tensor, alpha: Alpha) -> Tensor:
@@ -182,6 +213,8 @@ _AROUND = ("Graph execution", "Detected at", "File ", "[[", "0 successful operat
 def decoder_message(error: tf.errors.OpError) -> str:
     """The decoder's own words, without the names of TensorFlow's operations around them."""
     message = str(error.message)
+    if "Unknown image file format" in message:  # and then those that this TensorFlow knows
+        return "it is none of JPEG, PNG, GIF, BMP and WebP"
     refused = re.search(r"(?:Summarized data: b'|assertion failed: \[)([^'\]]+)", message)
     if refused:
         return refused[1]

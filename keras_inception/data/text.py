@@ -55,6 +55,46 @@ def no_text(content: bytes) -> str:
     return ""
 
 
+# What bears the suffix of a text and is none, by its first bytes, and what helps.
+_NO_TEXT = {
+    b"PK\3\4": "no text but a ZIP archive, as workbooks (.xlsx, .ods) are; save it as CSV, UTF-8",
+    b"\xd0\xcf\x11\xe0": "no text but a workbook (.xls); save it as CSV, UTF-8",
+    b"\x1f\x8b": "compressed by gzip; unpack it first, with gunzip",
+    b"version https://git-lfs": "a pointer of Git LFS, not the file; fetch it: git lfs pull",
+    b"/annex/objects/": "a pointer of git-annex, not the file; fetch it: git annex get .",
+}
+_PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype\s+html|html)\b", re.IGNORECASE)
+
+
+def no_text_but(content: bytes) -> str:
+    """What a file is that was meant to be a text, and what helps; ``""`` if it may be one."""
+    if _PAGE.match(content):
+        return "an HTML page, not a text of lines; download or save the file itself"
+    return next((what for start, what in _NO_TEXT.items() if content.startswith(start)), "")
+
+
+def unmarked_encoding(content: bytes) -> str:
+    """The form of Unicode of a text whose first bytes do not say it, such as ``"UTF-16-LE"``.
+
+    ``""`` where it is none but UTF-8. Every such text has a zero byte, in the end of a line if
+    nowhere else, and no text in UTF-8 has one.
+    """
+    if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "UTF-32"
+    if encoding_of(content) != "utf-8" or b"\0" not in content:
+        return ""
+    ascii_letters = {}
+    for encoding in ("UTF-32-LE", "UTF-32-BE", "UTF-16-LE", "UTF-16-BE"):
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if all(each.isprintable() or each in "\r\n\t\ufeff" for each in text):
+            ascii_letters[encoding] = sum(map(str.isascii, text))
+    likely = max(ascii_letters, key=ascii_letters.__getitem__, default="")
+    return likely if likely and ascii_letters[likely] else ""
+
+
 def like_gbk(names: Iterable[str]) -> bool:
     """Whether names in UTF-8 are rather Chinese ones in GBK, whose bytes can be both.
 

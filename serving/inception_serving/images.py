@@ -14,23 +14,10 @@ from typing import Any
 import numpy as np
 
 from inception_serving.errors import ImageError
+from inception_serving.formats import unread_format
 
 # A path, an open file, a file's content, a PIL image (any object with its `save`), or pixels.
 Image = Any
-
-# Formats that are not read, by their first bytes; the ISO media files among them by their brand.
-_UNREAD = {
-    b"\xff\x0a": "JPEG XL",
-    b"\0\0\0\x0cJXL \x0d\x0a\x87\x0a": "JPEG XL",
-    b"\0\0\0\x0cjP  \x0d\x0a\x87\x0a": "JPEG 2000",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"<svg": "SVG",
-}
-_BRANDS = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys(
-    [b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"], "HEIC"
-)
-_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"RIFF")
 
 
 def is_one(images: Any) -> bool:
@@ -77,11 +64,8 @@ def encode(image: Image) -> bytes:
         return _read(Path(image))
     if isinstance(image, bytes | bytearray | memoryview):
         data = bytes(image)
-        if not data.startswith(_STARTS):
-            raise ImageError(
-                "Expected the bytes of a JPEG, PNG, GIF, BMP or WebP file: received"
-                f" {_unread(data) or f'{len(data)} bytes that begin with {data[:8]!r}'}."
-            )
+        if reason := unread_format(data):
+            raise ImageError(f"Expected the bytes of a JPEG, PNG, GIF, BMP or WebP file: {reason}.")
         return data
     if _is_file(image):
         data = image.read()
@@ -131,21 +115,9 @@ def _read(path: Path) -> bytes:
         raise ImageError(f"{path} cannot be read: {error.strerror or error}.") from error
     except ValueError as error:  # a name that cannot be a file's, such as one with a zero byte
         raise ImageError(f"{str(path)!r} is not a file's name: {error}.") from error
-    if not data.startswith(_STARTS):
-        what = f"it begins with {data[:8]!r}" if data else "it is empty"
-        if unread := _unread(data):
-            what = f"it is {unread}"
-        raise ImageError(f"{path} is not a JPEG, PNG, GIF, BMP or WebP image: {what}.")
+    if reason := unread_format(data):
+        raise ImageError(f"{path} is not a JPEG, PNG, GIF, BMP or WebP image: {reason}.")
     return data
-
-
-def _unread(data: bytes) -> str:
-    """What bytes are and what helps, if they are of a known format that is not read."""
-    name = next((name for start, name in _UNREAD.items() if data.startswith(start)), "")
-    if data[4:8] == b"ftyp":
-        name = _BRANDS.get(data[8:12], "")
-    advice = "convert it first, with ImageMagick: mogrify -format png FILE"
-    return f"{name}; {advice}" if name else ""
 
 
 def _encode_array(array: np.ndarray[Any, Any]) -> bytes:

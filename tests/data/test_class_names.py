@@ -92,7 +92,10 @@ def test_other_names_are_taken_as_they_stand(file: Path, names: tuple[str, ...])
         (b"\n \n\r\n", None, "one a line. It has none"),
         (b"\xef\xbb\xbf", 2, "one a line. It has none"),
         (b"a\nb\nH\xfcndin\n", None, "line 3 has the byte 0xfc"),
-        ("cat\ndog".encode("utf-16-le"), None, "line 1 has a zero byte"),
+        ("cat\ndog".encode("utf-16-le"), None, "is UTF-16-LE without the byte order mark"),
+        ("\u732b\n\u72d7\n".encode("utf-16-be"), None, "is UTF-16-BE without"),
+        (b"cat\n\0dog\n", None, "line 2 has a zero byte"),
+        (b"PK\3\4\x14\0", None, "ZIP archive, as workbooks"),
         (b"\xff\xfec\0a", None, "neither"),
     ],
 )

@@ -31,7 +31,7 @@ def test_check_shows_what_training_would_find(
     shutil.copy(folder / "dawn" / "00.jpg", folder / "dawn" / "copy.jpg")
     assert main(["data", "check", str(folder)]) == 1
     said = capsys.readouterr().out
-    assert "text.jpg: Unknown image file format" in said
+    assert "text.jpg: it is text, not an image: 'I am text.'" in said
     assert "Copies of other images: 1, such as" in said
 
 
@@ -149,7 +149,7 @@ def test_names_that_are_no_text_pass_through_all_that_is_written(
     for style in ("csv", "json", "table"):
         assert main(["predict", str(folder), "--with", str(run.path), "--format", style]) == 1
         said = capsys.readouterr()
-        assert "br\\udcf6ken.jpg: Unknown image file format" in said.err
+        assert "br\\udcf6ken.jpg: it is text, not an image: 'no image'" in said.err
         if style != "table":
             assert "M\\udcfcller.jpg" in said.out.replace("\\\\", "\\")
         said.out.encode("utf-8")

@@ -35,7 +35,7 @@ def test_bits_and_alpha_of_pngs(channels: int, dtype: type) -> None:
 def test_a_plain_photo_has_nothing_to_tell() -> None:
     for kind in ("JPEG", "PNG", "BMP", "GIF", "WEBP"):
         header = read_header(encoded(Image.new("RGB", (8, 8)), kind))
-        assert header == Header(kind, (), exif_rotated=False, misread="")
+        assert header == Header(kind, (), exif_rotated=False)
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -70,10 +70,10 @@ def test_tensorflow_judges_where_pillow_differs(
     (tmp_path / "a.png").write_bytes(encoded(Image.effect_noise((40, 40), 50), "PNG"))
     (tmp_path / "b.tiff").write_bytes(encoded(Image.new("RGB", (8, 8)), "TIFF"))
     images = Files.of(tmp_path, ["a.png", "b.tiff"])
-    assert read_header(images.encoded(1)) == Header("TIFF", (), exif_rotated=False, misread="")
+    assert read_header(images.encoded(1)) == Header("TIFF", (), exif_rotated=False)
     assert [image.index for image in find_bad_images(images)] == [1]
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # 40 x 40 is over twice as many
     assert read_header(images.encoded(0)) is None
     assert [image.index for image in find_bad_images(images)] == [1]
     seen = inspect(images, skip=frozenset([1]))
-    assert not seen.formats and not seen.misread and len(seen.digests) == 2
+    assert not seen.formats and len(seen.digests) == 2

@@ -1,5 +1,7 @@
 """Every row of the table "Images" in docs/data.md, with what becomes of such a file."""
 
+import codecs
+import gzip
 import io
 import re
 import struct
@@ -83,27 +85,59 @@ def deep() -> bytes:
     return bytes(tf.io.encode_png(image).numpy())
 
 
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 UNREAD = {
-    "HEIC": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
-    "AVIF": saved(plain(), "AVIF"),
-    "TIFF": saved(plain(), "TIFF"),
-    "JPEG XL": b"\xff\x0a" + bytes(20),
-    "JPEG 2000": saved(plain(), "JPEG2000"),
-    "PSD": b"8BPS" + bytes(20),
-    "PDF": saved(plain(), "PDF"),
-    "SVG": b'<svg xmlns="http://www.w3.org/2000/svg"/>',
-    "animated WebP": animated("WEBP"),
+    "HEIC": [b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"],
+    "AVIF": [saved(plain(), "AVIF")],
+    "TIFF": [saved(plain(), "TIFF")],
+    "JPEG XL": [b"\xff\x0a" + bytes(20)],
+    "JPEG 2000": [saved(plain(), "JPEG2000")],
+    "PSD": [b"8BPS" + bytes(20)],
+    "PDF": [saved(plain(), "PDF")],
+    "SVG (in gzip, too)": [SVG, codecs.BOM_UTF8 + SVG, gzip.compress(SVG)],
+    "ICO": [saved(plain(), "ICO")],
+    "PPM": [saved(plain(), "PPM")],
+    "a camera's raw photo": [b"\0\0\0\x18ftypcrx " + bytes(20), b"FUJIFILMCCD-RAW 0201"],
+    "animated WebP": [animated("WEBP")],
 }
+OTHERS = {
+    "a pointer of Git LFS": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n",
+    "an HTML page": b"<!DOCTYPE html>\n<html><svg>",
+    "XML": b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>",
+    "a film": b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom",
+    "an archive": b"PK\3\4" + bytes(20),
+    "other text": b"Not found",
+}
+
+
+def bmp(bits: int, compression: int, header: int = 40) -> bytes:
+    content = bytearray(saved(plain(), "BMP"))
+    content[14], content[28], content[30] = header, bits, compression
+    return bytes(content)
+
+
 ROWS = {
     "empty, no image, cut off, missing, unreadable": Row(
-        lambda: [b"", b"text", half_there("JPEG"), half_there("PNG"), None], r"\w"
+        lambda: [b"", b"\1\2\3", half_there("JPEG"), half_there("PNG"), None], r"\w"
     ),
     f"{', '.join(UNREAD)}": Row(
-        lambda: [*UNREAD.values()], r"it is (an? )?(" + "|".join(UNREAD) + r").*(: |: \w+)"
+        lambda: [content for contents in UNREAD.values() for content in contents],
+        r"^it is (an? )?("
+        + "|".join(name.removesuffix(" (in gzip, too)").removeprefix("a ") for name in UNREAD)
+        + r").*(: |: \w+)",
     ),
-    "BMP of two colours": Row(lambda: [saved(plain("1", 1), "BMP")], r"\w"),
-    "BMP with a palette of colours": Row(
-        lambda: [saved(plain().quantize(4), "BMP")], "would read as grey; save as PNG"
+    f"{', '.join(OTHERS)}": Row(
+        lambda: [*OTHERS.values()],
+        r"^it is (a pointer of Git LFS.*git lfs pull|an HTML page|text of XML|a film; .*ffmpeg"
+        r"|a ZIP archive|text, not an image: 'Not found')",
+    ),
+    "BMP of two or sixteen colours, of 16 bits, compressed, or of OS/2": Row(
+        lambda: [saved(plain("1", 1), "BMP"), bmp(4, 0), bmp(16, 0), bmp(8, 1), bmp(24, 0, 12)],
+        "another kind than those that are read .*save it as PNG",
+    ),
+    "BMP with a palette that is not 256 greys": Row(
+        lambda: [saved(plain().quantize(4), "BMP"), saved(plain().quantize(1), "BMP")],
+        "another kind than those that are read .*save it as PNG",
     ),
     "CMYK JPEG": Row(
         lambda: [saved(plain("CMYK", (0, 255, 255, 0)), "JPEG", quality=100)],

@@ -130,8 +130,8 @@ def test_what_other_tensorflows_do_not_decode_is_refused(mode: str, wrap: Callab
     for content, reason in (
         (xl, "it is JPEG XL, which is not read"),
         (file.getvalue(), "it is an animated WebP"),
-        (b"text", "Unknown image file format. One of"),
-        (b"RIFF\x10\0\0\0WEBP", "Unknown image file format. One of"),
+        (b"text", "it is none of JPEG, PNG, GIF, BMP and WebP"),
+        (b"RIFF\x10\0\0\0WEBP", "it is none of JPEG, PNG, GIF, BMP and WebP"),
         (b"", "Input is empty."),
     ):
         with pytest.raises(tf.errors.InvalidArgumentError) as caught:

@@ -166,7 +166,8 @@ class TestBadImages:
         assert str(caught.value) == "nope/photo.jpg cannot be read: No such file or directory."
 
     @pytest.mark.parametrize(
-        ("content", "what"), [(b"# notes", "it begins with b'# notes'"), (b"", "it is empty")]
+        ("content", "what"),
+        [(b"# notes", "it is text, not an image: '# notes'"), (b"", "it is empty")],
     )
     def test_a_file_that_is_no_image(
         self, colours: Client, tmp_path: Path, content: bytes, what: str
@@ -184,8 +185,8 @@ class TestBadImages:
         [
             (
                 b"<html>",
-                "Expected the bytes of a JPEG, PNG, GIF, BMP or WebP file: received 6 bytes that "
-                "begin with b'<html>'.",
+                "Expected the bytes of a JPEG, PNG, GIF, BMP or WebP file: it is an HTML page, as "
+                "a server answers where there is no image; download it again.",
             ),
             (
                 np.full([8, 8, 3], 255, np.float32),

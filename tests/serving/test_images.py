@@ -55,13 +55,23 @@ def test_alpha_is_sent_for_the_model_to_decide() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "name"),
-    [(b"\0\0\0\x1cftypheic\0\0\0\0mif1heic", "HEIC"), (b"\0\0\0\x20ftypavif", "AVIF"),
-     (b"II*\0", "TIFF"), (b"\xff\x0aA@", "JPEG XL"), (b"<svg ", "SVG")],
+    ("content", "message"),
+    [(b"\0\0\0\x1cftypheic\0\0\0\0mif1heic", r"it is HEIC, which is not read; convert it first,"
+      r" with ImageMagick: mogrify -format jpg \*\.heic\.$"),
+     (b"\0\0\0\x20ftypavif", "it is AVIF, which is not read"),
+     (b"II*\0", "it is TIFF, which is not read"), (b"\xff\x0aA@", "it is JPEG XL"),
+     (b"<svg ", "it is SVG"), (b"\xef\xbb\xbf<svg ", "it is SVG"),
+     (b"<html>", "it is an HTML page"), (b"", r"it is empty\.$"),
+     (b"# notes", r"it is text, not an image: '# notes'\.$"),
+     (b"RIFF\0\0\0\0AVI LIST", "it is a film")],
 )  # fmt: skip
-def test_a_format_that_is_not_read_is_named(content: bytes, name: str, tmp_path: Path) -> None:
+def test_what_is_not_read_is_named_as_training_does(
+    content: bytes, message: str, tmp_path: Path
+) -> None:
     file = tmp_path / "photo.jpg"
     file.write_bytes(content)
     for image in (content, file):
-        with pytest.raises(ImageError, match=f"{name}; convert it first.*mogrify -format png"):
+        with pytest.raises(
+            ImageError, match=f"JPEG, PNG, GIF, BMP or WebP (file|image): {message}"
+        ):
             encode(image)

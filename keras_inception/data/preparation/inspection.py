@@ -42,7 +42,6 @@ class Inspection:
         formats: how many are JPEG, PNG, ...
         kinds: how many are of each of the kinds that are read otherwise than they are kept.
         exif_rotated: the indices of those with an EXIF orientation, which is ignored.
-        misread: those of a kind that the decoder would read wrongly.
         refused: those that a judge refused who was asked.
         digests: uint64 [images], equal for equal bytes, or pixels.
     """
@@ -50,18 +49,15 @@ class Inspection:
     formats: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     exif_rotated: list[int] = field(default_factory=list)
-    misread: list[BadImage] = field(default_factory=list)
     refused: list[BadImage] = field(default_factory=list)
     digests: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))
 
-    def add(self, index: int, name: str, header: Header) -> None:
+    def add(self, index: int, header: Header) -> None:
         """Count an image's header."""
         self.formats[header.format or "?"] += 1
         self.kinds.update(header.kinds)
         if header.exif_rotated:
             self.exif_rotated.append(index)
-        if header.misread:
-            self.misread.append(BadImage(index, printable(name), header.misread))
 
 
 def find_bad_images(images: Images, advance: Advance = lambda images: None) -> list[BadImage]:
@@ -96,7 +92,7 @@ def bad_image(images: Images, index: int) -> BadImage:
     """An image that can't be decoded, with the reason."""
     try:
         encoded = images.encoded(index)
-        reason = unread_format(encoded) if encoded else "the file is empty"
+        reason = unread_format(encoded)
         if not reason:
             decode(encoded)
             reason = "it could not be decoded"
@@ -136,7 +132,7 @@ def inspect(
             if reason := judge(content):
                 seen.refused.append(BadImage(index, printable(images.name(index)), reason))
         if header:
-            seen.add(index, images.name(index), header)
+            seen.add(index, header)
         digest = blake2b(content, digest_size=8).digest()
         seen.digests[index] = int.from_bytes(digest, "little")
         if index % 64 == 63:

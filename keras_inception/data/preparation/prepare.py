@@ -286,7 +286,7 @@ def inspect_all(
     bad = find_bad_images(images, bar("Decoding every image once", len(images)))
     skip = frozenset(image.index for image in bad)
     inspection = inspect(images, bar("Comparing the images", len(images)), skip, judge)
-    return sorted(bad + inspection.misread, key=lambda image: image.index), inspection
+    return bad, inspection
 
 
 def _fingerprint(examples: Examples) -> str:

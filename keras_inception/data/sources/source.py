@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from keras_inception.data.text import printable
 
 Source = str | Path | Table | Examples | tuple[Any, Any]
 
+_WORKBOOKS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 # Data sets by name, and who reads them.
 PREFIXES = {"keras:": read_keras, "tfds:": read_tfds}
 
@@ -31,7 +33,8 @@ def open_source(source: Source, labels: Sequence[str] | None = None) -> Examples
     =============================  ================================================================
     ``FOLDER``                     one folder of images for each class
     ``FILE.csv``                   a line for each image: ``path``, ``label``, ``group``, ``split``
-    ``Table(FILE, ENCODING)``      the same in another encoding than UTF-8 and UTF-16
+    ``Table(FILE, ...)``           the same in another encoding than UTF-8 and UTF-16, or with
+                                   columns that are classes and others that are none
     ``FOLDER``, ``train-*``        TFRecords: ``image/encoded``, ``image/class/label``
     ``FILE.npz``                   arrays ``x`` and ``y``, or ``x_train``, ``y_train``, ``x_test`` …
     ``train-images-idx3-ubyte``    IDX, as MNIST has it, compressed or not; its labels beside it
@@ -58,8 +61,8 @@ def open_source(source: Source, labels: Sequence[str] | None = None) -> Examples
             raise DataError(f"Arrays must be a pair, images and labels. Received: {len(source)}")
         examples = read_arrays(*source, labels)
     else:
-        encoding = source.encoding if isinstance(source, Table) else None
-        examples = _read(os.fspath(source), labels, encoding)
+        table = source if isinstance(source, Table) else Table(os.fspath(source))
+        examples = _read(table, labels)
     examples = examples.in_one_form()
     if labels is not None:
         return examples.with_labels(labels)
@@ -82,7 +85,7 @@ def open_source(source: Source, labels: Sequence[str] | None = None) -> Examples
 def split_of(source: Source, split: str) -> Source:
     """Another split of a source that is kept in files."""
     if isinstance(source, Table):
-        return Table(f"{source}/{split}", source.encoding)
+        return dataclasses.replace(source, path=f"{source}/{split}")
     return f"{source}/{split}"
 
 
@@ -96,17 +99,18 @@ def _within(source: Source, label: str) -> str:
     return ""
 
 
-def _read(source: str, labels: Sequence[str] | None, encoding: str | None) -> Examples:
+def _read(table: Table, labels: Sequence[str] | None) -> Examples:
     for prefix, read in PREFIXES.items():
-        if source.startswith(prefix):
-            return read(source.removeprefix(prefix))
-    source, split = with_split(source)
+        if table.path.startswith(prefix):
+            return read(table.path.removeprefix(prefix))
+    source, split = with_split(table.path)
     if not source:
         raise DataError("The images need a source, such as a folder. Received: ''")
     path = Path(source)
     suffix = path.suffix.lower()
-    if encoding is not None and suffix not in TABLES:
-        raise DataError(f"An encoding is for tables ({', '.join(TABLES)}). Received: {source}")
+    if (table.encoding is not None or table.label_columns) and suffix not in TABLES:
+        what = "An encoding is" if table.encoding is not None else "Columns of labels are"
+        raise DataError(f"{what} for tables ({', '.join(TABLES)}). Received: {source}")
     if path.is_dir():
         if _has_shards(path):
             return read_records(*shards.find_shards(source, split))
@@ -118,7 +122,7 @@ def _read(source: str, labels: Sequence[str] | None, encoding: str | None) -> Ex
     if not path.exists():
         raise DataError(f"{source} does not exist.")
     if suffix in TABLES:
-        return read_table(path, split, encoding)
+        return read_table(path, split, table.encoding, table.label_columns, labels)
     if suffix == ".npz":
         return read_npz(path, split, labels)
     if split is not None:
@@ -127,6 +131,8 @@ def _read(source: str, labels: Sequence[str] | None, encoding: str | None) -> Ex
         return read_records([source])
     if is_idx(path):
         return read_idx(path, labels)
+    if suffix in _WORKBOOKS:
+        raise DataError(f"{source} is a workbook. Save its sheet as CSV, UTF-8, and name that.")
     raise DataError(
         f"{source} is none of what images come from: a folder with a folder for each class, a"
         " .csv file (or .tsv, .txt), an .npz file, TFRecords (.tfrecord or such as"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 SPLIT_NAMES = {
@@ -17,49 +18,68 @@ SPLIT_NAMES = {
 }
 # Other words for a part of a data set, which are no splits to name.
 _PARTS = SPLIT_NAMES | {
-    "eval": "validation",
-    "evaluation": "validation",
-    "holdout": "test",
-    "pred": "prediction",
-    "predict": "prediction",
-    "prediction": "prediction",
-    "unlabeled": "unlabeled",
-    "unlabelled": "unlabeled",
-    "annotations": "annotations",
-    "训练": "train",
-    "训练集": "train",
-    "验证": "validation",
-    "验证集": "validation",
-    "测试": "test",
-    "测试集": "test",
-    "訓練": "train",
-    "検証": "validation",
-    "テスト": "test",
+    word: part
+    for part, words in {
+        "train": "tr trn treino treinamento entrenamiento entrainement apprentissage addestramento"
+        " обучение 训练 训练集 訓練 学習 학습 훈련",
+        "validation": "va vld eval evaluation validacao validacion validierung validazione"
+        " 验证 验证集 検証 검증",
+        "test": "te ts tst holdout teste testes prueba pruebas тест 测试 测试集 テスト 테스트",
+        "prediction": "pred predict prediction predictions",
+        "unlabeled": "unlabeled unlabelled",
+        "annotations": "annotation annotations label labels mask masks groundtruth gt segmentation",
+        "images": "jpegimages",
+    }.items()
+    for word in words.split()
 }
-# What may stand with such a word, as in `training_set`, `testset` and `val_images`.
-_NEUTRAL = re.compile("(set|data(set)?|ima?ges?|imgs?|photos?|pictures?|files?)")
+# What may stand with such a word, as in `training_set`, `testset` and `val_images`; by themselves,
+# these are the images beside `labels`.
+_NEUTRAL = re.compile("(sets?|data(sets?)?|ima?ges?|imgs?|photos?|pictures?|files?)")
 _GLUED = re.compile(rf"({'|'.join(sorted(_PARTS, key=len, reverse=True))})({_NEUTRAL.pattern})\b")
+_FOLD = re.compile(r"(?:k?folds?|splits?|cv)[ _-]?(\d+)", re.IGNORECASE)
 
 
 def parts_of(names: Sequence[str]) -> dict[str, str]:
-    """The split that each folder stands for, where all of them are parts of one data set.
+    """The parts of one data set among folders, and the split that each stands for.
 
-    They are where each name has one such word, at least two of the words differ, and the rest is
-    the same but for numbers: ``training_set`` and ``test_set``, ``train`` and ``test1``,
-    ``seg_train`` and ``seg_test``; not ``steam_train`` and ``test_tube``.
+    A name is one if it has one such word, and at least two of the words stand beside the same
+    rest, numbers apart: ``training_set`` and ``test_set``, ``train`` and ``test1``,
+    ``seg_train`` and ``seg_test``, ``trainA`` and ``testA``, ``images`` and ``labels``, ``fold1``
+    and ``fold2``; not ``steam_train`` and ``test_tube``.
 
     Returns:
-        The splits by name; empty if they are none.
+        The splits by name; where they are as many as the names, the folders are no classes.
     """
-    splits, rests = {}, set()
-    for name in names:
-        words = re.findall(r"[^\W\d_]+", name.lower())
-        words = " ".join(_GLUED.sub(r"\1 \2", word) for word in words).split()
-        found = [word for word in words if word in _PARTS]
-        if len(found) != 1:
-            return {}
-        splits[name] = _PARTS[found[0]]
-        rests.add(
-            tuple(word for word in words if word not in _PARTS and not _NEUTRAL.fullmatch(word))
-        )
-    return splits if len(rests) == 1 and len(set(splits.values())) > 1 else {}
+    found = {name: part for name in names if (part := _part(name))}
+    splits: dict[tuple[str, ...], set[str]] = {}
+    for split, rest in found.values():
+        splits.setdefault(rest, set()).add(split)
+    several = any(len(beside) > 1 for beside in splits.values())
+    return {name: split for name, (split, _) in found.items()} if several else {}
+
+
+def names_a_split(column: str) -> bool:
+    """Whether a table's column is called as one that says which rows are of a split.
+
+    ``is_valid`` and ``in_train`` are; ``train`` may be a class.
+    """
+    part = _part(column)
+    return bool(part and part[0] in SPLIT_NAMES.values() and part[1] in (("is",), ("in",)))
+
+
+def _part(name: str) -> tuple[str, tuple[str, ...]] | None:
+    """The split that a name stands for, and its other words."""
+    if fold := _FOLD.fullmatch(name):
+        return f"fold {fold[1]}", ()
+    # `trainA` is two words; and `validação` is written without accents as often.
+    parted = re.sub(r"([a-z])([A-Z])", r"\1 \2", name)
+    plain = [
+        each for each in unicodedata.normalize("NFD", parted) if not unicodedata.combining(each)
+    ]
+    words = re.findall(r"[^\W\d_]+", unicodedata.normalize("NFC", "".join(plain)).lower())
+    words = " ".join(_GLUED.sub(r"\1 \2", word) for word in words).split()
+    found = [word for word in words if word in _PARTS]
+    rest = tuple(word for word in words if word not in _PARTS and not _NEUTRAL.fullmatch(word))
+    if len(found) == 1:
+        return _PARTS[found[0]], rest
+    return ("images", ()) if words and not found and not rest else None

@@ -7,10 +7,9 @@ import dataclasses
 import io
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,30 +17,35 @@ from keras_inception.data.errors import DataError
 from keras_inception.data.examples import Examples, listed
 from keras_inception.data.images import Files
 from keras_inception.data.sources.split_names import SPLIT_NAMES
-from keras_inception.data.text import encoding_of, like_gbk, no_text, printable, readings
+from keras_inception.data.sources.table_classes import COLUMNS, KNOWN, Rows, read_classes
+from keras_inception.data.text import (
+    encoding_of,
+    like_gbk,
+    no_text,
+    no_text_but,
+    printable,
+    readings,
+    unmarked_encoding,
+)
 
 # What a table's name ends in; a spreadsheet's "Unicode text" is .txt.
 TABLES = (".csv", ".tsv", ".txt")
 
-_COLUMNS = (
-    "path, label (or labels, where an image can be of several classes, a|b, or of none; or a"
-    " column of 0 and 1 for each class) and, if needed, group and split"
-)
-_KNOWN = ("path", "label", "labels", "group", "split")
-_YES, _NO = {"1", "1.0", "true"}, {"0", "0.0", "false"}
-
 
 @dataclass(frozen=True)
 class Table:
-    """A table that is neither UTF-8 nor UTF-16, as a source of images.
+    """A table as a source of images, with what can't be seen from it.
 
     Args:
         path: the file, with ``/SPLIT`` after it for a split.
-        encoding: as Python calls it, such as ``"gbk"`` or ``"cp1252"``.
+        encoding: as Python calls it, such as ``"gbk"`` or ``"cp1252"``, if it is neither UTF-8 nor
+            UTF-16.
+        label_columns: the columns of 0 and 1 that are classes, if not all of them are.
     """
 
     path: str
-    encoding: str
+    encoding: str | None = None
+    label_columns: tuple[str, ...] = ()
 
     def __fspath__(self) -> str:
         return self.path
@@ -49,19 +53,13 @@ class Table:
     __str__ = __fspath__
 
 
-class _Rows(NamedTuple):
-    """The cells of a table's rows that are not empty.
-
-    Args:
-        lines: of each row, from 1.
-        columns: by its name all cells of each column; of the known ones in small letters.
-    """
-
-    lines: list[int]
-    columns: dict[str, list[str]]
-
-
-def read_table(path: Path, split: str | None = None, encoding: str | None = None) -> Examples:
+def read_table(
+    path: Path,
+    split: str | None = None,
+    encoding: str | None = None,
+    label_columns: Sequence[str] = (),
+    labels: Sequence[str] | None = None,
+) -> Examples:
     """Read a table with a line for each image and these columns; any others are left alone.
 
     - ``path``: of the image, absolute or from the table's folder, with slashes or backslashes.
@@ -69,7 +67,8 @@ def read_table(path: Path, split: str | None = None, encoding: str | None = None
       of classes, and an empty cell means none. The column is named ``labels`` to say so where no
       cell shows it.
     - without such a column: a column for each class, of 0 and 1. Where every row has one 1, it is
-      the class; else an image can be of any number of classes.
+      the class; else an image can be of any number of classes. Those that have one value only, and
+      ``is_valid`` and its like, are none.
     - ``group``, optional: images of one group, such as a patient, are never split.
     - ``split``, optional: ``train``, ``validation`` or ``test``.
 
@@ -78,16 +77,26 @@ def read_table(path: Path, split: str | None = None, encoding: str | None = None
     Args:
         split: which one to take; by default ``"train"`` where there is such a column.
         encoding: of the file; by default UTF-8, or UTF-16 with a byte order mark.
+        label_columns: the columns of 0 and 1 that are classes, if not all of them are.
+        labels: the classes of a model that exists; other columns are then left alone.
 
     Raises:
         DataError: the text is in another encoding, a column or a cell is missing or wrong, or
             there is no image.
     """
     content = path.read_bytes()
+    if other := no_text_but(content):
+        raise DataError(f"{path} is {other}.")
+    unmarked = unmarked_encoding(content) if encoding is None else ""
+    if unmarked:
+        raise DataError(
+            f"{path} is {unmarked} without the byte order mark that says so. To read it:"
+            f" --encoding {unmarked.lower()}; or save it as UTF-8."
+        )
     text = _decoded(path, content, encoding)
     if "\0" in text:
         raise _encoding_asked(path, content, f"is no text: {no_text(content) or 'a zero byte'}.")
-    rows = _parse(path, text)
+    rows = _parse(path, text, label_columns)
     if not rows.lines:
         raise DataError(f"{path} lists no images.")
     if encoding is None:
@@ -95,18 +104,18 @@ def read_table(path: Path, split: str | None = None, encoding: str | None = None
     names = rows.columns["path"]
     paths = _existing(path.parent, names, encoding)
     _check_paths(path, rows, paths)
-    labels, targets, note = _classes(path, rows)
+    labels, targets, notes = read_classes(path, rows, label_columns, labels)
     groups = None
     if "group" in rows.columns:
         groups = np.unique(np.array(rows.columns["group"]), return_inverse=True)[1].astype(np.int64)
     root = str(path.parent)
     if any(map(os.path.isabs, paths)):
         root, paths = "", [os.path.abspath(path.parent / name) for name in paths]
-    examples = Examples(labels, Files.of(root, paths), targets, groups, notes=note)
+    examples = Examples(labels, Files.of(root, paths), targets, groups, notes=notes)
     return _taken(path, examples, rows, split)
 
 
-def _taken(path: Path, examples: Examples, rows: _Rows, split: str | None) -> Examples:
+def _taken(path: Path, examples: Examples, rows: Rows, split: str | None) -> Examples:
     """The examples of one split."""
     splits = rows.columns.get("split")
     if splits is None:
@@ -134,7 +143,7 @@ def _decoded(path: Path, content: bytes, encoding: str | None) -> str:
     if encoding is None:
         encoding, errors = encoding_of(content), "surrogateescape"
     try:
-        return content.decode(encoding, errors)
+        return content.decode(encoding, errors).removeprefix("\ufeff")
     except LookupError:
         raise DataError(
             "The encoding must be one that Python knows, such as utf-8, cp1252, gbk, big5,"
@@ -145,7 +154,7 @@ def _decoded(path: Path, content: bytes, encoding: str | None) -> str:
         raise DataError(f"{path}, line {line}: this is not {encoding}.") from None
 
 
-def _check_encoding(path: Path, content: bytes, rows: _Rows) -> None:
+def _check_encoding(path: Path, content: bytes, rows: Rows) -> None:
     """Refuse names of classes that are in no Unicode, and of files that are not there."""
     texts = [*rows.columns, *_cells(rows, all_but="path")]
     if any(map(_escaped, texts)) or any(
@@ -160,7 +169,7 @@ def _check_encoding(path: Path, content: bytes, rows: _Rows) -> None:
 def _encoding_asked(path: Path, content: bytes, said: str) -> DataError:
     def names_in(text: str) -> Iterable[str]:
         try:
-            rows = _parse(path, text)
+            rows = _parse(path, text, ())
         except DataError:
             return []  # it is none in this encoding
         return [*rows.columns, *_cells(rows, all_but="path"), *rows.columns["path"]]
@@ -175,12 +184,13 @@ def _escaped(text: str) -> bool:
     return not text.isascii() and any("\udc80" <= letter <= "\udcff" for letter in text)
 
 
-def _cells(rows: _Rows, all_but: str) -> list[str]:
+def _cells(rows: Rows, all_but: str) -> list[str]:
     return [cell for name, cells in rows.columns.items() if name != all_but for cell in cells]
 
 
-def _parse(path: Path, text: str) -> _Rows:
-    """The cells of the columns that matter: the known ones, and where none is a label, all."""
+def _parse(path: Path, text: str, chosen: Sequence[str]) -> Rows:
+    """The cells of the columns that matter: the known ones, those chosen for classes, and where
+    neither tells the class, all."""
     # A spreadsheet may say first what parts its columns.
     said = re.match(r"sep=(.)\r?\n", text)
     text = text[said.end() :] if said else text
@@ -189,14 +199,20 @@ def _parse(path: Path, text: str) -> _Rows:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         header = [name.strip() for name in next(reader, [])]
-        header = [name.lower() if name.lower() in _KNOWN else name for name in header]
-        labelled = "label" in header or "labels" in header
-        taken = [name for name in header if name and (name in _KNOWN or not labelled)]
-        if "path" not in header or not (labelled or set(taken) - set(_KNOWN)):
+        header = [name.lower() if name.lower() in KNOWN else name for name in header]
+        labelled = bool(chosen) or "label" in header or "labels" in header
+        taken = [name for name in header if name and (name in (*KNOWN, *chosen) or not labelled)]
+        if "path" not in header or not (labelled or set(taken) - set(KNOWN)):
             missing = [*["path"] * ("path" not in header), *["label"] * (not labelled)]
             raise DataError(
                 f"{path} has no column {' and no column '.join(missing)} in its first line,"
-                f" {printable(listed(header))!r}. The columns are: {_COLUMNS}."
+                f" {printable(listed(header))!r}. The columns are: {COLUMNS}."
+            )
+        missing = [name for name in chosen if name not in header]
+        if missing:
+            raise DataError(
+                f"{path} has no column {printable(listed(missing))}. Its columns are:"
+                f" {printable(listed(header))}."
             )
         twice = [name for name in taken if header.count(name) > 1]
         if twice:
@@ -217,7 +233,7 @@ def _parse(path: Path, text: str) -> _Rows:
                 column.append(row[place].strip())
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}") from None
-    return _Rows(lines, dict(zip(taken, cells, strict=True)))
+    return Rows(lines, dict(zip(taken, cells, strict=True)))
 
 
 def _existing(folder: Path, names: list[str], encoding: str | None) -> list[str]:
@@ -235,7 +251,7 @@ def _existing(folder: Path, names: list[str], encoding: str | None) -> list[str]
     return [found(name) if "\\" in name or (odd and not name.isascii()) else name for name in names]
 
 
-def _check_paths(path: Path, rows: _Rows, paths: list[str]) -> None:
+def _check_paths(path: Path, rows: Rows, paths: list[str]) -> None:
     if len(set(paths)) < len(paths):
         seen: dict[str, int] = {}
         for line, name in zip(rows.lines, paths, strict=True):
@@ -253,67 +269,3 @@ def _check_paths(path: Path, rows: _Rows, paths: list[str]) -> None:
             f" {printable(str(path.parent / paths[0]))}. Paths are absolute or from the table's own"
             " folder."
         )
-
-
-def _classes(path: Path, rows: _Rows) -> tuple[tuple[str, ...], np.ndarray, tuple[str, ...]]:
-    """The class names, the targets, and notes for the user."""
-    if not rows.columns.keys() & {"label", "labels"}:
-        return _columns_of_classes(path, rows)
-    cells = rows.columns["labels" if "labels" in rows.columns else "label"]
-    many = "labels" in rows.columns or any("|" in cell for cell in cells)
-    if not many and "" in cells:
-        raise DataError(
-            f"{path}, line {rows.lines[cells.index('')]}: the label is empty. If an image may be of"
-            " no class, name the column `labels`."
-        )
-    return *(_multi_targets(cells) if many else _targets(cells)), ()
-
-
-def _targets(cells: list[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    labels = sorted(set(cells))
-    index = {label: target for target, label in enumerate(labels)}
-    return tuple(labels), np.fromiter((index[cell] for cell in cells), np.int64, len(cells))
-
-
-def _multi_targets(cells: list[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    parted = [[name.strip() for name in cell.split("|") if name.strip()] for cell in cells]
-    labels = sorted({name for names in parted for name in names})
-    index = {label: target for target, label in enumerate(labels)}
-    targets = np.zeros((len(cells), len(labels)), bool)
-    for row, names in enumerate(parted):
-        targets[row, [index[name] for name in names]] = True
-    return tuple(labels), targets
-
-
-def _columns_of_classes(
-    path: Path, rows: _Rows
-) -> tuple[tuple[str, ...], np.ndarray, tuple[str, ...]]:
-    """A class for each column of 0 and 1; a column of other things is left alone."""
-    labels, columns, others = [], [], []
-    for name, cells in rows.columns.items():
-        if name in _KNOWN:
-            continue
-        small = [cell.lower() for cell in cells]
-        odd = next((at for at, cell in enumerate(small) if cell not in _YES | _NO), None)
-        if odd is None:
-            labels.append(name)
-            columns.append([cell in _YES for cell in small])
-        elif 2 * sum(cell in _YES | _NO for cell in small) > len(small):
-            raise DataError(
-                f"{path}, line {rows.lines[odd]}: a column of a class must hold 0 and 1 only."
-                f" Received in {printable(name)!r}: {cells[odd]!r}"
-            )
-        else:
-            others.append(name)
-    if not labels:
-        raise DataError(
-            f"{path} has no column label in its first line, and none of 0 and 1 for a class:"
-            f" {printable(listed(list(rows.columns)))!r}. The columns are: {_COLUMNS}."
-        )
-    order = np.argsort(np.array(labels, object), kind="stable")
-    labels = [labels[place] for place in order]
-    targets = np.array(columns, bool).T[:, order]
-    note = (f"Columns that are no classes, since they hold more than 0 and 1: {listed(others)}",)
-    if (targets.sum(axis=1) == 1).all():
-        targets = targets.argmax(axis=1).astype(np.int64)
-    return tuple(labels), targets, note if others else ()

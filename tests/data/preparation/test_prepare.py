@@ -51,7 +51,7 @@ def test_bad_images_are_named_and_left_out(folder: Path) -> None:
     palette.save(folder / "dusk" / "palette.bmp")
     prepared, said = prepared_of(folder)
     assert [Path(image.name).name for image in prepared.bad] == ["text.jpg", "palette.bmp"]
-    assert "text.jpg: Unknown image file format" in said and "Left out." in said
+    assert "text.jpg: it is text, not an image" in said and "Left out." in said
     assert len(prepared.training) + len(prepared.validation) == 40
     assert len(prepared.record["left_out"]) == 2
     for index, number in enumerate(prepared.validation_indices):

@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from keras_inception.cli import _parser as build_parser
+from keras_inception.commands.data import given_source
 from keras_inception.data.errors import DataError
 from keras_inception.data.preparation.prepare import prepare
 from keras_inception.data.sources import open_source
+from keras_inception.data.sources.source import split_of
 from keras_inception.data.sources.table import Table
 
 
@@ -173,7 +176,7 @@ def test_an_encoding_that_is_none_or_another_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="An encoding is for tables"):
         open_source(Table(str(tmp_path), "gbk"))
     text = table(tmp_path, "path,label\na.jpg,cat\nb.jpg,dog\n", encoding="utf-16-le")
-    with pytest.raises(DataError, match="zero byte"):
+    with pytest.raises(DataError, match="is UTF-16-LE without the byte order mark"):
         open_source(text)
     assert open_source(Table(str(text), "utf-16-le")).labels == ("cat", "dog")
 
@@ -209,13 +212,116 @@ def test_a_column_for_each_class(tmp_path: Path) -> None:
     examples = open_source(one_each)
     assert (examples.labels, examples.targets.tolist()) == (("cat", "dog"), [1, 0])
     assert examples.notes == (
+        "Classes are the columns of 0 and 1: dog, cat. --label-columns NAME,NAME says which columns"
+        " are classes.",
         "Columns that are no classes, since they hold more than 0 and 1: Age",
     )
 
 
+CHOSEN = ["--label-columns", '"cat, tabby", dog']
+ODD_COLUMNS = (
+    "path,cat,dog,flip,is_valid,camera,boxes\na.jpg,1,0,1,0,1,3\nb.jpg,0,1,1,0,1,0\n"
+    "c.jpg,0,1,0,1,1,2\nd.jpg,1,0,0,0,1,7\n"
+)
+
+
+def test_other_columns_of_0_and_1_are_said_and_left_out_where_they_are_no_classes(
+    tmp_path: Path,
+) -> None:
+    path = table(tmp_path, ODD_COLUMNS)
+    examples = open_source(path)
+    assert examples.labels == ("cat", "dog", "flip")
+    assert examples.targets.sum(axis=0).tolist() == [2, 2, 2]
+    assert examples.notes[1:] == (
+        "Columns that are no classes, since they hold one value only: camera",
+        "Columns that are no classes, since they hold a split: is_valid",
+        "Every image is of exactly one of cat, dog. If these are the classes, and flip none:"
+        " --label-columns cat,dog",
+        "Columns that are no classes, since they hold more than 0 and 1: boxes",
+    )
+    chosen = open_source(Table(str(path), label_columns=("dog", "cat")))
+    assert (chosen.labels, chosen.targets.tolist()) == (("cat", "dog"), [0, 1, 1, 0])
+    assert chosen.notes == ()
+    assert open_source(Table(str(path), label_columns=("is_valid",))).targets.sum() == 1
+    # Of a model that exists, its classes are the columns, whatever they hold.
+    known = open_source(path, ["camera", "cat"])
+    assert known.targets.tolist() == [[True, True], [True, False], [True, False], [True, True]]
+
+
+def test_columns_are_chosen_from_the_command_line(tmp_path: Path) -> None:
+    path = table(tmp_path, ODD_COLUMNS.replace("cat,dog", '"cat, tabby",dog'))
+    options = build_parser().parse_args(["data", "check", str(path), *CHOSEN])
+    chosen = given_source(options.source, options)
+    assert open_source(chosen).labels == ("cat, tabby", "dog")
+    assert split_of(chosen, "test") == Table(f"{path}/test", None, ("cat, tabby", "dog"))
+    with pytest.raises(DataError, match=r"Columns of labels are for tables \(.csv"):
+        open_source(Table(str(tmp_path), label_columns=("cat",)))
+
+
+def test_a_label_is_passed_over_for_columns_that_are_chosen(tmp_path: Path) -> None:
+    text = "path,label,cat,dog\na.jpg,x,1,0\nb.jpg,x,0,1\n"
+    examples = open_source(Table(str(table(tmp_path, text)), label_columns=("cat", "dog")))
+    assert (examples.labels, examples.targets.tolist()) == (("cat", "dog"), [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen", "message"),
+    [("path,cat,dog\na.jpg,1,0\nb.jpg,,1\n", (),
+      r"line 3: .* 0 or 1 in every row\. Received: '' in column 'cat'\. If .* --label-columns"),
+     ("path,cat,dog\na.jpg,1,\nb.jpg,,1\nc.jpg,,1\nd.jpg,,1\n", (),
+      "line 3: .*Received: '' in column 'cat'"),
+     ("path,cat,dog\na.jpg,1,0\nb.jpg,0,-1\nc.jpg,0,1\n", (), "line 3.*: '-1' in column 'dog'"),
+     ("path,cat,dog\na.jpg,7,0\nb.jpg,8,1\n", ("cat",), "line 2: .*Received: '7' in column 'cat'"),
+     ("path,cat,dog\na.jpg,1,0\nb.jpg,1,1\n", ("cat", "dog"),
+      "must hold both 0 and 1. Received: 1 in every row of column 'cat'"),
+     ("path,cat,dog\na.jpg,1,0\n", ("cat", "cow"),
+      r"has no column cow\. Its columns are: path, cat, dog\.$"),
+     ("path,cat,dog\na.jpg,1,0\nb.jpg,1,0\n", (), "One value only is in: cat, dog.")],
+)  # fmt: skip
+def test_a_cell_that_is_neither_0_nor_1_is_named(
+    tmp_path: Path, text: str, chosen: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        open_source(Table(str(table(tmp_path, text)), label_columns=chosen))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32"])
+@pytest.mark.parametrize("label", ["cat", "\u732b"])
+def test_unicode_that_does_not_say_its_form_is_named(
+    tmp_path: Path, encoding: str, label: str
+) -> None:
+    path = table(tmp_path, f"path,label\na.jpg,{label}\nb.jpg,dog\n", encoding=encoding)
+    with pytest.raises(DataError, match=f"To read it: --encoding {encoding}; or save"):
+        open_source(path)
+    assert set(open_source(Table(str(path), encoding)).labels) == {"dog", label}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"PK\3\4\x14\0\6\0", r"ZIP archive, as workbooks \(.xlsx, .ods\) are; save it as CSV, UTF-8"),
+     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", r"a workbook \(.xls\); save it as CSV, UTF-8"),
+     (b"\x1f\x8b\x08\0", "compressed by gzip; unpack it first"),
+     (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a", "Git LFS, .*git lfs pull"),
+     (b"<!DOCTYPE html>\n<html>", "an HTML page")],
+)  # fmt: skip
+def test_what_is_no_text_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    path = table(tmp_path, "")
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        open_source(path)
+    path.rename(tmp_path / "photos.xlsx")
+    with pytest.raises(DataError, match=r"is a workbook\..* CSV, UTF-8"):
+        open_source(tmp_path / "photos.xlsx")
+
+
+def test_a_mark_before_an_encoding_that_is_named_is_no_letter(tmp_path: Path) -> None:
+    path = table(tmp_path, "\ufeffpath,label\na.jpg,cat\nb.jpg,dog\n", encoding="utf-16-le")
+    assert open_source(Table(str(path), "utf-16-le")).labels == ("cat", "dog")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("path,cat,dog\na.jpg,1,0\nb.jpg,0,2\nc.jpg,0,1\n", "line 3: .* 0 and 1 only.*'dog': '2'"),
+    [("path,cat,dog\na.jpg,1,0\nb.jpg,0,2\nc.jpg,0,1\n", "line 3: .* 0 or 1 .*'2' in column 'dog'"),
      ("path,file\na.jpg,x\n", "no column label in its first line, and none of 0 and 1"),
      ("path,cat,cat\na.jpg,1,0\n", "one column 'cat'. It has several"),
      ("path,label,label\na.jpg,1,0\n", "one column 'label'. It has several")],

@@ -63,7 +63,17 @@ def circles(folder: Path) -> None:
 
 def nothing_behind(folder: Path) -> None:
     link(folder / "cat" / "gone.jpg", folder / "nowhere.jpg")
-    link(folder / "cat" / "loop.jpg", folder / "cat" / "loop.jpg")
+    link(folder / "cat" / "below.jpg", folder / "cat" / "1.jpg" / "below.jpg")
+
+
+def circle(folder: Path) -> None:
+    link(folder / "cat" / "a", folder / "cat" / "b")
+    link(folder / "cat" / "b", folder / "cat" / "a")
+
+
+def devices(folder: Path) -> None:
+    link(folder / "cat" / "zeros.jpg", Path("/dev/zero"))
+    os.mkfifo(folder / "cat" / "pipe.jpg")
 
 
 def private(folder: Path) -> None:
@@ -78,14 +88,38 @@ def systems(folder: Path) -> None:
     put(folder, "__MACOSX/cat/1.jpg", "cat/Thumbs.db", "cat/desktop.ini", "$RECYCLE.BIN/1.jpg")
     put(folder, "System Volume Information/x", "cat/@eaDir/1.jpg/SYNOFILE_THUMB_M.jpg")
     put(folder, "#recycle/cat/1.jpg", "@Recycle/1.jpg", "lost+found/1.jpg", "cat/Icon\r")
+    put(folder, "@SynoEAStream/1.jpg", "TheVolumeSettingsFolder/1.jpg", "__pycache__/1.jpg")
+
+
+def under_a_name(folder: Path) -> None:
+    put(folder, "cat/1.jpg:Zone.Identifier", "cat/2.jpg\uf03aZone.Identifier", "cat/1.jpg~")
+    put(folder, "dog/1.jpg@SynoEAStream", "dog/1.jpg:com.dropbox.attrs", "dog/~$1.jpg")
+    put(folder, "dog/10:30.jpg")  # an image of half past ten
 
 
 def other_kinds(folder: Path) -> None:
     put(folder, "cat/IMG_1.MOV", "cat/IMG_1.AAE", "cat/1.jpg.json", "cat/notes.txt", "labels.csv")
+    put(folder, "cat/1.LRV", "cat/1.insv", "cat/1.jpg.pp3", "cat/1.webloc", "cat/README", "License")
 
 
 def beside(folder: Path) -> None:
     put(folder, "1.jpg", "2.png")
+
+
+def flat(folder: Path) -> None:
+    folder.rename(folder.parent / "aside")
+    put(folder, "1.jpg", "2.JPG", "3.heic", "notes.txt", "unknown.xyz")
+
+
+def of_a_tool(folder: Path) -> None:
+    put(folder, "@Odd/settings", "@Odd/deeper/cache.xyz")
+    for name, content in (("owl/1", b"\xff\xd8\xff\xe0"), ("yak/1", b"\xff\x0a")):
+        put(folder, name)
+        (folder / name).write_bytes(content)
+
+
+def mixed(folder: Path) -> None:
+    put(folder, "train/1.jpg", "test/1.jpg", "no_label/1.jpg")
 
 
 def empty(folder: Path) -> None:
@@ -102,9 +136,7 @@ def no_text(folder: Path) -> None:
 
 
 def parts(folder: Path) -> None:
-    for name in ("cat", "dog"):
-        (folder / name / "1.jpg").unlink()
-        (folder / name).rmdir()
+    folder.rename(folder.parent / "aside")
     put(folder, "training_set/cat/1.jpg", "test_set/cat/1.jpg", "Thumbs.db")
 
 
@@ -116,23 +148,47 @@ ROWS = {
         {"cat": 2, "dog": 1},
         r"4 linked to a folder seen already \(such as cat/above\)\.$",
     ),
-    "a link to nothing": Row(nothing_behind, note=r"Left out: 2 linked to nothing"),
+    "a link to nothing": Row(
+        nothing_behind, note=r"Left out: 2 linked to nothing \(such as cat/\w+.jpg\)\.$"
+    ),
+    "a circle of links, `a -> b -> a`": Row(
+        circle, note=r"Left out: 2 linked in a circle \(such as cat/\w\)\.$"
+    ),
+    "a device, a pipe or a socket, linked or not": Row(
+        devices, note=r"Left out: 2 neither file nor folder \(such as cat/\w+.jpg\)\.$"
+    ),
     "a folder that can't be opened": Row(
         private, note=r"Left out: 1 not to be opened \(such as cat/private\)\.$"
     ),
     "hidden files and folders: `.DS_Store`, `._1.jpg`, `.Trash-1000`, `.thumbnails`": Row(
         hidden, note=r"Left out: 4 hidden \(such as \.\w+"
     ),
-    "what systems leave: `__MACOSX`, `Icon`, `Thumbs.db`, `desktop.ini`, `$RECYCLE.BIN`,"
-    " `System Volume Information`, `@eaDir`, `#recycle`, `@Recycle`, `lost+found` and the like": (
-        Row(systems, note=r"Left out: 10 left there by a system")
+    "what systems and tools leave: `__MACOSX`, `Icon`, `Thumbs.db`, `desktop.ini`, `$RECYCLE.BIN`,"
+    " `System Volume Information`, `@eaDir`, `@SynoEAStream`, `#recycle`, `@Recycle`, `lost+found`,"
+    " `TheVolumeSettingsFolder`, `__pycache__` and the like": (
+        Row(systems, note=r"Left out: 13 left there by a system or a tool")
     ),
-    "other kinds by their suffix: films, sound, notes, sidecars, archives (`.mov`, `.aae`,"
-    " `.json`, `.txt`, `.csv`, `.zip` ...)": Row(
-        other_kinds, note=r"Left out: 5 of other kinds by their names"
+    "what they leave under an image's name: `1.jpg:Zone.Identifier`, `1.jpg@SynoEAStream`,"
+    " `1.jpg~`": Row(
+        under_a_name, {"cat": 1, "dog": 2}, r"Left out: 6 left there by a system or a tool"
+    ),
+    "other kinds by their suffix: films, sound, notes, sidecars, archives, programs, models"
+    " (`.mov`, `.lrv`, `.insv`, `.aae`, `.pp3`, `.webloc`, `.json`, `.txt`, `.csv`, `.zip` ...);"
+    " and `README`, `LICENSE` and their like": Row(
+        other_kinds, note=r"Left out: 11 of other kinds by their names"
     ),
     "files beside the classes' folders": Row(
         beside, note=r"^2 files lie in .*, in no class's folder, and are left out: 1.jpg, 2.png$"
+    ),
+    "images only, and no folder for each class": Row(
+        flat,
+        refused=r"holds 3 images \(1\.jpg, 2\.JPG, 3\.heic\), but no folder for each class\. Left"
+        r" out: 1 of other kinds .* Expected one folder for each class",
+    ),
+    "a folder where no file is an image by its suffix or its first bytes, whoever left it": Row(
+        of_a_tool,
+        {"cat": 1, "dog": 1, "owl": 1, "yak": 1},
+        r"^Folders where no file is an image .* no classes: @Odd$",
     ),
     "a folder without any file": Row(empty, note=r"which are no classes: newt, owl"),
     "two folders of one name in Unicode's form NFC": Row(
@@ -140,11 +196,17 @@ ROWS = {
     ),
     "names that are not UTF-8": Row(no_text, {"K\\udce4fer": 1, "cat": 2, "dog": 1}),
     "nothing but parts of a data set: `training_set` and `test_set`, `train` and `val`,"
-    " `train` and `test1`, `seg_train` and `seg_test`": Row(
+    " `train` and `test1`, `seg_train` and `seg_test`, `trainA` and `testA`, `treino` and `teste`,"
+    " `tr` and `te`, `train` and `labels`, `fold1` and `fold2`": Row(
         parts,
-        refused=r"holds the splits of a data set \(test_set, training_set\), not classes\. Name one"
+        refused=r"holds parts of a data set \(test_set, training_set\), not classes\. Name one"
         r" of them, such as \S+/training_set; to validate on another: --validation-data"
-        r" \S+/test_set",
+        r" \S+/test_set\.$",
+    ),
+    "such parts among other folders; `no_label`, `unlabeled`, `unsorted`": Row(
+        mixed,
+        {"cat": 1, "dog": 1, "no_label": 1, "test": 1, "train": 1},
+        r"^Taken for classes as the other folders are: no_label, test, train\. If they are parts",
     ),
 }
 
@@ -175,11 +237,10 @@ def test_what_lies_in_a_folder(row: Row, tmp_path: Path, locked: None) -> None:
     counts = dict(zip(examples.labels, examples.counts().tolist(), strict=True))
     assert counts == (row.counts or {"cat": 1, "dog": 1})
     said = "\n".join(examples.notes)
-    assert bool(said) == bool(row.note)
+    assert bool(said) == bool(row.note), said
     assert re.search(row.note, said, re.MULTILINE), said
     said.encode("utf-8")
-    for index in range(len(examples)):
-        assert examples.images.encoded(index) == b"x"
+    assert all(examples.images.encoded(index) for index in range(len(examples)))
 
 
 def test_the_table_in_the_docs_has_these_rows() -> None:
@@ -223,6 +284,20 @@ def test_predict_and_samples_walk_alike(tmp_path: Path) -> None:
      (["train2017", "val2017"], ["train", "validation"]),
      (["TrainingData", "test-images"], ["train", "test"]),
      (["flowers_train", "flowers_dev"], ["train", "validation"]),
+     (["trainA", "testA", "trainB", "testB"], ["train", "test", "train", "test"]),  # CycleGAN
+     (["cat_train", "cat_test", "dog_train", "dog_test"], ["train", "test", "train", "test"]),
+     (["treino", "teste"], ["train", "test"]),
+     (["Treinamento", "Valida\u00e7\u00e3o"], ["train", "validation"]),
+     (["entrai\u0302nement", "test"], ["train", "test"]),  # as a Mac writes it
+     (["\u5b66\u7fd2", "\u30c6\u30b9\u30c8"], ["train", "test"]),
+     (["tr", "va", "te"], ["train", "validation", "test"]),
+     (["train", "labels"], ["train", "annotations"]),
+     (["images", "masks"], ["images", "annotations"]),
+     (["JPEGImages", "Annotations", "SegmentationClass"], ["images", *["annotations"] * 2]),
+     (["fold1", "fold2"], ["fold 1", "fold 2"]),
+     (["with_mask", "without_mask"], []),  # classes
+     (["photos", "pictures"], []),
+     (["tea", "train"], []),
      (["steam_train", "test_tube"], []),  # two things
      (["train", "bus"], []),
      (["train", "training"], []),  # the same part
