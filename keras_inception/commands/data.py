@@ -1,4 +1,4 @@
-"""``keras-inception data check``, ``data records`` and ``data index``."""
+"""``keras-inception data check``, ``data records``, ``data convert`` and ``data index``."""
 
 from __future__ import annotations
 
@@ -29,26 +29,7 @@ def add(commands: Any) -> None:
         description="Check images before training, write them as TFRecords.",
     )
     inner = data.add_subparsers(title="commands", dest="data", required=True)
-    check = add_command(
-        inner,
-        "check",
-        run_check,
-        "show what training would find",
-        "Decodes every image. The exit code is 1 if one can't be decoded.",
-    )
-    check.add_argument("source", metavar="DATA", help=SOURCE)
-    check.add_argument(
-        "--list", action="store_true", help="name every file that can't be decoded, not ten"
-    )
-    check.add_argument(
-        "--near-duplicates",
-        nargs="?",
-        const="",
-        metavar="DATA",
-        help="name pairs of images that look alike though their files differ: among these, or with"
-        " DATA, such as a test set, between these and those",
-    )
-    add_encoding(check)
+    _add_check(inner)
     records = add_command(
         inner,
         "records",
@@ -73,6 +54,16 @@ def add(commands: Any) -> None:
     )
     records.add_argument("--seed", type=seed, default=0, help="the seed of the order and the split")
     add_data_options(records)
+    convert = add_command(
+        inner,
+        "convert",
+        run_convert,
+        "copy a folder, images that are not read converted",
+        "AVIF, TIFF, JPEG 2000, BMP with a palette and others become JPEG or PNG; HEIC too, after"
+        " `pip install pillow-heif`. The exit code is 1 if one can't be converted.",
+    )
+    convert.add_argument("source", metavar="FOLDER", help="of images, or with folders of classes")
+    convert.add_argument("output", metavar="COPY", help="the folder to write to, made here")
     index = add_command(
         inner,
         "index",
@@ -81,6 +72,29 @@ def add(commands: Any) -> None:
         "Without one, they are read through once each time.",
     )
     index.add_argument("source", metavar="DATA", help="a folder of TFRecords, or a pattern")
+
+
+def _add_check(inner: Any) -> None:
+    check = add_command(
+        inner,
+        "check",
+        run_check,
+        "show what training would find",
+        "Decodes every image. The exit code is 1 if one can't be decoded.",
+    )
+    check.add_argument("source", metavar="DATA", help=SOURCE)
+    check.add_argument(
+        "--list", action="store_true", help="name every file that can't be decoded, not ten"
+    )
+    check.add_argument(
+        "--near-duplicates",
+        nargs="?",
+        const="",
+        metavar="DATA",
+        help="name pairs of images that look alike though their files differ: among these, or with"
+        " DATA, such as a test set, between these and those",
+    )
+    add_encoding(check)
 
 
 def add_encoding(command: argparse.ArgumentParser) -> None:
@@ -102,7 +116,10 @@ def add_encoding(command: argparse.ArgumentParser) -> None:
 def _columns(text: str) -> tuple[str, ...]:
     """Names parted by commas; one with a comma in it stands in quotes, as in a table."""
     (names,) = csv.reader([text], skipinitialspace=True)
-    return tuple(name.strip() for name in names if name.strip())
+    found = tuple(name.strip() for name in names if name.strip())
+    if not found:
+        raise argparse.ArgumentTypeError(f"must name a column at least, a,b,c: received {text!r}")
+    return found
 
 
 def given_source(source: str, options: argparse.Namespace) -> Source:
@@ -180,6 +197,8 @@ def run_check(options: argparse.Namespace) -> int:
     print(describe_bad(bad, len(bad) if options.list else 10).rstrip())
     if len(bad) > 10 and not options.list:
         print("To name them all: --list")
+    if any(" is not read; convert it" in image.reason for image in bad):
+        print("To convert them all: keras-inception data convert FOLDER COPY")
     empty = left_empty(examples, kept)
     if empty:
         print(f"No image is left of {listed(empty)}, so training refuses the data.")
@@ -236,6 +255,19 @@ def run_records(options: argparse.Namespace) -> int:
         print(f"{split}: {len(splits[split])} images in {files}, {size / 1e6:.1f} MB")
     print(f"To train on them: keras-inception train {options.output} --output RUN")
     return 0
+
+
+def run_convert(options: argparse.Namespace) -> int:
+    """Copy a folder and convert in it what is not read."""
+    load_tensorflow_quietly()
+    from keras_inception.data.preparation.convert import convert_folder
+    from keras_inception.data.preparation.inspection import describe_bad
+
+    done = convert_folder(options.source, options.output)
+    print(f"{options.output}: {done.copied} files copied, {done.converted} converted")
+    if done.left:
+        print(describe_bad(done.left).rstrip() + "\nLeft out.")
+    return int(bool(done.left))
 
 
 def run_index(options: argparse.Namespace) -> int:

@@ -79,7 +79,7 @@ def test_check_counts_images_and_names_classes_that_would_be_empty(
     said = capsys.readouterr().out
     assert said.startswith("40 images of 3 classes\n")
     assert "  noon   0\n" in said
-    assert "Left out: 1 left there by a system (such as __MACOSX)." in said
+    assert "Left out: 1 left there by a system or a tool (such as __MACOSX)." in said
     assert "No image is left of noon, so training refuses the data." in said
     assert "it is HEIC, which is not read; convert it first" in said
     assert ("and 2 more" in said, "11.heic" in said, "--list" in said) == (True, False, True)

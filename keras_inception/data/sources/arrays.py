@@ -14,6 +14,7 @@ import numpy as np
 from keras_inception.data.class_names import read_class_names
 from keras_inception.data.errors import DataError
 from keras_inception.data.examples import Examples
+from keras_inception.data.formats import unread_format
 from keras_inception.data.images import Pixels
 
 
@@ -79,9 +80,16 @@ def read_npz(path: Path, split: str | None, labels: Sequence[str] | None) -> Exa
     Raises:
         DataError: the file can't be read, or has no such arrays.
     """
+    with path.open("rb") as file:
+        start = file.read(4096)
+    if not start.startswith(b"PK"):
+        reason = unread_format(start)
+        if not reason or "nor another format" in reason:
+            reason = "it is no ZIP archive, as such a file is"
+        raise DataError(f"{path} is no .npz file that can be read: {reason}.")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            names = set(file.files)
+        with np.load(path, allow_pickle=False) as arrays:
+            names = set(arrays.files)
             found = {
                 name.removeprefix("x_")
                 for name in names
@@ -98,9 +106,9 @@ def read_npz(path: Path, split: str | None, labels: Sequence[str] | None) -> Exa
                     f" It holds: {', '.join(sorted(names)) or 'nothing'}"
                 )
             if "labels" in names:
-                labels = [str(label) for label in file["labels"]]
+                labels = [str(label) for label in arrays["labels"]]
             others = {"validation" if name == "val" else name for name in found} - {wanted}
-            return read_arrays(file[x], file[y], labels, tuple(sorted(filter(None, others))))
+            return read_arrays(arrays[x], arrays[y], labels, tuple(sorted(filter(None, others))))
     except (zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path} is no .npz file that can be read: {error}") from None
     except ValueError as error:

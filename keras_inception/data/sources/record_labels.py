@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_inception.data.errors import DataError
 from keras_inception.data.examples import listed
+from keras_inception.data.formats import is_image, unread_format
 from keras_inception.data.progress import bar
 from keras_inception.data.types import Tensor
 
@@ -222,11 +223,23 @@ def _compressed(file: str) -> str:
     return ""
 
 
+def _no_records(file: str) -> str:
+    """What a file is that never held records, and what helps; ``""`` if it may be damaged ones."""
+    with open(file, "rb") as shard:
+        start = shard.read(4096)
+    # A record begins with its length, of 8 bytes, which is below 4 GB.
+    if start[4:8] == bytes(4):
+        return ""
+    if is_image(start):
+        return f"{file} is an image, not TFRecords. Images are in folders of classes or in a CSV."
+    reason = unread_format(start)
+    return "" if "nor another format" in reason else f"{file} is no TFRecords: {reason}."
+
+
 def _damage(file: str, error: tf.errors.OpError) -> str:
     """Where a shard breaks off, and why."""
-    compressed = _compressed(file)
-    if compressed:
-        return compressed
+    if other := _compressed(file) or _no_records(file):
+        return other
     count, offset = 0, 0
     try:
         for data in tf.data.TFRecordDataset(file).as_numpy_iterator():

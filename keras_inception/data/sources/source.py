@@ -23,6 +23,7 @@ from keras_inception.data.text import printable
 Source = str | Path | Table | Examples | tuple[Any, Any]
 
 _WORKBOOKS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 # Data sets by name, and who reads them.
 PREFIXES = {"keras:": read_keras, "tfds:": read_tfds}
 
@@ -69,6 +70,12 @@ def open_source(source: Source, labels: Sequence[str] | None = None) -> Examples
     for label in examples.labels:
         if not label or not label.isprintable() or (examples.multi_label and "|" in label):
             raise DataError(f"A class's name must be text in one line. Received: {label!r}")
+    alike: dict[str, list[str]] = {}
+    for label in examples.labels:
+        alike.setdefault(" ".join(label.casefold().split()), []).append(label)
+    if several := [", ".join(map(repr, names)) for names in alike.values() if len(names) > 1]:
+        note = f"Classes whose names differ in capitals or spaces only: {listed(several)}."
+        examples = dataclasses.replace(examples, notes=(*examples.notes, note))
     empty = [
         label for label, count in zip(examples.labels, examples.counts(), strict=True) if not count
     ]
@@ -90,9 +97,12 @@ def split_of(source: Source, split: str) -> Source:
 
 
 def _within(source: Source, label: str) -> str:
-    """Where the classes are if someone packed their folders into one."""
+    """Where the classes are if someone packed their folders into one, or that into another."""
     if isinstance(source, (str, Path)) and (inner := Path(source) / label).is_dir():
-        folders, _ = Walk(inner).children()
+        folders, files = Walk(inner).children()
+        while len(folders) == 1 and not files:
+            inner /= os.fsdecode(folders[0])
+            folders, files = Walk(inner).children()
         if len(folders) > 1:
             names = listed([printable(os.fsdecode(name)) for name in folders], 3)
             return f" If its folders are the classes ({names}), name {inner}."
@@ -133,6 +143,8 @@ def _read(table: Table, labels: Sequence[str] | None) -> Examples:
         return read_idx(path, labels)
     if suffix in _WORKBOOKS:
         raise DataError(f"{source} is a workbook. Save its sheet as CSV, UTF-8, and name that.")
+    if suffix in _ARCHIVES:
+        raise DataError(f"{source} is an archive. Unpack it, and name what was in it.")
     raise DataError(
         f"{source} is none of what images come from: a folder with a folder for each class, a"
         " .csv file (or .tsv, .txt), an .npz file, TFRecords (.tfrecord or such as"

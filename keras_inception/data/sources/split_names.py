@@ -27,8 +27,9 @@ _PARTS = SPLIT_NAMES | {
         "test": "te ts tst holdout teste testes prueba pruebas тест 测试 测试集 テスト 테스트",
         "prediction": "pred predict prediction predictions",
         "unlabeled": "unlabeled unlabelled",
-        "annotations": "annotation annotations label labels mask masks groundtruth gt segmentation",
-        "images": "jpegimages",
+        "annotations": "annotation annotations label labels mask masks groundtruth gt segmentation"
+        " imagesets",
+        "images": "jpegimages",  # of PASCAL VOC
     }.items()
     for word in words.split()
 }
@@ -71,6 +72,8 @@ def _part(name: str) -> tuple[str, tuple[str, ...]] | None:
     """The split that a name stands for, and its other words."""
     if fold := _FOLD.fullmatch(name):
         return f"fold {fold[1]}", ()
+    if name.lower() in _PARTS:
+        return _PARTS[name.lower()], ()
     # `trainA` is two words; and `validação` is written without accents as often.
     parted = re.sub(r"([a-z])([A-Z])", r"\1 \2", name)
     plain = [

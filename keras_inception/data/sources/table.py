@@ -31,6 +31,23 @@ from keras_inception.data.text import (
 # What a table's name ends in; a spreadsheet's "Unicode text" is .txt.
 TABLES = (".csv", ".tsv", ".txt")
 
+# What pandas calls a column of row numbers that it has written and read again.
+_INDEX = re.compile(r"Unnamed: \d+")
+# What Kaggle, Roboflow, Label Studio and others call these columns.
+_CALLED = {
+    "path": (
+        "filename",
+        "file_name",
+        "file",
+        "filepath",
+        "image",
+        "image_path",
+        "image_name",
+        "img",
+    ),
+    "label": ("class", "class_name", "category", "choice", "target"),
+}
+
 
 @dataclass(frozen=True)
 class Table:
@@ -198,7 +215,7 @@ def _parse(path: Path, text: str, chosen: Sequence[str]) -> Rows:
     delimiter = said[1] if said else max(",;\t", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
-        header = [name.strip() for name in next(reader, [])]
+        header = ["" if _INDEX.fullmatch(name) else name.strip() for name in next(reader, [])]
         header = [name.lower() if name.lower() in KNOWN else name for name in header]
         labelled = bool(chosen) or "label" in header or "labels" in header
         taken = [name for name in header if name and (name in (*KNOWN, *chosen) or not labelled)]
@@ -206,7 +223,7 @@ def _parse(path: Path, text: str, chosen: Sequence[str]) -> Rows:
             missing = [*["path"] * ("path" not in header), *["label"] * (not labelled)]
             raise DataError(
                 f"{path} has no column {' and no column '.join(missing)} in its first line,"
-                f" {printable(listed(header))!r}. The columns are: {COLUMNS}."
+                f" {printable(listed(header))!r}. The columns are: {COLUMNS}.{_meant(header)}"
             )
         missing = [name for name in chosen if name not in header]
         if missing:
@@ -234,6 +251,19 @@ def _parse(path: Path, text: str, chosen: Sequence[str]) -> Rows:
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}") from None
     return Rows(lines, dict(zip(taken, cells, strict=True)))
+
+
+def _meant(header: list[str]) -> str:
+    """Which columns others call otherwise, if there is one such only."""
+    found = {
+        ours: [name for name in header if name.lower() in theirs]
+        for ours, theirs in _CALLED.items()
+    }
+    return "".join(
+        f" If {names[0]!r} is the {ours}, call it so."
+        for ours, names in found.items()
+        if len(names) == 1 and ours not in header
+    )
 
 
 def _existing(folder: Path, names: list[str], encoding: str | None) -> list[str]:

@@ -119,6 +119,19 @@ def test_idx_files_find_their_labels(digits, tmp_path: Path, ending: str) -> Non
     assert open_source(path).labels[4] == "digit 4"
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "it is empty"), (b"<html>", "it is an HTML page"),
+     (b"version https://git-lfs.github.com/spec/v1\n", "it is a pointer of Git LFS, .*lfs pull"),
+     (b"\x93NUMPY\1\0", "it is no ZIP archive, as such a file is"),
+     (b"\xff\xd8\xff\xe0", "it is no ZIP archive")],
+)  # fmt: skip
+def test_what_is_no_npz_is_named(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(DataError, match=rf"a\.npz is no \.npz file that can be read: .*{message}"):
+        open_source(tmp_path / "a.npz")
+
+
 def test_damaged_idx_files_are_refused(digits, tmp_path: Path) -> None:
     path = tmp_path / "train-images-idx3-ubyte"
     write_idx(path, digits[0])

@@ -267,7 +267,7 @@ def damaged(written: Path, tmp_path: Path, change) -> Path:
     ("change", "message"),
     [(lambda data: data[:-100], r"train-00001-of-00003.* is damaged in record 10, at byte"),
      (lambda data: data[:3000] + b"\0\1\2\3" + data[3004:], "is damaged in record"),
-     (lambda data: b"I am text." * 10, "damaged in record 1, at byte 0 of 100"),
+     (lambda data: b"I am text." * 10, "is no TFRecords: it is text, not an image"),
      (gzip.compress, r"compressed \(GZIP\), .*: python -c 'import gzip, sys; .* < \S+00001-of"),
      (zlib.compress, r"compressed \(ZLIB\), .*: python -c 'import zlib, sys; .* > NEW\.tfrecord")],
 )  # fmt: skip
@@ -294,6 +294,20 @@ def test_parts_without_one_to_train_on_must_be_named(tmp_path: Path) -> None:
         open_source(tmp_path / "train")
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"version https://git-lfs.github.com/spec/v1\n", "no TFRecords: it is a pointer of Git LFS"),
+     (b"<html>not found</html>", "is no TFRecords: it is an HTML page"),
+     (b"\xff\xd8\xff\xe0" + bytes(range(1, 40)), "is an image, not TFRecords"),
+     (b"\0\0\1\0" + bytes(40), "damaged in record 1, at byte 0"),  # a length, and no icon
+     (b"\x93" * 40, "damaged in record 1, at byte 0")],
+)  # fmt: skip
+def test_what_never_held_records_is_named(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        open_source(f"{tmp_path}/*.jpg")
+
+
 def test_bad_images_in_records_are_found(photos: Path, tmp_path: Path) -> None:
     good = (photos / "dawn" / "00.jpg").read_bytes()
     no_image = {"image/class/label": 1, "image/filename": "gone.jpg"}
@@ -302,7 +316,7 @@ def test_bad_images_in_records_are_found(photos: Path, tmp_path: Path) -> None:
     bad = find_bad_images(open_source(tmp_path).images)
     assert [image.index for image in bad] == [1, 2, 3]
     assert "train-00000-of-00001 at byte" in bad[0].name
-    assert bad[1].reason == "the file is empty"
+    assert bad[1].reason == "it is empty"
     assert bad[2].name.startswith("gone.jpg in ") and "has no image/encoded" in bad[2].reason
 
 

@@ -65,9 +65,9 @@ def test_names_that_are_no_text_are_read(photos: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [([], "holds no images"),
-     (["1.jpg", "2.jpg"], "holds no images"),
+     (["1.jpg", "2.jpg"], r"holds 2 images \(1.jpg, 2.jpg\), but no folder for each class"),
      (["cat/1.jpg"], "at least two classes"),
-     (["train/cat/1.jpg", "test/cat/1.jpg"], r"splits of a data set \(test, train\)")],
+     (["train/cat/1.jpg", "test/cat/1.jpg"], r"parts of a data set \(test, train\)")],
 )  # fmt: skip
 def test_folders_that_are_no_data_set_are_refused(
     tmp_path: Path, files: list[str], message: str
@@ -77,6 +77,23 @@ def test_folders_that_are_no_data_set_are_refused(
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(DataError, match=message):
         open_source(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["photos.zip", "photos.tar.gz", "photos.7z", "photos.csv.gz"])
+def test_an_archive_is_to_be_unpacked(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(DataError, match=r"is an archive\. Unpack it, and name"):
+        open_source(tmp_path / name)
+
+
+def test_classes_that_differ_in_capitals_or_spaces_are_said(photos: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(photos, tmp_path / "photos")
+    shutil.copytree(photos / "dawn", folder / "Dawn ")
+    examples = open_source(folder)
+    assert examples.labels == ("Dawn ", "dawn", "dusk")
+    assert examples.notes == (
+        "Classes whose names differ in capitals or spaces only: 'Dawn ', 'dawn'.",
+    )
 
 
 def test_an_empty_folder_is_no_class(photos: Path, tmp_path: Path) -> None:

@@ -93,6 +93,8 @@ def test_a_column_split_makes_parts(tmp_path: Path) -> None:
     ("text", "message"),
     [("", "no column path and no column label"),
      ("file,class\na.jpg,cat\n", "no column path and no column label.*file, class.*split"),
+     ("filename, Cat, Dog\na.jpg, 1, 0\n", r"If 'filename' is the path, call it so\.$"),  # Roboflow
+     ("id,image,choice\n1,a.jpg,cat\n", "If 'image' is the path, .* 'choice' is the label,"),
      ("path,label\n", "lists no images"),
      ("path,label\na.jpg,cat\nb.jpg,\n", "line 3: the label is empty.*`labels`"),
      ("path,label\na.jpg\n", "line 2: 1 cells where the first line has 2"),
@@ -256,6 +258,13 @@ def test_columns_are_chosen_from_the_command_line(tmp_path: Path) -> None:
     assert split_of(chosen, "test") == Table(f"{path}/test", None, ("cat, tabby", "dog"))
     with pytest.raises(DataError, match=r"Columns of labels are for tables \(.csv"):
         open_source(Table(str(tmp_path), label_columns=("cat",)))
+
+
+def test_row_numbers_of_pandas_are_no_column(tmp_path: Path) -> None:
+    text = ",Unnamed: 0,path,cat,dog\n0,0,a.jpg,1,0\n1,1,b.jpg,0,1\n2,2,c.jpg,1,0\n3,3,d.jpg,0,1\n"
+    examples = open_source(table(tmp_path, text))
+    assert (examples.labels, examples.targets.tolist()) == (("cat", "dog"), [0, 1, 0, 1])
+    assert len(examples.notes) == 1
 
 
 def test_a_label_is_passed_over_for_columns_that_are_chosen(tmp_path: Path) -> None:

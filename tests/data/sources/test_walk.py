@@ -321,6 +321,10 @@ def test_classes_within_one_folder_are_pointed_at(tmp_path: Path) -> None:
     put(tmp_path, "photos/cat/1.jpg", "photos/dog/1.jpg")
     with pytest.raises(DataError, match=r"one: photos\. If .* \(cat, dog\), name \S+/photos\."):
         open_source(tmp_path)
+    (tmp_path / "Takeout" / "Google Photos").mkdir(parents=True)
+    (tmp_path / "photos").rename(tmp_path / "Takeout" / "Google Photos" / "mine")
+    with pytest.raises(DataError, match=r"one: Takeout\. .*, name \S+/Google Photos/mine\."):
+        open_source(tmp_path)
 
 
 def test_a_million_files_would_be_listed_in_seconds(tmp_path: Path) -> None:
