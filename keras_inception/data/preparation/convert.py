@@ -24,8 +24,10 @@ from keras_inception.data.types import Log
 
 # What Pillow is asked for: no documents and films, and no raw photos, of whose TIFF it would give
 # the thumbnail.
-_FORMATS = ("AVIF", "BMP", "DDS", "DIB", "GIF", "HEIF", "ICNS", "ICO", "JPEG", "JPEG2000", "MPO")
-_FORMATS += ("PCX", "PNG", "PPM", "PSD", "QOI", "TGA", "TIFF", "WEBP")
+_FORMATS = (
+    *("AVIF", "BMP", "DDS", "DIB", "GIF", "HEIF", "ICNS", "ICO", "JPEG", "JPEG2000", "MPO"),
+    *("PCX", "PNG", "PPM", "PSD", "QOI", "TGA", "TIFF", "WEBP"),
+)
 # Formats of photos, which a PNG would make several times as large.
 _PHOTOS = ("AVIF", "HEIF", "JPEG", "JPEG2000", "MPO", "WEBP")
 

@@ -32,8 +32,8 @@ def read_folder(root: Path) -> Examples:
     whose names are the same in Unicode's form NFC are one class.
 
     Raises:
-        DataError: there is no file in any class, or the folders are parts of a data set, not
-            classes.
+        DataError: there is no file in any class, the folders are parts of a data set, not
+            classes, or one of them is a copy of the data set.
     """
     walk = Walk(root)
     folders, loose = walk.children()
@@ -41,6 +41,7 @@ def read_folder(root: Path) -> Examples:
     _refuse_parts(root, folders)
     counts: list[int] = []
     foreign: list[bytes] = []
+    within: dict[bytes, set[bytes]] = {}
 
     def names() -> Iterator[bytes]:
         for folder in folders:
@@ -49,6 +50,7 @@ def read_folder(root: Path) -> Examples:
                 foreign.append(folder)
                 found = []
             counts.append(len(found))
+            within[folder] = {name.split(b"/", 2)[1] for name in found if name.count(b"/") > 1}
             yield from found
 
     files = Files.of(root, names())
@@ -56,6 +58,7 @@ def read_folder(root: Path) -> Examples:
         raise DataError(" ".join(filter(None, [_no_classes(walk, loose), walk.note(), _LAYOUT])))
     full = [folder for folder, count in zip(folders, counts, strict=True) if count]
     mixed = _refuse_parts(root, full)
+    _refuse_copies(root, full, within)
     labels = tuple(dict.fromkeys(map(_label, full)))
     place = {label: target for target, label in enumerate(labels)}
     targets = np.array([place[_label(folder)] for folder in full], np.int64)
@@ -105,6 +108,19 @@ def _no_classes(walk: Walk, loose: Sequence[bytes]) -> str:
 def _label(folder: bytes) -> str:
     """What a class is called by its folder's name."""
     return printable(one_form(os.fsdecode(folder)))
+
+
+def _refuse_copies(root: Path, folders: Sequence[bytes], within: dict[bytes, set[bytes]]) -> None:
+    """Refuse a folder that holds all the others once more, as archives of Kaggle's do."""
+    for folder in folders:
+        others = {*folders} - {folder}
+        if len(others) > 1 and others <= within[folder]:
+            name = os.fsdecode(folder)
+            raise DataError(
+                f"{root / name} holds folders of the same names as those beside it"
+                f" ({listed(sorted(map(os.fsdecode, others)), 3)}), and so the data set once more."
+                f" Name it, or move it elsewhere."
+            )
 
 
 def _refuse_parts(root: Path, folders: Sequence[bytes]) -> list[str]:

@@ -86,7 +86,8 @@ def read_table(
     - without such a column: a column for each class, of 0 and 1. Where every row has one 1, it is
       the class; else an image can be of any number of classes. Those that have one value only, and
       ``is_valid`` and its like, are none.
-    - ``group``, optional: images of one group, such as a patient, are never split.
+    - ``group``, optional: images of one group, such as a patient, are never split. One whose cell
+      is empty stands for itself.
     - ``split``, optional: ``train``, ``validation`` or ``test``.
 
     Columns are parted by commas, semicolons or tabs. Lines of empty cells don't count.
@@ -122,14 +123,20 @@ def read_table(
     paths = _existing(path.parent, names, encoding)
     _check_paths(path, rows, paths)
     labels, targets, notes = read_classes(path, rows, label_columns, labels)
-    groups = None
-    if "group" in rows.columns:
-        groups = np.unique(np.array(rows.columns["group"]), return_inverse=True)[1].astype(np.int64)
+    groups = _groups(rows.columns["group"]) if "group" in rows.columns else None
     root = str(path.parent)
     if any(map(os.path.isabs, paths)):
         root, paths = "", [os.path.abspath(path.parent / name) for name in paths]
     examples = Examples(labels, Files.of(root, paths), targets, groups, notes=notes)
     return _taken(path, examples, rows, split)
+
+
+def _groups(cells: list[str]) -> np.ndarray:
+    """int64 [rows], equal where the cells are; an empty one is like no other."""
+    numbers = np.unique(np.array(cells), return_inverse=True)[1].astype(np.int64)
+    alone = np.array([not cell for cell in cells])
+    numbers[alone] = numbers.max() + 1 + np.arange(alone.sum())
+    return numbers
 
 
 def _taken(path: Path, examples: Examples, rows: Rows, split: str | None) -> Examples:

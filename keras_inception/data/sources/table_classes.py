@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -59,7 +61,25 @@ def read_classes(
             f"{path}, line {rows.lines[cells.index('')]}: the label is empty. If an image may be of"
             " no class, name the column `labels`."
         )
-    return *(_multi_targets(cells) if many else _targets(cells)), ()
+    names, targets = _multi_targets(cells) if many else _targets(cells)
+    return names, targets, _several_in_one(names)
+
+
+def _several_in_one(names: Sequence[str]) -> tuple[str, ...]:
+    """A note if names are made of others, parted by another sign than it takes."""
+    parts = {name: {part.strip() for part in re.split("[,;]", name)} for name in names}
+    counts = Counter(part for each in parts.values() for part in each)
+    made = [
+        name
+        for name, each in parts.items()
+        if len(each) > 1 and all(part and counts[part] > 1 for part in each)
+    ]
+    if not made:
+        return ()
+    return (
+        f"Classes that look like several: {printable(listed([*map(repr, made)], 3))}. Several"
+        " labels of an image are parted by |, as in cat|dog.",
+    )
 
 
 def _targets(cells: list[str]) -> tuple[tuple[str, ...], np.ndarray]:

@@ -44,11 +44,12 @@ _TOOLS = frozenset(
     for name in names
 )
 # What they leave beside a file, under its name: streams of NTFS and of Macs as other systems and
-# Synology keep them (`1.jpg:Zone.Identifier`), an editor's copies, what an office has open.
+# Synology keep them (`1.jpg:Zone.Identifier`), copies of editors and of ExifTool
+# (`1.jpg_original`), what an office has open.
 _BESIDE = re.compile(
     rb".*(:|\xef\x80\xba|\.)zone\.identifier(:\$data)?"  # U+F03A is Samba's colon
     rb"|.+(:|\xef\x80\xba)(smartscreen|encryptable|afp_\w+|com\.\w+\..*)"
-    rb"|.+@syno(eastream|resource)|.+~|~\$.+|found\.\d{3}",
+    rb"|.+@syno(eastream|resource)|.+~|~\$.+|.+\.\w+_original|found\.\d{3}",
     re.DOTALL,
 )
 # Suffixes of what lies beside photos and is no image: films, sound, notes, sidecars, archives,
@@ -63,7 +64,7 @@ _OTHER_KINDS = frozenset(
     b" py pyc ipynb sh bat ps1 exe dll so"
     b" zip rar 7z tar gz tgz bz2 xz zst dmg iso"
     b" npy npz pkl pickle mat h5 hdf5 keras pb pt pth onnx tflite safetensors parquet tfrecord"
-    b" names cache db sqlite sqlite3 dvc md5 sha1 sha256 sig asc lock swp bak"
+    b" names cache db sqlite sqlite3 dvc md5 sha1 sha256 sig asc lock swp bak orig !sync"
     b" part partial crdownload download filepart aria2 tmp".split()
 )
 # Files that go with downloads and programs and have no suffix.

@@ -74,6 +74,15 @@ def test_groups_are_equal_where_their_names_are(tmp_path: Path) -> None:
     groups = open_source(table(tmp_path, text)).groups
     assert groups is not None
     assert groups[0] == groups[2] != groups[1]
+    blank = open_source(table(tmp_path, text.replace("rex", "") + "d.jpg,dog,\n")).groups
+    assert blank is not None
+    assert blank[0] == blank[2] and len({*blank.tolist()}) == 3
+
+
+def test_names_that_look_like_several_are_said(tmp_path: Path) -> None:
+    text = 'path,label\na.jpg,cat\nb.jpg,dog\nc.jpg,"dog, cat"\nd.jpg,"Smith, J."\n'
+    (note,) = open_source(table(tmp_path, text)).notes
+    assert note.startswith("Classes that look like several: 'dog, cat'. Several labels of an image")
 
 
 def test_a_column_split_makes_parts(tmp_path: Path) -> None:

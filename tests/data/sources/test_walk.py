@@ -94,7 +94,7 @@ def systems(folder: Path) -> None:
 def under_a_name(folder: Path) -> None:
     put(folder, "cat/1.jpg:Zone.Identifier", "cat/2.jpg\uf03aZone.Identifier", "cat/1.jpg~")
     put(folder, "dog/1.jpg@SynoEAStream", "dog/1.jpg:com.dropbox.attrs", "dog/~$1.jpg")
-    put(folder, "dog/10:30.jpg")  # an image of half past ten
+    put(folder, "dog/1.jpg_original", "dog/10:30.jpg")  # an image of half past ten
 
 
 def other_kinds(folder: Path) -> None:
@@ -116,6 +116,10 @@ def of_a_tool(folder: Path) -> None:
     for name, content in (("owl/1", b"\xff\xd8\xff\xe0"), ("yak/1", b"\xff\x0a")):
         put(folder, name)
         (folder / name).write_bytes(content)
+
+
+def once_more(folder: Path) -> None:
+    put(folder, "photos/cat/1.jpg", "photos/dog/1.jpg", "cow/1.jpg", "photos/cow/1.jpg")
 
 
 def mixed(folder: Path) -> None:
@@ -169,8 +173,8 @@ ROWS = {
         Row(systems, note=r"Left out: 13 left there by a system or a tool")
     ),
     "what they leave under an image's name: `1.jpg:Zone.Identifier`, `1.jpg@SynoEAStream`,"
-    " `1.jpg~`": Row(
-        under_a_name, {"cat": 1, "dog": 2}, r"Left out: 6 left there by a system or a tool"
+    " `1.jpg~`, `1.jpg_original`": Row(
+        under_a_name, {"cat": 1, "dog": 2}, r"Left out: 7 left there by a system or a tool"
     ),
     "other kinds by their suffix: films, sound, notes, sidecars, archives, programs, models"
     " (`.mov`, `.lrv`, `.insv`, `.aae`, `.pp3`, `.webloc`, `.json`, `.txt`, `.csv`, `.zip` ...);"
@@ -202,6 +206,11 @@ ROWS = {
         refused=r"holds parts of a data set \(test_set, training_set\), not classes\. Name one"
         r" of them, such as \S+/training_set; to validate on another: --validation-data"
         r" \S+/test_set\.$",
+    ),
+    "a folder that holds folders of the same names as all those beside it": Row(
+        once_more,
+        refused=r"photos/photos holds folders of the same names as those beside it"
+        r" \(cat, cow, dog\), and so the data set once more\. Name it, or move it",
     ),
     "such parts among other folders; `no_label`, `unlabeled`, `unsorted`": Row(
         mixed,
