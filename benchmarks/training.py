@@ -39,7 +39,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 who, steps = sys.argv[1], int(sys.argv[2])
 if who == "ours":
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    from inception_serving.startup import load_tensorflow_quietly
+    from inception_serving.server.startup import load_tensorflow_quietly
     load_tensorflow_quietly()
 elif who.endswith("without oneDNN"):
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"

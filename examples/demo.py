@@ -118,7 +118,7 @@ Done in {time.monotonic() - start:.0f} s. Next, with your own images in PHOTOS/C
 
 def ask(address: str, local: dict[str, dict[str, object]]) -> float:
     """Send every held-out image, show some, draw them; the largest difference from ``local``."""
-    from inception_serving.startup import load_tensorflow_quietly
+    from inception_serving.server.startup import load_tensorflow_quietly
 
     load_tensorflow_quietly()
     from inception_serving import Client

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from inception_serving.errors import ServingError
 from keras_inception.commands import (
     augment_preview,
+    bench,
     data,
     evaluate,
     export,
@@ -108,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         serve,
         status,
         verify_serving,
+        bench,
         predict,
         weights,
     ):

@@ -149,7 +149,7 @@ def test_export_writes_configs_and_shows_itself(
         model_server_config_pb2.ModelServerConfig(),
     )
     (model,) = config.model_config_list.config
-    assert (model.name, model.base_path) == ("m", str(tmp_path / "models" / "m"))
+    assert (model.name, model.base_path) == ("m", "/models/m")  # as compose.yaml mounts them
     session = text_format.Parse(
         (tmp_path / "configs" / "session_config.pbtxt").read_text(), config_pb2.ConfigProto()
     )

@@ -39,13 +39,16 @@ graph_options { rewrite_options { auto_mixed_precision: ON } }
 """
 
 
-def write_serving_configs(folder: str | Path, saved_model: Path, max_batch_size: int) -> list[Path]:
+def write_serving_configs(
+    folder: str | Path, saved_model: Path, max_batch_size: int, base: str = "/models"
+) -> list[Path]:
     """Write models.config, batching_params.pbtxt, monitoring.config and session_config.pbtxt.
 
     Args:
         folder: made if it is not there; files of these names are replaced.
         saved_model: BASE/NAME/VERSION.
         max_batch_size: images in a batch, at most.
+        base: the folder of all models as the server sees it; that of the containers by default.
 
     Returns:
         The files.
@@ -54,7 +57,9 @@ def write_serving_configs(folder: str | Path, saved_model: Path, max_batch_size:
     folder.mkdir(parents=True, exist_ok=True)
     home = saved_model.resolve().parent
     texts = {
-        "models.config": _MODELS.format(name=home.name, base_path=home),
+        "models.config": _MODELS.format(
+            name=home.name, base_path=f"{base.rstrip('/')}/{home.name}"
+        ),
         "batching_params.pbtxt": _BATCHING.format(
             max_batch_size=max_batch_size, threads=os.cpu_count()
         ),

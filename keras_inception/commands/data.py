@@ -6,7 +6,7 @@ import argparse
 import csv
 from typing import TYPE_CHECKING, Any
 
-from inception_serving.startup import load_tensorflow_quietly
+from inception_serving.server.startup import load_tensorflow_quietly
 from keras_inception.commands.arguments import add_command, positive, seed, share
 from keras_inception.commands.console import progress
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from inception_export.options import ExportOptions
-from inception_serving.startup import load_tensorflow_quietly
+from inception_serving.server.startup import load_tensorflow_quietly
 from keras_inception.commands.arguments import add_command, positive
 from keras_inception.commands.console import print_table
 from keras_inception.commands.evaluate import describe_protocol
@@ -39,6 +39,12 @@ def add(commands: Any) -> None:
         "--configs",
         metavar="FOLDER",
         help="also write TF Serving's configuration files for the model there",
+    )
+    export.add_argument(
+        "--configs-base",
+        default="/models",
+        metavar="DIR",
+        help="BASE as the server of these files sees it (%(default)s, as in serving/docker)",
     )
     export.add_argument("--show", metavar="DIR", help="print what an export says of itself")
     of_weights = export.add_argument_group("for a file of weights")
@@ -174,7 +180,9 @@ def run(options: argparse.Namespace) -> int:
     if options.configs:
         from inception_export.serving_configs import write_serving_configs
 
-        for path in write_serving_configs(options.configs, target, options.max_batch_size):
+        for path in write_serving_configs(
+            options.configs, target, options.max_batch_size, options.configs_base
+        ):
             print(f"Written {path}")
     return 0
 

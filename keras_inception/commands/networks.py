@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from inception_serving.startup import load_tensorflow_quietly
+from inception_serving.server.startup import load_tensorflow_quietly
 from keras_inception.commands.arguments import add_command, output_file, positive, shape
 from keras_inception.commands.console import print_table
 

@@ -8,10 +8,17 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inception_serving.startup import load_tensorflow_quietly
-from keras_inception.commands.arguments import USING, add_command, picture_file, positive
+from inception_serving.server.startup import load_tensorflow_quietly
+from keras_inception.commands.arguments import (
+    USING,
+    add_command,
+    output_file,
+    picture_file,
+    positive,
+)
 from keras_inception.commands.console import print_table, progress
 from keras_inception.data.text import printable
 
@@ -59,11 +66,19 @@ def add(commands: Any) -> None:
     predict.add_argument(
         "--batch-size", type=positive, default=16, help="images a call (%(default)s)"
     )
-    predict.add_argument(
+    printed = predict.add_mutually_exclusive_group()
+    printed.add_argument(
         "--format",
         choices=["table", "json", "csv"],
         default="table",
         help="how the predictions are printed (%(default)s)",
+    )
+    printed.add_argument(
+        "--output",
+        type=_predictions_file,
+        metavar="FILE",
+        help="write the predictions to a new .csv, .jsonl or .parquet file instead, of any number"
+        " of images; the same command goes on after it was stopped",
     )
     predict.add_argument(
         "--figure",
@@ -75,7 +90,11 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Predict, print, and name the images that could not be decoded."""
+    if options.output and options.figure:
+        raise ValueError("--figure draws predictions that are printed: leave out --output.")
     load_tensorflow_quietly()
+    if options.output:
+        return _write(options)
     from keras_inception.inference.predict import draw_predictions, list_images, predict
 
     images = list_images(options.images, lambda line: print(line, file=sys.stderr))
@@ -93,20 +112,42 @@ def run(options: argparse.Namespace) -> int:
         rows = [dataclasses.asdict(each) | {"image": printable(each.image)} for each in predictions]
         print(json.dumps(rows, indent=1, ensure_ascii=False))
     elif options.format == "csv":
-        writer = csv.writer(sys.stdout)
-        writer.writerow(["image", "rank", "label", "score"])
-        for each in predictions:
-            for rank, (label, score) in enumerate(zip(each.labels, each.scores, strict=True), 1):
-                writer.writerow([printable(each.image), rank, label, f"{score:.6f}"])
+        from keras_inception.inference.prediction_files import csv_rows
+
+        csv.writer(sys.stdout).writerows(csv_rows(predictions))
     else:
         print_predictions(predictions)
     if options.figure:
         draw_predictions(predictions, options.figure)
         print(f"Drawn: {options.figure}", file=sys.stderr)
-    failed = [each for each in predictions if each.error]
-    for each in failed:
+    return _list_failed([each for each in predictions if each.error])
+
+
+def _write(options: argparse.Namespace) -> int:
+    from keras_inception.inference.prediction_files import predict_to_file
+
+    written = predict_to_file(
+        options.images,
+        options.using,
+        options.output,
+        top=options.top,
+        threshold=options.threshold,
+        batch_size=options.batch_size,
+        progress=progress,
+        log=lambda line: print(line, file=sys.stderr),
+    )
+    failed = len(written.failed)
+    print(f"Written: {written.path}, {written.images} images, of which {failed} failed")
+    return _list_failed(written.failed, 20)
+
+
+def _list_failed(failed: Sequence[Prediction], most: int | None = None) -> int:
+    """Name them; the exit code."""
+    for each in failed[:most]:
         name = printable(each.image)
         print(f"keras-inception predict: {name}: {each.error}", file=sys.stderr)
+    if most is not None and len(failed) > most:
+        print(f"and {len(failed) - most} more, which the file has", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -146,3 +187,9 @@ def _share(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no score, from 0 to 1")
     return value
+
+
+def _predictions_file(text: str) -> str:
+    if Path(text).suffix.lower() not in (".csv", ".jsonl", ".parquet"):
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in .csv, .jsonl or .parquet")
+    return output_file(text)

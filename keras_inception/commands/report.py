@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from inception_serving.startup import load_tensorflow_quietly
+from inception_serving.server.startup import load_tensorflow_quietly
 from keras_inception.commands.arguments import add_command, output_file, positive
 from keras_inception.commands.console import progress
 from keras_inception.commands.data import add_encoding, given_source

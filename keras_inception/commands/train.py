@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from inception_serving.startup import load_tensorflow_quietly
+from inception_serving.server.startup import load_tensorflow_quietly
 from keras_inception.commands.arguments import (
     add_command,
     add_recipe_options,

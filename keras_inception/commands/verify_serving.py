@@ -31,7 +31,9 @@ def add(commands: Any) -> None:
         "Every signature is asked about the export's own pictures. The exit code is 0 where all"
         " answers agree, and 1 otherwise.",
     )
-    verify.add_argument("address", metavar="HOST:PORT", help="gRPC's address of the server")
+    verify.add_argument(
+        "address", metavar="HOST:PORT", help="the server's gRPC, or http://HOST:PORT for REST"
+    )
     verify.add_argument("--model", required=True, metavar="NAME", help="the model's name there")
     verify.add_argument(
         "--export",

@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
 def _in_use(options: argparse.Namespace) -> frozenset[int]:
     if not options.server:
         return frozenset()
-    from inception_serving.startup import load_tensorflow_quietly
+    from inception_serving.server.startup import load_tensorflow_quietly
 
     load_tensorflow_quietly()
     from inception_serving import Client

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from keras_inception.data.text import one_form, printable
 from keras_inception.data.types import Advance, Log
 from keras_inception.inference.predictor import PredictionError, Predictor, decoder_reason
 from keras_inception.inference.predictors import open_predictor
+
+_IN_FLIGHT = 4  # batches that a server is asked about at a time
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,33 @@ def predict(
             predictions += _predict_batch(predictor, batch, top, threshold)
             advance(len(batch))
     return predictions
+
+
+def predict_each(
+    predictor: Predictor,
+    paths: Sequence[str],
+    *,
+    top: int,
+    threshold: float | None,
+    batch_size: int,
+) -> Iterator[Prediction]:
+    """One prediction for each file, in order, of as many as there are; see :func:`predict`.
+
+    A server is asked about several batches at a time.
+    """
+    in_flight = _IN_FLIGHT if predictor.about.get("kind") == "server" else 1
+    batches = (paths[start : start + batch_size] for start in range(0, len(paths), batch_size))
+    window: deque[Future[list[Prediction]]] = deque()
+    pool = ThreadPoolExecutor(in_flight, thread_name_prefix="predict")
+    try:
+        for batch in batches:
+            if len(window) == in_flight:
+                yield from window.popleft().result()
+            window.append(pool.submit(_predict_batch, predictor, batch, top, threshold))
+        while window:
+            yield from window.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def list_images(places: Sequence[str | Path], log: Log = lambda line: None) -> list[str]:
@@ -164,7 +195,12 @@ def _color(prediction: Prediction, known: set[str]) -> str:
 def _predict_batch(
     predictor: Predictor, batch: Sequence[str], top: int, threshold: float | None
 ) -> list[Prediction]:
-    encoded = [Path(path).read_bytes() for path in batch]
+    try:
+        encoded = [Path(path).read_bytes() for path in batch]
+    except OSError as error:
+        if len(batch) == 1:
+            return [Prediction(batch[0], (), (), 0.0, f"can't be read: {error.strerror or error}")]
+        return _one_by_one(predictor, batch, top, threshold)
     start = time.perf_counter()
     try:
         ranked = predictor.best(encoded)
@@ -176,9 +212,7 @@ def _predict_batch(
             reason = unread_format(encoded[0]) or reason.removeprefix("images[0]: ")
             return [Prediction(batch[0], (), (), 0.0, reason)]
         # One bad image fails its batch: find it, and predict the others.
-        return [
-            each for path in batch for each in _predict_batch(predictor, [path], top, threshold)
-        ]
+        return _one_by_one(predictor, batch, top, threshold)
     milliseconds = (time.perf_counter() - start) * 1000 / len(batch)
     predictions = []
     for path, each in zip(batch, ranked, strict=True):
@@ -197,3 +231,9 @@ def _predict_batch(
             )
         )
     return predictions
+
+
+def _one_by_one(
+    predictor: Predictor, batch: Sequence[str], top: int, threshold: float | None
+) -> list[Prediction]:
+    return [each for path in batch for each in _predict_batch(predictor, [path], top, threshold)]

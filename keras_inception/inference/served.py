@@ -1,11 +1,14 @@
-"""A model on a server by the name that people give it, HOST:PORT/NAME or HOST:PORT/NAME/VERSION."""
+"""A model on a server by the name that people give it.
+
+That is HOST:PORT/NAME or HOST:PORT/NAME/VERSION, over gRPC; with http:// before it, over REST.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
-_NAME = re.compile(r"(?P<address>[^/\\]+:\d+)/(?P<model>[^/]+)(/(?P<version>\d+))?")
+_NAME = re.compile(r"(?P<address>(https?://)?[^/\\]+:\d+)/(?P<model>[^/]+)(/(?P<version>\d+))?")
 
 
 class Served(NamedTuple):
@@ -40,7 +43,8 @@ def almost_served(name: str) -> str:
         )
     if url := re.match(r"https?://([^/:]*)", name):
         return (
-            "A server is named as HOST:PORT/NAME of gRPC, without http://, such as"
-            f" {url[1] or 'localhost'}:8500/photos (8501 is REST's port). Received: {name}"
+            "A server's model is named as HOST:PORT/NAME of gRPC, such as"
+            f" {url[1] or 'localhost'}:8500/photos, or http://HOST:PORT/NAME of REST, such as"
+            f" http://{url[1] or 'localhost'}:8501/photos. Received: {name}"
         )
     return ""

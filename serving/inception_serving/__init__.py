@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from inception_serving.async_client import AsyncClient
+    from inception_serving.benchmark import BenchResult, bench
     from inception_serving.client import Client
     from inception_serving.connection import Limits, Timeout
     from inception_serving.errors import (
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AnswerError",
     "AsyncClient",
+    "BenchResult",
     "Classification",
     "Client",
     "Comparison",
@@ -45,11 +47,13 @@ __all__ = [
     "SignatureError",
     "StatusError",
     "Timeout",
+    "bench",
     "serve",
 ]
 
 _MODULES = {
     "AsyncClient": "async_client",
+    "BenchResult": "benchmark",
     "Classification": "results",
     "Client": "client",
     "Comparison": "results",
@@ -57,6 +61,7 @@ _MODULES = {
     "ModelServer": "server",
     "ServerOptions": "server",
     "Timeout": "connection",
+    "bench": "benchmark",
     "serve": "server",
 }
 

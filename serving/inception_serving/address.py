@@ -7,6 +7,7 @@ import os
 import re
 import socket
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from inception_serving.errors import NotGrpcError, UnavailableError
 
@@ -27,7 +28,7 @@ class Address:
 
     Attributes:
         given: as the user wrote it.
-        target: what gRPC dials.
+        target: what gRPC dials; of REST the address of all requests, http:// or https://.
         host: the first name or number in it; "" for a Unix socket.
     """
 
@@ -37,6 +38,11 @@ class Address:
 
     def __str__(self) -> str:
         return self.given
+
+    @property
+    def is_http(self) -> bool:
+        """Whether it is of the REST API."""
+        return self.target.startswith(("http:", "https:"))
 
     @property
     def is_own(self) -> bool:
@@ -53,12 +59,16 @@ class Address:
         """The variable of the environment that names the proxy on the way there, and its value.
 
         gRPC reads `grpc_proxy`, `https_proxy` and `http_proxy`, of which the first that is set
-        counts, and `no_grpc_proxy` and `no_proxy` (grpc/doc/environment_variables.md).
+        counts, and `no_grpc_proxy` and `no_proxy` (grpc/doc/environment_variables.md). REST has
+        that of its scheme, or `all_proxy`.
         """
         environment = os.environ
         if self.is_own:
             return None
-        names = ("grpc_proxy", "https_proxy", "http_proxy")
+        names: tuple[str, ...] = ("grpc_proxy", "https_proxy", "http_proxy")
+        if self.is_http:
+            scheme = self.target.partition(":")[0]
+            names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
         around = environment.get("no_grpc_proxy", environment.get("no_proxy", ""))
         name = next((each for each in names if environment.get(each)), None)
         ends = [end.strip().lstrip(".") for end in around.split(",") if end.strip()]
@@ -97,7 +107,7 @@ class Address:
 
 
 def read_address(given: str) -> Address:
-    """HOST:PORT, or another of gRPC's names for servers.
+    """HOST:PORT, or another of gRPC's names for servers; http://HOST:PORT for REST.
 
     Raises:
         ValueError: it has no port, or is no address.
@@ -105,13 +115,15 @@ def read_address(given: str) -> Address:
     if not isinstance(given, str):
         raise ValueError(f"address is text, HOST:PORT, such as localhost:8500: received {given!r}.")
     scheme, separator, _ = given.partition("://")
+    if scheme.lower() in ("http", "https") and separator:
+        return _read_http(given)
     if given.startswith(_WITHOUT_PORT):
         return Address(given, given, "")
     prefix = next((each for each in _WITH_PORT if given.startswith(each)), "")
     if separator and not prefix:
         raise ValueError(
-            f"address is HOST:PORT of gRPC, such as localhost:8500, without {scheme}://:"
-            f" received {given!r}."
+            "address is HOST:PORT of gRPC, such as localhost:8500, or of REST, such as"
+            f" http://localhost:8501, without {scheme}://: received {given!r}."
         )
     name = given.removeprefix(prefix)
     if name.startswith("//"):  # dns://AUTHORITY/HOST:PORT
@@ -120,6 +132,21 @@ def read_address(given: str) -> Address:
     for each in name.split(","):
         host = host or _host(given, each)
     return Address(given, given, host)
+
+
+def _read_http(given: str) -> Address:
+    try:
+        parts = urlsplit(given)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    rest = [] if host is None else [parts.path.strip("/"), parts.query, parts.fragment]
+    if not host or port == 0 or any(rest) or parts.username is not None:
+        raise ValueError(
+            "The address of REST is http://HOST:PORT or https://HOST:PORT alone, such as"
+            f" http://localhost:8501: received {given!r}."
+        )
+    return Address(given, f"{parts.scheme}://{parts.netloc}", host)
 
 
 def _host(given: str, name: str) -> str:

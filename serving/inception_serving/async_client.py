@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from inception_serving import errors
 from inception_serving.client import DEFAULT_SIGNATURE, ClientBase, Version, chunked
-from inception_serving.connection import GrpcChannel, Pause, Send, Step, Steps, Wait
+from inception_serving.connection import GrpcChannel, Pause, Send, Setup, Step, Steps, Wait
 from inception_serving.images import (
     Image,
     NamedImage,
@@ -30,6 +30,15 @@ from inception_serving.signatures import ModelMetadata
 from inception_serving.tensors import Tensor
 
 _Result = TypeVar("_Result")
+
+
+def open_async_channel(setup: Setup) -> Any:
+    """gRPC's, or REST's where the address is of HTTP, for the event loop that runs."""
+    if not setup.address.is_http:
+        return GrpcChannel(setup, grpc.aio)
+    from inception_serving.rest import RestChannel  # which imports httpx
+
+    return RestChannel(setup)
 
 
 class AsyncClient(ClientBase):
@@ -213,7 +222,7 @@ class AsyncClient(ClientBase):
         for remote in (self._remote, *self._versions.values()):
             remote.forget_calls()
         self._turns = asyncio.Semaphore(self._limits.in_flight)
-        self._channel = GrpcChannel(self._setup, grpc.aio)
+        self._channel = open_async_channel(self._setup)
         self._home = home
 
     async def _run(self, steps: Steps[_Result]) -> _Result:

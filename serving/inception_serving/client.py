@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar, Unpack, overload
@@ -78,6 +79,8 @@ class ClientBase:
         Args:
             address: "host:port", "unix:/path/to/socket", or another of gRPC's names, such as
                 "dns:///host:port"; where a name stands for several servers, they take turns.
+                "http://host:port" or "https://host:port" for REST, with the same results, except
+                that they name no version; it needs httpx.
             model: the model's name on the server.
             version: call this version; the latest one that is loaded if None.
             version_label: call the version that the server gives this label, such as "stable".
@@ -106,11 +109,21 @@ class ClientBase:
             options,
         )
         _ = self._setup.pem  # to hear now of files that cannot be read
+        if self._setup.address.is_http and find_spec("httpx") is None:
+            raise ValueError(
+                f"An address of REST needs httpx, which is not installed: pip install httpx."
+                f" Received {address!r}."
+            )
         self.address = address
         self.model = model
         self._limits = self._setup.limits
         self._remote = RemoteModel(self._setup, model, version=version, version_label=version_label)
         self._versions: dict[Version, RemoteModel] = {}
+
+    @property
+    def setup(self) -> Setup:
+        """What its connection is made of."""
+        return self._setup
 
     def _remote_of(self, version: Version) -> RemoteModel:
         if not isinstance(version, int | str):
@@ -326,6 +339,17 @@ class Client(ClientBase):
         self._open()
         return self._pool.submit(lambda: self._run(remote.classify(chunk, signature, deadline())))
 
+    def image_requests(
+        self, batches: Sequence[Sequence[bytes]], *, signature: str = DEFAULT_SIGNATURE
+    ) -> list[Send]:
+        """Requests for encoded images, one a batch, as they would be sent: for a load generator.
+
+        Raises:
+            errors.ServingError: see `predict`.
+        """
+        deadline = self._deadline(None)
+        return self._run(self._remote.image_requests(batches, signature, deadline))
+
     # ---- tensors ----
 
     def predict_tensors(
@@ -415,7 +439,7 @@ class Client(ClientBase):
             for remote in (self._remote, *self._versions.values()):
                 remote.forget_calls()
             self._pool = ThreadPoolExecutor(self._limits.in_flight, thread_name_prefix="client")
-            self._channel = GrpcChannel(self._setup, grpc)
+            self._channel = _open_channel(self._setup)
             self._pid = os.getpid()
 
     def _run(self, steps: Steps[_Result]) -> _Result:
@@ -433,6 +457,15 @@ class Client(ClientBase):
             except FutureTimeoutError:
                 raise errors.DeadlineExceededError("Deadline exceeded") from None
         return step.run()
+
+
+def _open_channel(setup: Setup) -> Any:
+    """gRPC's, or REST's where the address is of HTTP."""
+    if not setup.address.is_http:
+        return GrpcChannel(setup, grpc)
+    from inception_serving.rest import BlockingRestChannel  # which imports httpx
+
+    return BlockingRestChannel(setup)
 
 
 # Between a deadline that a thread keeps and the caller's, so that the thread's own words are heard.

@@ -115,6 +115,13 @@ class Setup:
             raise ValueError(
                 f"compression is 'gzip' or None: received {self.options.get('compression')!r}."
             )
+        if self.address.target.startswith("http:") and any(
+            self.options.get(name) for name in Encryption.__annotations__
+        ):
+            raise ValueError(
+                "http:// is not encrypted; for an encrypted connection, write https:// : received"
+                f" {self.address}."
+            )
         for name, value in self.headers:
             if not name or not (name + value).isascii() or "\n" in name + value:
                 raise ValueError(f"A header is a line of ASCII: received {name!r}: {value!r}.")
@@ -160,11 +167,14 @@ class Send(NamedTuple):
 
     Attributes:
         method: of PredictionService or ModelService.
+        outputs: what the signature says of each output wanted of Predict, as a
+            `signatures.TensorSpec`, for REST, whose JSON does not tell types.
     """
 
     method: str
     request: Any
     timeout_s: float
+    outputs: Mapping[str, Any] | None = None
 
 
 class Pause(NamedTuple):
@@ -201,11 +211,13 @@ def call(
     method: str,
     request: Any,
     deadline: float,
+    outputs: Mapping[str, Any] | None = None,
 ) -> Steps[Any]:
     """Send a request until it is answered, for as long as there is hope.
 
     Args:
         deadline: a time of `time.monotonic()`.
+        outputs: see `Send`.
 
     Raises:
         errors.StatusError: the server's answer, or that there is none.
@@ -216,7 +228,7 @@ def call(
         if left <= 0:
             raise errors.DeadlineExceededError("The time was up before the request was sent")
         try:
-            return (yield Send(method, request, left))
+            return (yield Send(method, request, left, outputs))
         except errors.StatusError as error:
             failure = error
         # Not all at once again that were refused at once.
@@ -231,7 +243,7 @@ def _may_pass(failure: errors.StatusError, tries: int, setup: Setup) -> bool:
     """Whether the same request may be answered a little later; nothing was done for this one."""
     if isinstance(failure, errors.ResourceExhaustedError):  # a full pool of threads
         return setup.retries > 0 and not any(words in str(failure) for words in _TOO_LARGE)
-    if isinstance(failure, errors.NotGrpcError) or tries >= setup.retries:
+    if isinstance(failure, errors.NotGrpcError | errors.NotRestError) or tries >= setup.retries:
         return False
     return isinstance(failure, errors.UnavailableError)
 

@@ -8,7 +8,8 @@
     │   ├── AbortedError             ├── OutOfRangeError          ├── UnimplementedError
     │   ├── InternalError            ├── UnavailableError         ├── DataLossError
     │   ├── UnauthenticatedError
-    │   └── NotGrpcError             an UnavailableError: something else answers there
+    │   ├── NotGrpcError             an UnavailableError: something else answers there
+    │   └── NotRestError             the same, of a client over REST
     ├── RequestError                 the client refused a request before sending it
     │   ├── ImageError               something given as an image is not one
     │   └── SignatureError           the request does not fit the model's signature
@@ -103,6 +104,10 @@ class NotGrpcError(UnavailableError):
     """What answers at an address is no gRPC server."""
 
 
+class NotRestError(UnavailableError):
+    """What answers at an address does not speak TF Serving's REST API."""
+
+
 class DataLossError(StatusError):
     pass
 
@@ -155,6 +160,7 @@ GRPC_CODES: dict[type[StatusError], int] = {
     DataLossError: 15,
     UnauthenticatedError: 16,
     NotGrpcError: 14,
+    NotRestError: 14,
 }
 
 # TF Serving's choice of HTTP status for each (model_servers/http_server.cc).
@@ -176,6 +182,7 @@ HTTP_STATUSES: dict[type[StatusError], int] = {
     DataLossError: 500,
     UnauthenticatedError: 401,
     NotGrpcError: 503,
+    NotRestError: 503,
 }
 
 _LONGEST_TEXT = 2000

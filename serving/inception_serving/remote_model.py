@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from inception_serving import errors, messages, signatures, tensors
-from inception_serving.connection import Pause, Setup, Steps, Wait, Work, call
+from inception_serving.connection import Pause, Send, Setup, Steps, Wait, Work, call
 from inception_serving.images import NamedImage
 from inception_serving.results import (
     Classification,
@@ -97,6 +97,29 @@ class RemoteModel:
                     break  # the deadline, most likely: then the batch's own error must do
             raise errors.InvalidArgumentError(errors.without_nodes(str(refusal))) from refusal
 
+    def image_requests(
+        self, batches: Sequence[Sequence[bytes]], signature: str, deadline: float
+    ) -> Steps[list[Send]]:
+        """Requests for encoded images as they are sent, one a batch, each with the client's time.
+
+        Raises:
+            errors.ServingError: see `Client.predict`.
+        """
+        name, known = yield from self._check(
+            deadline, lambda known: self._image_input(known, signature)
+        )
+        outputs = known.signature(signature).outputs
+        requests = []
+        for batch in batches:
+            strings = np.empty(len(batch), dtype=object)
+            strings[:] = batch
+            request = messages.PredictRequest(
+                model_spec=self._spec(signature), output_filter=["classes", "scores"]
+            )
+            tensors.fill_proto(request.inputs[name], strings)
+            requests.append(Send("Predict", request, self._setup.timeout.total_s, outputs))
+        return requests
+
     def _classify(
         self,
         known: ModelMetadata,
@@ -175,7 +198,7 @@ class RemoteModel:
 
         request = yield Work(make_request)
         try:
-            response = yield from call(self._setup, "Predict", request, deadline)
+            response = yield from call(self._setup, "Predict", request, deadline, wanted)
         except (
             errors.NotFoundError,
             errors.InvalidArgumentError,
@@ -297,7 +320,7 @@ class RemoteModel:
 
         Raises:
             errors.DeadlineExceededError: it took longer; the message has what was seen last.
-            errors.NotGrpcError: it will never be ready.
+            errors.NotGrpcError, errors.NotRestError: it will never be ready.
         """
         deadline = time.monotonic() + timeout_s
         seen = ""
@@ -312,7 +335,7 @@ class RemoteModel:
                     f"version {entry.version} {entry.state} {entry.error}".rstrip()
                     for entry in found
                 )
-            except errors.NotGrpcError:
+            except (errors.NotGrpcError, errors.NotRestError):
                 raise
             except (errors.UnavailableError, errors.NotFoundError) as error:
                 seen = str(error)

@@ -192,7 +192,7 @@ def test_the_commands_up_to_the_container_work_in_their_order(
     for name in ("PHOTOS", "TEST_PHOTOS"):
         shutil.copytree(photos, name)
     shutil.copy(photos / "dawn" / "00.jpg", "ANOTHER.jpg")
-    laptop = PAGE[: PAGE.index("## In a container")]
+    laptop, _, rest = PAGE.partition("## In a container")
     with contextlib.ExitStack() as stack:
         for line in re.findall(r"^    keras-inception (.*)$", laptop, re.MULTILINE):
             command = shlex.split(line)
@@ -200,6 +200,10 @@ def test_the_commands_up_to_the_container_work_in_their_order(
                 stack.enter_context(serving(command))
             elif known(command):
                 assert cli.main(command + ["--epochs", "2"] * (command[0] == "train")) == 0
+        for line in re.findall(r"^    keras-inception ((?:bench|predict) .*)$", rest, re.MULTILINE):
+            quick = ["--seconds", "0.5", "--warmup", "0.1"] if line.startswith("bench") else []
+            assert cli.main(shlex.split(line) + quick) == 0
+    assert {"scores.csv", "bench.svg", "bench.json"} <= {path.name for path in Path().iterdir()}
     assert {path.name for path in Path("configs").iterdir()} == {
         *("models.config", "batching_params.pbtxt"),
         *("monitoring.config", "session_config.pbtxt"),

@@ -463,7 +463,11 @@ class TestConnection:
             ("dns:///models", "such as models:8500"),
             ("models:99999", "such as models:8500"),
             ("::1", r"stands in brackets, with a port behind them: \[::1\]:8500"),
-            ("http://models:8501", "HOST:PORT of gRPC, such as localhost:8500, without http://"),
+            ("ftp://models:8501", "or of REST, such as http://localhost:8501, without ftp://"),
+            ("http://models:8501/v1", "http://HOST:PORT or https://HOST:PORT alone"),
+            ("http://me:secret@models:8501", "http://HOST:PORT or https://HOST:PORT alone"),
+            ("http://models:99999", "http://HOST:PORT or https://HOST:PORT alone"),
+            ("https://", "http://HOST:PORT or https://HOST:PORT alone"),
         ],
     )
     def test_an_address_that_is_none(self, address: str, text: str) -> None:

@@ -13,8 +13,8 @@ from inception_serving.server.config.model_config import check_base_path
 from inception_serving.server.fields import NO_SUCH_FLAG, SWITCH, TEXT, WHOLE, Flag, Kind
 from inception_serving.server.options import ServerOptions, describe
 from inception_serving.server.run import log_to_stderr, run
+from inception_serving.server.startup import load_tensorflow_quietly, set_parallelism
 from inception_serving.server.unsupported_flags import refusal, without_idle_flags
-from inception_serving.startup import load_tensorflow_quietly, set_parallelism
 
 if TYPE_CHECKING:
     from inception_serving.server.model_server import ModelServer

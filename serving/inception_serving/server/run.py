@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from inception_serving.server.listening import allow_many_files
 from inception_serving.server.options import SERVE_DEFAULTS, ServerOptions
-from inception_serving.startup import load_tensorflow_quietly
+from inception_serving.server.startup import load_tensorflow_quietly
 
 if TYPE_CHECKING:
     from inception_serving.server.model_server import ModelServer

@@ -1,0 +1,244 @@
+"""Files of predictions: what is in them, and that a run that was stopped goes on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inception_serving import ModelServer
+from keras_inception.cli import main
+from keras_inception.inference import prediction_files
+from keras_inception.inference.predict import Prediction, list_images, predict, predict_each
+from keras_inception.inference.prediction_files import csv_rows, predict_to_file, safe_cell
+from keras_inception.inference.predictor import PredictionError
+from keras_inception.runs.run import Run
+
+
+@pytest.fixture
+def some(photos: Path, tmp_path: Path) -> Path:
+    """Twelve photos, one named as a formula, and one that is none."""
+    folder = tmp_path / "photos"
+    for label in ("dawn", "dusk"):
+        (folder / label).mkdir(parents=True)
+        for path in sorted((photos / label).iterdir())[:6]:
+            shutil.copy(path, folder / label / path.name)
+    (folder / "dusk" / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def using(models: Path) -> str:
+    return str(models / "photos")
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_file_has_what_predict_answers(some: Path, using: str, tmp_path: Path) -> None:
+    expected = predict([some], using, top=2)
+    written = predict_to_file([some], using, tmp_path / "p.jsonl", top=2, batch_size=5)
+    found = rows(tmp_path / "p.jsonl")
+    assert written.images == len(found) == 13
+    assert [each["image"] for each in found] == [each.image for each in expected]
+    for row, each in zip(found, expected, strict=True):
+        assert tuple(row["labels"]) == each.labels
+        assert row["scores"] == pytest.approx(each.scores, abs=1e-6)
+        assert row["error"] == each.error
+    assert [Path(each.image).name for each in written.failed] == ["broken.jpg"]
+    assert not (tmp_path / "p.jsonl.part").exists()
+
+
+def test_a_csv_has_a_row_for_each_class_and_failure(
+    some: Path, using: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "p.csv"
+    command = ["predict", str(some), "--with", using, "--output", str(output)]
+    assert main(command) == 1  # since one failed
+    captured = capsys.readouterr()
+    assert f"Written: {output}, 13 images, of which 1 failed" in captured.out
+    assert "broken.jpg: " in captured.err
+    found = rows(output)
+    assert len(found) == 12 * 2 + 1
+    (failed,) = [row for row in found if row["error"]]
+    assert failed["image"].endswith("broken.jpg") and failed["label"] == failed["rank"] == ""
+    best = [row for row in found if row["rank"] == "1"]
+    assert all(Path(row["image"]).parent.name == row["label"] for row in best)
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        ("\r=1", "'\r=1"),
+        ("cat", "cat"),
+        ("a=b", "a=b"),
+        ("", ""),
+    ],
+)
+def test_a_cell_that_a_spreadsheet_would_run_is_text(text: str, cell: str) -> None:
+    assert safe_cell(text) == cell
+    *_, row = csv_rows([Prediction(text, (text,), (0.5,), 0.0)])
+    assert row == [cell, 1, cell, "0.500000", ""]
+    *_, row = csv_rows([Prediction("x", (), (), 0.0, text)])
+    assert row == ["x", "", "", "", cell]
+
+
+def test_a_run_that_was_killed_goes_on(
+    some: Path, using: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the last whole line; the file is the one that an undisturbed run writes."""
+    whole, output = tmp_path / "whole.csv", tmp_path / "p.csv"
+    predict_to_file([some], using, whole)
+
+    def killed(*arguments: Any, **options: Any) -> Iterator[Prediction]:
+        for number, each in enumerate(predict_each(*arguments, **options)):
+            if number == 7:
+                raise KeyboardInterrupt
+            yield each
+
+    monkeypatch.setattr(prediction_files, "predict_each", killed)
+    with pytest.raises(KeyboardInterrupt):
+        predict_to_file([some], using, output)
+    assert not output.exists()
+    part = tmp_path / "p.csv.part"
+    part.write_bytes(part.read_bytes()[:-9])  # as a kill in the middle of a line leaves it
+
+    asked: list[str] = []
+
+    def counted(predictor: Any, paths: list[str], **options: Any) -> Iterator[Prediction]:
+        asked.extend(paths)
+        return predict_each(predictor, paths, **options)
+
+    monkeypatch.setattr(prediction_files, "predict_each", counted)
+    told: list[str] = []
+    predict_to_file([some], using, output, log=told.append)
+    assert asked == list_images([some])[6:]
+    assert "6 of 13 images were predicted before." in told
+    assert output.read_bytes() == whole.read_bytes()
+    assert not part.exists()
+
+
+def test_what_was_begun_otherwise_is_not_gone_on_with(
+    some: Path, using: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, part = tmp_path / "p.jsonl", tmp_path / "p.jsonl.part"
+
+    def stopped(*_: Any, **__: Any) -> Iterator[Prediction]:
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(prediction_files, "predict_each", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        predict_to_file([some], using, output, top=1)
+    with pytest.raises(PredictionError, match=r"p\.jsonl\.part was begun with top=1\. Give"):
+        predict_to_file([some], using, output, top=2)
+    part.write_text("a file of mine\n")
+    with pytest.raises(PredictionError, match="is no file of this command"):
+        predict_to_file([some], using, output)
+    assert part.read_text() == "a file of mine\n"
+
+
+def test_two_do_not_write_one_file(some: Path, using: str, tmp_path: Path) -> None:
+    output = tmp_path / "p.csv"
+    with (
+        prediction_files._open_journal(output, {}),
+        pytest.raises(PredictionError, match="Another process is writing"),
+    ):
+        predict_to_file([some], using, output)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("p.txt", r"does not end in \.csv, \.jsonl or \.parquet"),
+        ("nowhere/p.csv", "is its folder there"),
+    ],
+)
+def test_a_name_that_can_not_be_is_told_at_once(
+    name: str, message: str, using: str, some: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    import re
+
+    with pytest.raises(SystemExit):
+        main(["predict", str(some), "--with", using, "--output", str(tmp_path / name)])
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_a_file_that_is_there_stays(some: Path, using: str, tmp_path: Path) -> None:
+    output = tmp_path / "p.csv"
+    output.write_text("mine")
+    with pytest.raises(PredictionError, match="exists already"):
+        predict_to_file([some], using, output)
+    assert output.read_text() == "mine"
+
+
+def test_without_pyarrow_a_line_says_so(
+    some: Path, using: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(PredictionError, match="pip install pyarrow"):
+        predict_to_file([some], using, tmp_path / "p.parquet")
+    assert not list(tmp_path.glob("p.parquet*"))
+
+
+def test_parquet_has_the_same(some: Path, using: str, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    predict_to_file([some], using, tmp_path / "p.jsonl")
+    predict_to_file([some], using, tmp_path / "p.parquet")
+    found = parquet.read_table(tmp_path / "p.parquet").to_pylist()
+    for row, expected in zip(found, rows(tmp_path / "p.jsonl"), strict=True):
+        assert row["image"] == expected["image"] and row["labels"] == expected["labels"]
+        assert row["scores"] == pytest.approx(expected["scores"], abs=1e-7)
+        assert (row["error"] or "") == expected["error"]
+
+
+def test_a_run_and_a_server_write_the_same(
+    some: Path, run: Run, models: Path, using: str, tmp_path: Path
+) -> None:
+    outputs = []
+    with ModelServer(models) as server:
+        for number, each in enumerate((run.path, using, f"{server.address}/photos")):
+            output = tmp_path / f"{number}.jsonl"
+            predict_to_file([some], each, output, batch_size=2)
+            outputs.append(rows(output))
+    for other in outputs[1:]:
+        for one, two in zip(outputs[0], other, strict=True):
+            assert (one["image"], one["labels"]) == (two["image"], two["labels"])
+            assert one["scores"] == pytest.approx(two["scores"], abs=1e-4)
+            assert bool(one["error"]) == bool(two["error"])
+
+
+def test_a_file_that_goes_away_fails_alone(some: Path, using: str, tmp_path: Path) -> None:
+    paths: list[str | Path] = [*list_images([some])]
+    gone = Path(paths[1])
+    moved = gone.with_suffix(".jpg.gone")
+    listed = prediction_files.list_images
+
+    def list_and_lose(*arguments: Any) -> list[str]:
+        found = listed(*arguments)
+        gone.rename(moved)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prediction_files, "list_images", list_and_lose)
+        written = predict_to_file(paths, using, tmp_path / "p.csv")
+    assert {each.image: "can't be read" in each.error for each in written.failed} == {
+        str(gone): True,
+        next(str(path) for path in paths if "broken" in str(path)): False,
+    }
