@@ -19,7 +19,7 @@ SOURCES["inception_serving"] = ROOT / "serving"
 # room's own rooms are in it; what is not named here is the top floor, which may import everything.
 _BASE = {"data", "models", "weights"}
 ROOMS: dict[str, set[str]] = {
-    "data": set(),
+    "data": {"inception_serving"},
     "weights": set(),
     "models": {"weights"},
     "published": _BASE,

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_inception.data.formats import unread_format
+from inception_serving.formats import unread_format
 from keras_inception.data.sources.walk import Walk
 from keras_inception.data.text import one_form, printable
 from keras_inception.data.types import Advance, Log

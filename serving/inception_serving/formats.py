@@ -1,8 +1,7 @@
 """Formats of files that are not read as images, by their first bytes: their names and what helps.
 
-Read are JPEG, PNG, GIF, BMP and WebP. ``keras_inception/data/formats.py`` and
-``inception_serving/formats.py`` are the same text, so that training and the client say the same;
-neither imports the other, and a test compares them.
+Read are JPEG, PNG, GIF, BMP and WebP. Training and the client name them by this one file, which is
+here because the client goes without ``keras_inception``.
 """
 
 from __future__ import annotations

@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from inception_serving import formats as client_formats
-from keras_inception.data import formats
-from keras_inception.data.formats import is_image, unread_format
+from inception_serving.formats import is_image, unread_format
 from keras_inception.data.images import Files
 from keras_inception.data.preparation.inspection import find_bad_images
 
@@ -89,10 +87,3 @@ def test_what_is_an_image_is_told_from_what_is_none() -> None:
         assert not is_image(content)
     for content in (encoded("TIFF"), gzip.compress(SVG), b"\xff\x0a", b"\xff\xd8\xff\xe0"):
         assert is_image(content)
-
-
-def test_training_and_the_client_have_the_same_text() -> None:
-    """They share no code: the client goes without this package."""
-    ours, clients = (Path(str(module.__file__)) for module in (formats, client_formats))
-    assert ours != clients
-    assert ours.read_text("utf-8") == clients.read_text("utf-8")

@@ -169,5 +169,5 @@ def test_a_dense_layer_called_elsewhere_first_is_refused_and_a_clone_is_not(
 
 
 def test_a_model_that_ends_in_no_dense_layer_is_refused() -> None:
-    with pytest.raises(ServingGraphError, match=r"must end in a dense layer.*hidden \(ReLU\)"):
+    with pytest.raises(ServingGraphError, match=r"ends in a dense layer.*hidden \(ReLU\)"):
         split(classifier(keras.layers.Dense(3), keras.layers.ReLU(name="hidden")))

@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
+from inception_serving.formats import unread_format
 from keras_inception.data.errors import DataError
 from keras_inception.data.examples import Examples, listed
-from keras_inception.data.formats import unread_format
 from keras_inception.data.headers import Header, read_header
 from keras_inception.data.images import Images
 from keras_inception.data.preprocessing import decode, decoder_message

@@ -11,10 +11,10 @@ from typing import IO, Any
 
 import numpy as np
 
+from inception_serving.formats import unread_format
 from keras_inception.data.class_names import read_class_names
 from keras_inception.data.errors import DataError
 from keras_inception.data.examples import Examples
-from keras_inception.data.formats import unread_format
 from keras_inception.data.images import Pixels
 
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from inception_serving.formats import is_image, unread_format
 from keras_inception.data.errors import DataError
 from keras_inception.data.examples import listed
-from keras_inception.data.formats import is_image, unread_format
 from keras_inception.data.progress import bar
 from keras_inception.data.types import Tensor
 

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from keras_inception.data.formats import is_image
+from inception_serving.formats import is_image
 
 # What systems and tools leave in folders, in small letters, besides hidden files such as
 # .DS_Store, ._1.jpg, .Trash-1000 and .thumbnails. Compare the lists of what others leave alone:

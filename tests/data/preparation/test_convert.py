@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from inception_serving.formats import unread_format
 from keras_inception.cli import main
 from keras_inception.data.errors import DataError
-from keras_inception.data.formats import unread_format
 from keras_inception.data.preparation.convert import convert_folder
 from keras_inception.data.sources import open_source
 
