@@ -13,7 +13,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from keras_inception.data.preparation.prepare import CheckImages, prepare
+from keras_inception.data.preparation.prepare import CheckImages
 from keras_inception.data.sources.source import Source
 from keras_inception.renamed import renamed
 from keras_inception.runs.machine import leave_gpus_to_keras
@@ -26,13 +26,12 @@ from keras_inception.training.network import inference
 from keras_inception.training.optimization.averages import Averages
 from keras_inception.training.optimization.finetune import Phase
 from keras_inception.training.optimization.schedule import Schedule
-from keras_inception.training.settings import check_settings
 from keras_inception.training.tensorboard import draw_confusion
 from keras_inception.training.train import (
     build_job,
     disk_space_needed,
-    fold_of,
     keras_settings,
+    prepare_for,
 )
 
 _SECONDS = 6.0  # how long steps are timed, of each kind
@@ -96,15 +95,12 @@ def estimate(
     if recipe.folds is not None and recipe.fold is None:
         recipe = recipe.with_changes({"fold": 1})
         log(f"The first of {recipe.folds} folds; all of them take {recipe.folds} times as long.")
-    prepared = prepare(
+    prepared = prepare_for(
+        recipe,
         data,
         validation_data,
-        validation_fraction=recipe.validation_fraction,
-        seed=recipe.seed,
         on_bad_image=on_bad_image,
         check_images=check_images,
-        fold=fold_of(recipe, validation_data),
-        check=lambda training, others: check_settings(recipe, training, others),
         log=log,
     )
     with keras_settings(recipe):

@@ -15,15 +15,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_inception.data.preparation.prepare import CheckImages, prepare
+from keras_inception.data.preparation.prepare import CheckImages
 from keras_inception.data.sources.source import Source
 from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.machine import leave_gpus_to_keras
 from keras_inception.runs.recipe import Recipe
 from keras_inception.training.devices.precision import choose_precision
 from keras_inception.training.network import compile_network
-from keras_inception.training.settings import check_settings
-from keras_inception.training.train import build_job, fold_of, keras_settings
+from keras_inception.training.train import build_job, keras_settings, prepare_for
 
 _SMOOTHING = 0.9  # of the losses; they are few
 _DIVERGED = 4.0  # times the lowest loss
@@ -126,15 +125,12 @@ def find_learning_rate(
             " so many times as large. Received: gradient_accumulation_steps="
             f"{recipe.gradient_accumulation_steps}"
         )
-    prepared = prepare(
+    prepared = prepare_for(
+        recipe,
         data,
         validation_data,
-        validation_fraction=recipe.validation_fraction,
-        seed=recipe.seed,
         on_bad_image=on_bad_image,
         check_images=check_images,
-        fold=fold_of(recipe, validation_data),
-        check=lambda training, others: check_settings(recipe, training, others),
         log=log,
     )
     with keras_settings(recipe):

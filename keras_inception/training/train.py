@@ -7,7 +7,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, Unpack
+from typing import Any, Literal, Unpack
 
 import keras
 import numpy as np
@@ -125,14 +125,12 @@ def train(
         _check_place(run, output)
     tell = log if where.first else _say_nothing
     recipe = choose_precision(recipe, tell)
-    prepared = prepare(
+    prepared = prepare_for(
+        recipe,
         data,
         validation_data,
-        validation_fraction=recipe.validation_fraction,
-        seed=recipe.seed,
         on_bad_image=on_bad_image,
         check_images=check_images,
-        fold=fold_of(recipe, validation_data),
         exchange=run is None or run.format > 1,
         check=_checks(run, recipe, where),
         log=tell,
@@ -161,7 +159,36 @@ def train(
     return run
 
 
-def fold_of(recipe: Recipe, validation_data: Source | None) -> tuple[int, int] | None:
+def prepare_for(
+    recipe: Recipe,
+    data: Source,
+    validation_data: Source | None,
+    *,
+    check: Callable[[Examples, int], None] | None = None,
+    **options: Any,
+) -> Prepared:
+    """The images, split as the recipe has it.
+
+    Args:
+        check: of the settings, before an image is looked at; by default :func:`check_settings`.
+        **options: others of :func:`~keras_inception.data.preparation.prepare.prepare`.
+
+    Raises:
+        DataError: the images can't be used.
+        RecipeError: a setting breaks its rule.
+    """
+    return prepare(
+        data,
+        validation_data,
+        validation_fraction=recipe.validation_fraction,
+        seed=recipe.seed,
+        fold=_fold(recipe, validation_data),
+        check=check or (lambda training, others: check_settings(recipe, training, others)),
+        **options,
+    )
+
+
+def _fold(recipe: Recipe, validation_data: Source | None) -> tuple[int, int] | None:
     """The fold that one run validates on, from 1, and of how many; ``None`` without folds.
 
     Raises:
