@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,9 +59,53 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="session")
 def models(run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run exported as BASE/photos/1; BASE."""
-    from inception_export.publish import export_run
+    """The run exported as BASE/photos/1; BASE. Its check is the one that users have."""
+    from inception_export import parity, publish
 
     base = tmp_path_factory.mktemp("models")
-    export_run(run.path, base, "photos", log=lambda line: None)
+    with pytest.MonkeyPatch.context() as patch:  # whatever the tests around do
+        patch.setattr(publish, "run_in_a_process", parity.run_in_a_process)
+        publish.export_run(run.path, base, "photos", log=lambda line: None)
     return base
+
+
+@pytest.fixture(scope="module")
+def checked_here() -> Iterator[None]:
+    """Exports are checked in this process: another one takes 5 s to import TensorFlow.
+
+    By the same loaders, with the same answers; `models` has had the check in its own process.
+    """
+    from inception_export import parity
+
+    def run_here(saved_model: Path, images: Sequence[bytes]) -> list[dict[str, np.ndarray]]:
+        requests = parity._requests(images)
+        return [
+            {name: np.concatenate(each) for name, each in ask(str(saved_model), requests).items()}
+            for ask in (parity._ask_tensorflow2, parity._ask_session)
+        ]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("inception_export.publish.run_in_a_process", run_here)
+        yield
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network of one convolution, and nothing drawn: for what depends on neither.
+
+    The session's `run` has report, curves and TensorBoard's pictures.
+    """
+    from keras_inception.training.fit import TrainingJob
+    from tests.training.test_train import one_convolution
+
+    def nothing(*arguments: object, **named: object) -> None:
+        pass
+
+    def blank(*arguments: object) -> np.ndarray:
+        return np.zeros((1, 1, 3), np.uint8)
+
+    monkeypatch.setattr("keras_inception.training.train.build", one_convolution)
+    monkeypatch.setattr("keras_inception.training.train.write_report", nothing)
+    monkeypatch.setattr("keras_inception.training.train.draw_curves", nothing)
+    monkeypatch.setattr("keras_inception.training.tensorboard.draw_confusion", blank)
+    monkeypatch.setattr(TrainingJob, "pictures", lambda job: blank()[np.newaxis])

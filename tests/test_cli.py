@@ -129,7 +129,7 @@ def test_run_export_and_server_answer_alike(
 
 
 def test_export_writes_configs_and_shows_itself(
-    run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    checked_here, run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """From a .keras file, with the user's own images to compare on."""
     arguments = ["export", run.path / "model.keras", tmp_path / "models", "--name", "m",

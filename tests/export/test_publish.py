@@ -17,6 +17,7 @@ from inception_export.publish import ExportError, export_run, export_saved_model
 from inception_export.versions import next_version
 from keras_inception.data.preprocessing import Preprocessing, preprocess_encoded
 from keras_inception.runs.run import Run, RunError
+from tests.training.made_up import colour_model, make_run
 
 
 def quiet(line: str) -> None:
@@ -211,8 +212,9 @@ def test_lower_precision_halves_the_weights_and_answers_in_float32(
 
 
 def test_a_failure_leaves_nothing_and_an_earlier_version_alone(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    run = make_run(tmp_path / "run", colour_model(2), ("a", "b"), [])
     export_run(run.path, tmp_path, "photos", log=quiet)
 
     # As Python says it, and as TensorFlow does while it saves variables.
