@@ -28,7 +28,7 @@ from keras_inception.models.arguments import (
 from keras_inception.models.catalogue import Entry, find, recognize
 from keras_inception.models.checks import check, check_choice, is_whole
 from keras_inception.models.conventions import conventions
-from keras_inception.models.layers import CHANNELS_LAST, Tensor
+from keras_inception.models.layers import CHANNELS_LAST, Tensor, bottleneck
 from keras_inception.models.weight_files import open_for
 from keras_inception.weights.loading import Weights, assign_weights, check_variant
 
@@ -114,10 +114,11 @@ class Application:
         ema: bool = False,
         skip: str | Iterable[str] = (),
         fold_gamma: bool = False,
+        embedding: int | None = None,
     ) -> keras.Model:
         dropout = self.entry.dropout if dropout is None else dropout
         variant = self._renamed(variant)
-        check_choices(self.entry, include_top, weights, pooling, stem, variant)
+        check_choices(self.entry, include_top, weights, pooling, stem, variant, embedding)
         check_numbers(classes, dropout, width, momentum, epsilon)
         check_aux(self.entry, include_top, aux)
         check_activation(classifier_activation)
@@ -138,9 +139,8 @@ class Application:
             **self.entry.variants[variant].conventions,
         ):
             features = self.body(image, variant)
-            outputs: Any = _pooled(features, "avg" if include_top else pooling)
+            outputs: Any = _vector(features, include_top, pooling, dropout, embedding)
             if include_top:
-                outputs = layers.Dropout(dropout, name="dropout")(outputs)
                 outputs = _classifier(outputs, classes, classifier_activation)
             if aux:
                 inner = keras.Model(inputs, features)
@@ -259,6 +259,16 @@ def _pooled(features: Tensor, pooling: str | None) -> Tensor:
     if pooling == "max":
         return layers.GlobalMaxPooling2D(CHANNELS_LAST, name="max_pool")(features)
     return features
+
+
+def _vector(
+    features: Tensor, include_top: bool, pooling: str | None, dropout: float, embedding: int | None
+) -> Tensor:
+    """What the classifier sees; without it, as much of that as is asked for."""
+    x = _pooled(features, "avg" if include_top else pooling)
+    if include_top:
+        x = layers.Dropout(dropout, name="dropout")(x)
+    return x if embedding is None else bottleneck(embedding)(x, "bottleneck")
 
 
 def _classifier(

@@ -57,6 +57,9 @@ Args:
     skip: names of weights that are not loaded and need not fit; ``*`` stands for anything.
     fold_gamma: multiply the weights' gamma into the kernels and build without it: the same
         function in inference only.
+    embedding: units of a bottleneck before the classifier, a dense layer without bias and its batch
+        norm, as facenet has it; with ``include_top=False`` and a ``pooling`` it is the output. By
+        default there is none, whatever the weights have.
 
 Returns:
     A functional ``keras.Model`` of stock Keras layers. Its input is float,
@@ -98,6 +101,7 @@ def check_choices(
     pooling: str | None,
     stem: str,
     variant: str | None,
+    embedding: int | None,
 ) -> None:
     """Raise ValueError unless each is one of its choices."""
     if variant is not None:
@@ -116,6 +120,7 @@ def check_choices(
         " its own global average pooling",
         pooling=pooling,
     )
+    _check_embedding(embedding, include_top, pooling)
 
 
 def check_numbers(classes: Any, dropout: Any, width: Any, momentum: Any, epsilon: Any) -> None:
@@ -137,6 +142,21 @@ def check_numbers(classes: Any, dropout: Any, width: Any, momentum: Any, epsilon
         momentum=momentum,
     )
     check(is_number(epsilon) and epsilon > 0, "`epsilon` must be above 0", epsilon=epsilon)
+
+
+def _check_embedding(embedding: Any, include_top: bool, pooling: str | None) -> None:
+    """Raise ValueError unless there is none, or a whole number of units on a pooled map."""
+    check(
+        embedding is None or (is_whole(embedding) and embedding >= 1),
+        "`embedding` must be a whole number of at least 1, or None",
+        embedding=embedding,
+    )
+    check(
+        embedding is None or include_top or pooling is not None,
+        "`embedding` stands on a pooled feature map: without the top it needs pooling='avg' or"
+        " 'max'",
+        pooling=pooling,
+    )
 
 
 def check_activation(activation: Activation) -> None:

@@ -25,7 +25,7 @@ _END_POINT = re.compile(
     r"|(inception|mixed)_\d[a-z]|block\d+_\d+"
     r"|inception_\d_max_pool"
     r"|conv_\d[a-z]_\d+x\d+"
-    r"|avg_pool|max_pool|logits|predictions"
+    r"|avg_pool|max_pool|bottleneck_bn|logits|predictions"
     r"|aux(_\d[a-z])?(_logits)?)"
     r"(_relu)?"
 )

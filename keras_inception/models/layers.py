@@ -111,6 +111,17 @@ class Linear:
 
 
 @dataclass(frozen=True)
+class Bottleneck:
+    """A dense layer without bias and batch normalization; see :func:`bottleneck`."""
+
+    units: int
+
+    def __call__(self, x: Tensor, name: str) -> Tensor:
+        x = layers.Dense(int(self.units), use_bias=False, name=name)(x)
+        return _batch_norm(x, name)
+
+
+@dataclass(frozen=True)
 class Pool:
     """A max or average pool over a square window; see :func:`max_pool`, :func:`avg_pool`."""
 
@@ -188,6 +199,14 @@ def linear(channels: int) -> Linear:
     It leads back to the ``channels`` of the feature map that it is added to, whatever the width.
     """
     return Linear(channels)
+
+
+def bottleneck(units: int) -> Bottleneck:
+    """Features, [batch, channels], led to fewer: without bias or activation, batch normalized.
+
+    facenet's embedding (davidsandberg/facenet, src/models/inception_resnet_v1.py).
+    """
+    return Bottleneck(units)
 
 
 def max_pool(pool_size: int, strides: int = 1, padding: Padding = "same") -> Pool:
@@ -287,9 +306,12 @@ def _without_stride(word: Word) -> Word:
     return replace(word, strides=1)
 
 
-def _batch_norm_relu(x: Tensor, name: str) -> Tensor:
+def _batch_norm(x: Tensor, name: str) -> Tensor:
     now = current()
-    x = layers.BatchNormalization(
+    return layers.BatchNormalization(
         momentum=now.momentum, epsilon=now.epsilon, scale=now.scale, name=f"{name}_bn"
     )(x)
-    return layers.Activation("relu", name=f"{name}_relu")(x)
+
+
+def _batch_norm_relu(x: Tensor, name: str) -> Tensor:
+    return layers.Activation("relu", name=f"{name}_relu")(_batch_norm(x, name))

@@ -73,8 +73,11 @@ def check_file(entry: Entry, path: Path) -> None:
 
 def build_for(entry: Entry, opened: Weights) -> Any:
     """The network that a file holds, heads and all, without its values."""
+    embedding, include_top = opened.embedding, opened.classes is not None
     return entry.builder()(
-        include_top=opened.classes is not None,
+        include_top=include_top,
+        pooling="avg" if embedding and not include_top else None,
+        embedding=embedding,
         classes=opened.classes or 1000,
         aux=opened.has_aux,
         variant=opened.variant,
@@ -93,15 +96,16 @@ def load_weights(
 ) -> list[str]:
     """Load a file of weights into a network of this family.
 
-    Read are TF-Slim's checkpoints, of both formats, and frozen graphs; keras.applications's files;
-    Keras's of our own networks; PyTorch state dicts with timm's or torchvision's names. Which it
-    is, is seen from the content. Batch norm's gamma goes to a network that has it
-    (``scale=True``); into one without it may be folded, which is the same function in inference
-    only: training and `recalibrate` divide it out again.
+    Read are TF-Slim's and facenet's checkpoints, of both formats, and frozen graphs;
+    keras.applications's files; Keras's of our own networks; PyTorch state dicts with timm's,
+    torchvision's or facenet-pytorch's names. Which it is, is seen from the content. Batch norm's
+    gamma goes to a network that has it (``scale=True``); into one without it may be folded, which
+    is the same function in inference only: training and `recalibrate` divide it out again.
 
     Where the network has 1000 classes and the file 1001, the first, background, is dropped. Where
     it has another number, the classifiers keep the values they have, which a line on standard
-    error says. A network built without its top or its auxiliary heads leaves these in the file.
+    error says. A network built without its top, its bottleneck or its auxiliary heads leaves these
+    in the file.
 
     Args:
         model: built by this package.

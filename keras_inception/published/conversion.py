@@ -150,7 +150,12 @@ def _prove(opened: Weights, entry: Entry) -> tuple[str | None, float | None]:
     if key not in proof.PROVED:
         return None, None
     proved, source = proof.PROVED[key], proof.source_of(*key)
-    model = entry.builder()(classes=proved.classes, aux=bool(proved.aux), variant=source.variant)
+    model = entry.builder()(
+        classes=proved.classes,
+        aux=bool(proved.aux),
+        variant=source.variant,
+        embedding=proved.embedding,
+    )
     difference = proof.difference(model, source, entry.name)
     if difference > proof.TOLERANCE:
         raise ValueError(

@@ -144,5 +144,6 @@ def told_by_file(entry: Entry, opened: Weights, size: int) -> Preprocessing | No
     for known, row in entry.weights.items():
         if path.is_file() and is_published(path, row):
             return preprocessing_of(f"imagenet:{known}", size)
-    # TF-Slim's trainer has but one.
-    return named("slim", size) if opened.source.name == "slim" else None
+    # TF-Slim's trainer has but one; facenet's has two, which its files do not tell.
+    slims = opened.source.name == "slim" and entry.name != "inception_resnet_v1"
+    return named("slim", size) if slims else None

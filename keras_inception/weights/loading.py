@@ -85,6 +85,12 @@ class Weights:
         return shape[0] if shape else None
 
     @property
+    def embedding(self) -> int | None:
+        """How many units the bottleneck before the classifier has; ``None`` without one."""
+        shape = self.shape("bottleneck/kernel")
+        return shape[1] if shape else None
+
+    @property
     def has_aux(self) -> bool:
         """Whether there are auxiliary heads."""
         return any(ours.startswith("aux") and self.shape(ours) for ours in self.source.places)
@@ -113,10 +119,11 @@ class Weights:
     def left_over(self, variables: Iterable[str]) -> list[str]:
         """The file's names that none of our ``variables`` takes, those that are no weights aside.
 
-        A network built without its top or its auxiliary heads does not leave these over.
+        A network built without its top, its bottleneck or its auxiliary heads does not leave these
+        over.
         """
         wanted = set(variables)
-        for part in ("logits/", "aux"):
+        for part in ("logits/", "bottleneck", "aux"):
             if not any(ours.startswith(part) for ours in wanted):
                 wanted |= {ours for ours in self.source.places if ours.startswith(part)}
         places = [self.source.places[ours] for ours in wanted if ours in self.source.places]
@@ -235,9 +242,15 @@ def assign_weights(
     for ours in fit.ones:
         variables[ours].assign(np.ones(variables[ours].shape, np.float32))
     if fit.new_heads:
+        theirs = f"{weights.classes}" if weights.classes else "none"
+        behind = (
+            ""
+            if "bottleneck/kernel" in variables or not weights.embedding
+            else (f", behind a bottleneck of {weights.embedding} units,")
+        )
         log(
             f"{weights.network}: {variables[fit.new_heads[0]].shape[-1]} classes here,"
-            f" {weights.classes} in {weights.file.path}: not taken: {', '.join(fit.new_heads)}"
+            f" {theirs}{behind} in {weights.file.path}: not taken: {', '.join(fit.new_heads)}"
         )
     return sorted(fit.skipped)
 
@@ -249,7 +262,8 @@ class Fit:
     Args:
         taken: those that are read from the file.
         ones: gammas, which a file without any leaves at one.
-        new_heads: those of classifiers of another number of classes, which keep their values.
+        new_heads: those of classifiers of another number of classes, or of a file's that stands
+            behind a bottleneck which the network has not; they keep their values.
         skipped: those that were to be left out, the file's names too.
         gamma_stays_out: whether the network has no gammas.
     """
@@ -275,6 +289,7 @@ def match(weights: Weights, variables: Mapping[str, Shape], skip: str | Iterable
     has_gammas = any(name.endswith(GAMMA) and weights.shape(name) for name in weights.source.places)
     fit = Fit(gamma_stays_out=not any(ours.endswith(GAMMA) for ours in variables))
     missing, wrong_shape = [], []
+    elsewhere = weights.embedding is not None and "bottleneck/kernel" not in variables
     for ours, wanted in variables.items():
         place = weights.source.places.get(ours)
         theirs = place.name if place else ours
@@ -284,6 +299,8 @@ def match(weights: Weights, variables: Mapping[str, Shape], skip: str | Iterable
             fit.skipped.append(ours)
         elif shape is None and ours.endswith(GAMMA) and not has_gammas:
             fit.ones.append(ours)
+        elif elsewhere and ours.startswith("logits/"):
+            fit.new_heads.append(ours)
         elif shape is None:
             missing.append(name)
         elif shape == wanted or _has_background(ours, shape, wanted):

@@ -53,6 +53,7 @@ class Proof:
         spread: the standard deviation of all its logits.
         logits: the first of them.
         aux: the first of each auxiliary head's.
+        embedding: units of the bottleneck before the classifier; ``None`` without one.
     """
 
     by: str
@@ -60,6 +61,7 @@ class Proof:
     spread: float
     logits: tuple[float, ...]
     aux: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    embedding: int | None = None
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,8 @@ def difference(model: keras.Model, source: Source, network: str) -> float:
     """How far a network is from the proof, in standard deviations of the logits.
 
     Args:
-        model: of the source's variant, with the proof's classes and auxiliary heads. Its weights
-            are overwritten.
+        model: of the source's variant, with the proof's classes, bottleneck and auxiliary heads.
+            Its weights are overwritten.
         source: the tables to prove.
         network: ``"inception_v3"``.
     """

@@ -1,4 +1,4 @@
-"""TF-Slim's files: checkpoints of both formats, and frozen graphs, read by their names.
+"""TF-Slim's and facenet's files: checkpoints of both formats, frozen graphs, read by their names.
 
 The tables are in :mod:`keras_inception.weights.slim_tables`; here is what belongs to each layer.
 """
@@ -16,11 +16,12 @@ VARIABLES = re.compile(
     r"|BatchNorm/(beta|gamma|moving_mean|moving_variance))"
 )
 SHADOW = "/ExponentialMovingAverage"
-# What training leaves beside a variable, named after it, and beside all of them.
+# What training leaves beside a variable, named after it, and beside all of them; `centers` are
+# those of facenet's center loss.
 _NO_WEIGHT = re.compile(
     r".*/(RMSProp(_[12])?|Momentum|Adam(_1)?|Adagrad|AdagradDA|Adadelta(_1)?|Ftrl(_1)?"
     r"|ExponentialMovingAverage|biased|local_step)"
-    r"|(.*/)?(global_step|beta[12]_power)"
+    r"|(.*/)?(global_step|beta[12]_power|centers)"
 )
 
 
@@ -45,7 +46,8 @@ def source(network: str, names: Iterable[str] = (), *, ema: bool = False) -> Sou
     names = set(names)
     places: dict[str, Place] = {}
     for layer, scope in parse_table(row.layers).items():
-        places.update(_variables(network, layer, f"{row.telling}/{scope}"))
+        inside = scope if scope.startswith("/") else f"{row.telling}/{scope}"
+        places.update(_variables(network, layer, inside.removeprefix("/")))
     known = {name for place in places.values() for name in (place.name, place.gamma) if name}
     ignored = {name for name in names - known if _NO_WEIGHT.fullmatch(name)}
     if ema:

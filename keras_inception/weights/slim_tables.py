@@ -1,9 +1,9 @@
-"""TF-Slim's names of layers and of end points, network by network.
+"""TF-Slim's names of layers and of end points, network by network; and facenet's of theirs.
 
 Each table holds every convolution and dense layer of a released network, auxiliary head included,
 below its scope. Names that mislead are as they are there: v1's ``Mixed_5b/Branch_2/Conv2d_0a_3x3``,
 v3's ``Mixed_5c/Branch_1``, its ``Conv2d_1a_1x1`` with 3x3 kernels, its ``Conv2d_0b_3x1`` beside
-another module's ``Conv2d_0c_3x1``.
+another module's ``Conv2d_0c_3x1``. A name with ``/`` before it stands outside the scope.
 """
 
 from __future__ import annotations
@@ -162,6 +162,49 @@ aux_c_5x5                                   AuxLogits/Conv2d_2a
 aux_logits                                  AuxLogits/Aux_logits
 """
 
+# davidsandberg/facenet, src/models/inception_resnet_v1.py; the classifier is its trainer's.
+INCEPTION_RESNET_V1 = (
+    _V3_STEM
+    + """
+stem_g_3x3                                  Conv2d_4b_3x3
+block35_{1..5}_a_branch_0_a_1x1             Repeat/block35_{1..5}/Branch_0/Conv2d_1x1
+block35_{1..5}_a_branch_1_a_1x1             Repeat/block35_{1..5}/Branch_1/Conv2d_0a_1x1
+block35_{1..5}_a_branch_1_b_3x3             Repeat/block35_{1..5}/Branch_1/Conv2d_0b_3x3
+block35_{1..5}_a_branch_2_a_1x1             Repeat/block35_{1..5}/Branch_2/Conv2d_0a_1x1
+block35_{1..5}_a_branch_2_b_3x3             Repeat/block35_{1..5}/Branch_2/Conv2d_0b_3x3
+block35_{1..5}_a_branch_2_c_3x3             Repeat/block35_{1..5}/Branch_2/Conv2d_0c_3x3
+block35_{1..5}_b_linear                     Repeat/block35_{1..5}/Conv2d_1x1
+mixed_6a_branch_0_a_3x3                     Mixed_6a/Branch_0/Conv2d_1a_3x3
+mixed_6a_branch_1_a_1x1                     Mixed_6a/Branch_1/Conv2d_0a_1x1
+mixed_6a_branch_1_b_3x3                     Mixed_6a/Branch_1/Conv2d_0b_3x3
+mixed_6a_branch_1_c_3x3                     Mixed_6a/Branch_1/Conv2d_1a_3x3
+block17_{1..10}_a_branch_0_a_1x1            Repeat_1/block17_{1..10}/Branch_0/Conv2d_1x1
+block17_{1..10}_a_branch_1_a_1x1            Repeat_1/block17_{1..10}/Branch_1/Conv2d_0a_1x1
+block17_{1..10}_a_branch_1_b_1x7            Repeat_1/block17_{1..10}/Branch_1/Conv2d_0b_1x7
+block17_{1..10}_a_branch_1_c_7x1            Repeat_1/block17_{1..10}/Branch_1/Conv2d_0c_7x1
+block17_{1..10}_b_linear                    Repeat_1/block17_{1..10}/Conv2d_1x1
+mixed_7a_branch_0_a_1x1                     Mixed_7a/Branch_0/Conv2d_0a_1x1
+mixed_7a_branch_0_b_3x3                     Mixed_7a/Branch_0/Conv2d_1a_3x3
+mixed_7a_branch_1_a_1x1                     Mixed_7a/Branch_1/Conv2d_0a_1x1
+mixed_7a_branch_1_b_3x3                     Mixed_7a/Branch_1/Conv2d_1a_3x3
+mixed_7a_branch_2_a_1x1                     Mixed_7a/Branch_2/Conv2d_0a_1x1
+mixed_7a_branch_2_b_3x3                     Mixed_7a/Branch_2/Conv2d_0b_3x3
+mixed_7a_branch_2_c_3x3                     Mixed_7a/Branch_2/Conv2d_1a_3x3
+block8_{1..5}_a_branch_0_a_1x1              Repeat_2/block8_{1..5}/Branch_0/Conv2d_1x1
+block8_{1..5}_a_branch_1_a_1x1              Repeat_2/block8_{1..5}/Branch_1/Conv2d_0a_1x1
+block8_{1..5}_a_branch_1_b_1x3              Repeat_2/block8_{1..5}/Branch_1/Conv2d_0b_1x3
+block8_{1..5}_a_branch_1_c_3x1              Repeat_2/block8_{1..5}/Branch_1/Conv2d_0c_3x1
+block8_{1..5}_b_linear                      Repeat_2/block8_{1..5}/Conv2d_1x1
+block8_6_a_branch_0_a_1x1                   Block8/Branch_0/Conv2d_1x1
+block8_6_a_branch_1_a_1x1                   Block8/Branch_1/Conv2d_0a_1x1
+block8_6_a_branch_1_b_1x3                   Block8/Branch_1/Conv2d_0b_1x3
+block8_6_a_branch_1_c_3x1                   Block8/Branch_1/Conv2d_0c_3x1
+block8_6_b_linear                           Block8/Conv2d_1x1
+bottleneck                                  Bottleneck
+logits                                      /Logits
+"""
+)
+
 INCEPTION_RESNET_V2 = (
     _V3_STEM
     + """
@@ -238,6 +281,12 @@ NETWORKS = {
         Proof("this package", 1001, 5.567485,
               (2.990017, -10.58983, 0.8872979, -5.016665, 3.8514, 2.409971),
               {"aux": (-2.975294, 3.764612, 2.618417, -0.846817, 7.259055, -8.740731)}),
+    ),
+    "inception_resnet_v1": Table(
+        INCEPTION_RESNET_V1, "released", "InceptionResnetV1",
+        Proof("facenet-pytorch 2.6.0", 1001, 5.407807,
+              (-5.001014, 6.947448, 1.818525, -9.528165, 0.5098423, -4.446471),
+              embedding=512),
     ),
     "inception_resnet_v2": Table(
         INCEPTION_RESNET_V2, "released", "InceptionResnetV2",

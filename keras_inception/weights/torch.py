@@ -1,5 +1,6 @@
-"""PyTorch's names: timm's inception_v3, inception_v4 and inception_resnet_v2, and torchvision's
-googlenet and inception_v3, whose names of v3 are also timm's.
+"""PyTorch's names: timm's inception_v3, inception_v4 and inception_resnet_v2, torchvision's
+googlenet and inception_v3, whose names of v3 are also timm's, and facenet-pytorch's
+InceptionResnetV1.
 
 Each table holds the modules of a network, its auxiliary heads included. torchvision's GoogLeNet
 has auxiliary heads of v1's shapes that pool otherwise (an adaptive average to 4 x 4, where the
@@ -130,6 +131,50 @@ mixed_7{b,c,d}_branch_3_b_1x1               features.{19..21}.branch3.1
 logits                                      last_linear
 """
 
+INCEPTION_RESNET_V1 = """
+stem_a_3x3                                  conv2d_1a
+stem_b_3x3                                  conv2d_2a
+stem_c_3x3                                  conv2d_2b
+stem_e_1x1                                  conv2d_3b
+stem_f_3x3                                  conv2d_4a
+stem_g_3x3                                  conv2d_4b
+block35_{1..5}_a_branch_0_a_1x1             repeat_1.{0..4}.branch0
+block35_{1..5}_a_branch_1_a_1x1             repeat_1.{0..4}.branch1.0
+block35_{1..5}_a_branch_1_b_3x3             repeat_1.{0..4}.branch1.1
+block35_{1..5}_a_branch_2_a_1x1             repeat_1.{0..4}.branch2.0
+block35_{1..5}_a_branch_2_b_3x3             repeat_1.{0..4}.branch2.1
+block35_{1..5}_a_branch_2_c_3x3             repeat_1.{0..4}.branch2.2
+block35_{1..5}_b_linear                     repeat_1.{0..4}.conv2d
+mixed_6a_branch_0_a_3x3                     mixed_6a.branch0
+mixed_6a_branch_1_a_1x1                     mixed_6a.branch1.0
+mixed_6a_branch_1_b_3x3                     mixed_6a.branch1.1
+mixed_6a_branch_1_c_3x3                     mixed_6a.branch1.2
+block17_{1..10}_a_branch_0_a_1x1            repeat_2.{0..9}.branch0
+block17_{1..10}_a_branch_1_a_1x1            repeat_2.{0..9}.branch1.0
+block17_{1..10}_a_branch_1_b_1x7            repeat_2.{0..9}.branch1.1
+block17_{1..10}_a_branch_1_c_7x1            repeat_2.{0..9}.branch1.2
+block17_{1..10}_b_linear                    repeat_2.{0..9}.conv2d
+mixed_7a_branch_0_a_1x1                     mixed_7a.branch0.0
+mixed_7a_branch_0_b_3x3                     mixed_7a.branch0.1
+mixed_7a_branch_1_a_1x1                     mixed_7a.branch1.0
+mixed_7a_branch_1_b_3x3                     mixed_7a.branch1.1
+mixed_7a_branch_2_a_1x1                     mixed_7a.branch2.0
+mixed_7a_branch_2_b_3x3                     mixed_7a.branch2.1
+mixed_7a_branch_2_c_3x3                     mixed_7a.branch2.2
+block8_{1..5}_a_branch_0_a_1x1              repeat_3.{0..4}.branch0
+block8_{1..5}_a_branch_1_a_1x1              repeat_3.{0..4}.branch1.0
+block8_{1..5}_a_branch_1_b_1x3              repeat_3.{0..4}.branch1.1
+block8_{1..5}_a_branch_1_c_3x1              repeat_3.{0..4}.branch1.2
+block8_{1..5}_b_linear                      repeat_3.{0..4}.conv2d
+block8_6_a_branch_0_a_1x1                   block8.branch0
+block8_6_a_branch_1_a_1x1                   block8.branch1.0
+block8_6_a_branch_1_b_1x3                   block8.branch1.1
+block8_6_a_branch_1_c_3x1                   block8.branch1.2
+block8_6_b_linear                           block8.conv2d
+bottleneck                                  last
+logits                                      logits
+"""
+
 INCEPTION_RESNET_V2 = """
 stem_a_3x3                                  conv2d_1a
 stem_b_3x3                                  conv2d_2a
@@ -198,8 +243,13 @@ NETWORKS = {
         Proof("timm 1.0.31", 1000, 28.45247,
               (-75.7054, 1.862108, -22.44857, -47.06184, 13.90085, 4.404147)),
     ),
+    "inception_resnet_v1": Table(
+        INCEPTION_RESNET_V1, "released", "conv2d_4b.conv.weight",
+        Proof("facenet-pytorch 2.6.0", 1001, 14.25574,
+              (5.086582, 7.598996, 19.08055, 15.13672, -9.210534, -10.44524), embedding=512),
+    ),
     "inception_resnet_v2": Table(
-        INCEPTION_RESNET_V2, "released", "conv2d_1a.conv.weight",
+        INCEPTION_RESNET_V2, "released", "conv2d_7b.conv.weight",
         Proof("timm 1.0.31", 1000, 17.88099,
               (45.27603, -7.716617, -25.87627, -4.777235, -9.282256, -15.78565)),
     ),
@@ -213,7 +263,7 @@ def network_of(names: Collection[str]) -> str | None:
 
 
 def source(network: str, names: Iterable[str] = ()) -> Source:
-    """What timm or torchvision calls a network's variables.
+    """What timm, torchvision or facenet-pytorch calls a network's variables.
 
     Args:
         names: those in the file.
@@ -235,9 +285,12 @@ def _variables(layer: str, module: str) -> Iterator[tuple[str, Place]]:
         yield f"{layer}/kernel", Place(f"{module}.weight", "oihw")
         yield f"{layer}/bias", Place(f"{module}.bias")
     else:
-        gamma = f"{module}.bn.weight"
-        yield f"{layer}/kernel", Place(f"{module}.conv.weight", "oihw", gamma)
+        dense = layer == "bottleneck"
+        norm = f"{module}_bn" if dense else f"{module}.bn"
+        kernel = f"{module}_linear.weight" if dense else f"{module}.conv.weight"
+        gamma = f"{norm}.weight"
+        yield f"{layer}/kernel", Place(kernel, "oi" if dense else "oihw", gamma)
         yield f"{layer}_bn/gamma", Place(gamma)
-        yield f"{layer}_bn/beta", Place(f"{module}.bn.bias")
-        yield f"{layer}_bn/moving_mean", Place(f"{module}.bn.running_mean", gamma=gamma)
-        yield f"{layer}_bn/moving_variance", Place(f"{module}.bn.running_var")
+        yield f"{layer}_bn/beta", Place(f"{norm}.bias")
+        yield f"{layer}_bn/moving_mean", Place(f"{norm}.running_mean", gamma=gamma)
+        yield f"{layer}_bn/moving_variance", Place(f"{norm}.running_var")

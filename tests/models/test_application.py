@@ -148,7 +148,7 @@ def test_a_builder_reads_as_a_function_of_its_file():
     assert list(inspect.signature(InceptionV3).parameters) == [
         *("include_top", "weights", "input_tensor", "input_shape", "pooling", "classes"),
         *("classifier_activation", "name", "aux", "dropout", "width", "stem", "variant"),
-        *("momentum", "epsilon", "scale", "ema", "skip", "fold_gamma"),
+        *("momentum", "epsilon", "scale", "ema", "skip", "fold_gamma", "embedding"),
     ]
     assert isinstance(InceptionV3, Builder)
     assert (InceptionV3.__name__, InceptionV3.__module__) == (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -19,6 +20,7 @@ from tests.parity import no_torchvision
 
 no_torchvision.install()
 import timm  # noqa: E402
+from facenet_pytorch import InceptionResnetV1  # noqa: E402
 
 v1 = tf.compat.v1
 for name in ("legacy_tf_layers", "legacy_tf_layers.normalization"):
@@ -73,6 +75,92 @@ def in_timm(network: str) -> Answers:
     return found
 
 
+def facenet(network: str) -> Answers:
+    """facenet-pytorch's, by the names of its own state dict."""
+    return {"predictions": _in_facenet(lambda name, shape: value(name, shape, out_first=True))}
+
+
+def facenet_slim(network: str) -> Answers:
+    """The same network under facenet's names."""
+
+    def slims(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        theirs = _facenets_name(name)
+        if theirs.endswith("gamma"):
+            return np.ones(shape, np.float32)  # facenet has none
+        if len(shape) == 4:  # out, in, height, width
+            array = value(theirs, (shape[2], shape[3], shape[1], shape[0]))
+            return array.transpose(3, 2, 0, 1)
+        return value(theirs, shape[::-1]).T
+
+    return {"predictions": _in_facenet(slims)}
+
+
+def _in_facenet(values: Callable[[str, tuple[int, ...]], np.ndarray]) -> np.ndarray:
+    model = InceptionResnetV1(classify=True, num_classes=1001).eval()
+    x = torch.from_numpy(image(299).transpose(0, 3, 1, 2))
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if not name.endswith("num_batches_tracked"):
+                tensor.copy_(torch.from_numpy(values(name, tuple(tensor.shape)).copy()))
+        return model(x).numpy()[0]
+
+
+def _facenets_name(name: str) -> str:
+    """What facenet calls a variable of facenet-pytorch's, by facenet's own source.
+
+    ``src/models/inception_resnet_v1.py``: slim's ``repeat`` numbers its blocks from 1; in a branch
+    the convolution that halves the grid is ``1a``, the others are 0a, 0b, ... in turn, but for one
+    by itself.
+    """
+    module, _, part = name.rpartition(".")
+    module = module.removesuffix(".conv").removesuffix(".bn")
+    if module == "logits":
+        return f"Logits/{'weights' if part == 'weight' else 'biases'}"
+    kinds = {"bias": "beta", "weight": "gamma", "running_mean": "moving_mean"}
+    kinds["running_var"] = "moving_variance"
+    norm = name.rpartition(".")[0].endswith("bn")
+    kind = f"BatchNorm/{kinds[part]}" if norm else {"weight": "weights", "bias": "biases"}[part]
+    return f"InceptionResnetV1/{_facenets_scope(module)}/{kind}"
+
+
+def _facenets_scope(module: str) -> str:
+    first, *rest = module.split(".")
+    if first.startswith("conv2d"):
+        return {"1a": "Conv2d_1a_3x3", "2a": "Conv2d_2a_3x3", "2b": "Conv2d_2b_3x3",
+                "3b": "Conv2d_3b_1x1", "4a": "Conv2d_4a_3x3", "4b": "Conv2d_4b_3x3"}[
+            first.removeprefix("conv2d_")
+        ]  # fmt: skip
+    if first.startswith("last"):
+        return "Bottleneck"
+    if first.startswith("repeat"):
+        number = int(first[-1])
+        kind, sizes = {
+            1: ("Repeat/block35", ("1x1", "3x3", "3x3")),
+            2: ("Repeat_1/block17", ("1x1", "1x7", "7x1")),
+            3: ("Repeat_2/block8", ("1x1", "1x3", "3x1")),
+        }[number]
+        scope, rest = f"{kind}_{int(rest[0]) + 1}", rest[1:]
+    elif first == "block8":
+        scope, sizes = "Block8", ("1x1", "1x3", "3x1")
+    else:
+        scope, sizes = first.capitalize(), ("1x1", "3x3", "3x3")
+    if rest == ["conv2d"]:
+        return f"{scope}/Conv2d_1x1"
+    branch = rest[0].removeprefix("branch")
+    if len(rest) == 1:
+        alone = "Conv2d_1a_3x3" if scope == "Mixed_6a" else "Conv2d_1x1"
+        return f"{scope}/Branch_{branch}/{alone}"
+    halving = {
+        ("Mixed_6a", "1"): 2,
+        ("Mixed_7a", "0"): 1,
+        ("Mixed_7a", "1"): 1,
+        ("Mixed_7a", "2"): 2,
+    }
+    at = int(rest[1])
+    letter = "1a" if halving.get((scope, branch)) == at else f"0{'abc'[at]}"
+    return f"{scope}/Branch_{branch}/Conv2d_{letter}_{sizes[at]}"
+
+
 def googlenet(network: str) -> Answers:
     """torchvision's forward pass in PyTorch's operations, read off the names of its state dict."""
     f = torch.nn.functional
@@ -120,6 +208,8 @@ def googlenet(network: str) -> Answers:
 
 ASKED = {
     ("torch", "inception_v1"): googlenet,
+    ("torch", "inception_resnet_v1"): facenet,
+    ("slim", "inception_resnet_v1"): facenet_slim,
     **{("slim", network): slim for network in ("inception_v1", "inception_v2", "inception_v3")},
     **{("keras", network): keras_applications for network in KERAS},
     **{

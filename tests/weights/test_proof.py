@@ -20,7 +20,12 @@ SLOW = [key for key in proof.PROVED if key != ("slim", "inception_v1")]
 def build(name: str, network: str) -> keras.Model:
     proved, source = proof.PROVED[name, network], proof.source_of(name, network)
     builder = getattr(keras_inception, find(network).title)
-    return builder(classes=proved.classes, aux=bool(proved.aux), variant=source.variant)
+    return builder(
+        classes=proved.classes,
+        aux=bool(proved.aux),
+        variant=source.variant,
+        embedding=proved.embedding,
+    )
 
 
 def swapped(source: Source, model: keras.Model, kind: str, which: int) -> Source:
