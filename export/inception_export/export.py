@@ -4,6 +4,7 @@ BASE/NAME/VERSION/
   saved_model.pb  variables/            the SavedModel, loaded by TF Serving as it is
   assets/labels.txt                     the class names, one a line, in the order of the outputs
   assets.extra/keras_inception.json     the manifest: what the export says of itself
+  assets.extra/model_card.md            the same for people
   assets.extra/tf_serving_warmup_requests
   assets.extra/samples/                 a few pictures, and what each signature answers to them
 """

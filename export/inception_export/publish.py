@@ -17,6 +17,7 @@ import filelock
 import keras
 import tensorflow as tf
 
+from inception_export.card.model_card import write_model_card
 from inception_export.export import FORMAT, MANIFEST, ExportError
 from inception_export.options import ExportOptions
 from inception_export.parity import TOLERANCES, compare, run_in_a_process, sample_images
@@ -39,7 +40,7 @@ from keras_inception.data.examples import listed
 from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.models.nested import flatten
 from keras_inception.renamed import renamed
-from keras_inception.runs.run import open_run, versions
+from keras_inception.runs.run import Run, open_run, versions
 
 __all__ = ["ExportError", "ExportOptions", "export_run", "export_saved_model"]
 
@@ -78,6 +79,7 @@ def export_run(
         record={
             "recipe": dataclasses.asdict(run.recipe),
             "metrics": run.record.get("validation", {}),
+            "data": _data(run),
             **({"thresholds": run.thresholds} if run.thresholds else {}),
             "weights": {"file": str(run.model_path.resolve()), "sha256": _sha256(run.model_path)},
         },
@@ -155,6 +157,7 @@ def export_saved_model(
                 (hidden / MANIFEST).write_text(
                     json.dumps(manifest, indent=1, ensure_ascii=False), "utf-8"
                 )
+                write_model_card(hidden, name, int(target.name))
                 _sync(hidden)
                 hidden.rename(target)
                 _sync_one(home)
@@ -276,6 +279,12 @@ def _measure(
     else:
         check_accuracy(measured, recorded, options.max_accuracy_fall)
     return {"samples": measured | {"recorded": recorded}}
+
+
+def _data(run: Run) -> dict[str, Any]:
+    """What a run says of its data, of those left out only how many."""
+    data: dict[str, Any] = run.record["data"]
+    return data | {"left_out": len(data.get("left_out", ()))}
 
 
 def _sha256(path: Path) -> str:
