@@ -1,6 +1,7 @@
 # make demo    the whole job on real images: train, evaluate, export, serve, predict
 # make test    the tests (those marked slow apart) and the checks
 # make check   format, lint, types, imports
+# make docs    the site, in build/docs: open build/docs/index.html
 # make parity  the networks against other people's, in an environment of its own (.venv-parity)
 # make engines and make beam set up what the slow tests of other engines and of batch scoring need
 # Each sets up .venv first, once; nothing here needs root.
@@ -9,7 +10,7 @@ PYTHON ?= $(firstword $(foreach each,python3.11 python3.12 python3.13 python3,$(
 BIN := .venv/bin
 NEEDED_KB := 4000000
 
-.PHONY: setup demo test test-slow parity parity-setup engines beam check format clean
+.PHONY: setup demo test test-slow parity parity-setup engines beam docs check format clean
 
 setup: .venv/.installed
 
@@ -56,6 +57,14 @@ beam: .venv-beam/.installed
 .venv-beam/.installed: serving/beam/requirements.txt
 	@test -x .venv-beam/bin/python || $(PYTHON) -m venv .venv-beam
 	@.venv-beam/bin/pip install --disable-pip-version-check -q -r $<
+	@touch $@
+
+docs: .venv-docs/.installed
+	.venv-docs/bin/python -m sphinx -W --keep-going -q -b html -c docs -d build/docs-doctrees . build/docs
+
+.venv-docs/.installed: docs/requirements.txt
+	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/pip install --disable-pip-version-check -q --no-deps -r $<
 	@touch $@
 
 check: setup
