@@ -1,4 +1,4 @@
-"""How an export is asked: its signatures as the SavedModel has them, and requests to copy."""
+"""Requests to an export: its signatures as the SavedModel has them, and commands to copy."""
 
 from __future__ import annotations
 
