@@ -4,13 +4,14 @@
 # make docs    the site, in build/docs: open build/docs/index.html
 # make parity  the networks against other people's, in an environment of its own (.venv-parity)
 # make engines and make beam set up what the slow tests of other engines and of batch scoring need
+# make notebooks   every notebook again, in English and in Chinese, keeping what it prints and draws
 # Each sets up .venv first, once; nothing here needs root.
 
 PYTHON ?= $(firstword $(foreach each,python3.11 python3.12 python3.13 python3,$(shell command -v $(each))))
 BIN := .venv/bin
 NEEDED_KB := 4000000
 
-.PHONY: setup demo test test-slow parity parity-setup engines beam docs check format clean
+.PHONY: setup demo test test-slow parity parity-setup engines beam docs notebooks check format clean
 
 setup: .venv/.installed
 
@@ -66,6 +67,9 @@ docs: .venv-docs/.installed
 	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
 	@.venv-docs/bin/pip install --disable-pip-version-check -q --no-deps -r $<
 	@touch $@
+
+notebooks: setup
+	$(BIN)/python notebooks/run.py notebooks/[0-9]_*.ipynb
 
 check: setup
 	$(BIN)/ruff format --check .
