@@ -10,12 +10,24 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_inception.models.graph import producers, readers
 from keras_inception.models.nested import copy_values, flatten
 
 # They see pixels up to 255, of which half precision loses a part.
 _SCALING = (keras.layers.Rescaling, keras.layers.Normalization)
+
+
+class _BiasedConvolution(keras.layers.Conv2D):
+    """A convolution that adds its bias by one operation.
+
+    Keras reshapes the bias, adds, and takes the new axes out again: a third of an Inception
+    network's operations, of which each signature of a SavedModel holds a copy when it is loaded.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        return tf.nn.bias_add(self.convolution_op(inputs, self.kernel), self.bias)
 
 
 def fold_batch_norm(model: keras.Model, dtype: str | None = None) -> keras.Model:
@@ -42,11 +54,11 @@ def fold_batch_norm(model: keras.Model, dtype: str | None = None) -> keras.Model
 
     def clone(layer: Any) -> Any:
         config = layer.get_config()
-        if layer.name in convolutions:
-            config["use_bias"] = True
         is_layer = isinstance(layer, keras.Layer)  # not an operation, such as a subtraction
         if dtype is not None and is_layer and not isinstance(layer, _SCALING):
             config["dtype"] = dtype
+        if layer.name in convolutions:
+            return _BiasedConvolution.from_config({**config, "use_bias": True})
         return layer.__class__.from_config(config)
 
     def call(layer: Any, *inputs: Any, **options: Any) -> Any:
@@ -73,6 +85,7 @@ def _convolutions_and_norms(model: keras.Model) -> list[tuple[Any, Any]]:
         before = by_name.get(calls[norm.name][0][0])
         if (
             isinstance(before, keras.layers.Conv2D)
+            and before.data_format == "channels_last"
             and len(calls[before.name]) == 1
             and read_by[before.name] == [norm.name]
             and before.activation is keras.activations.linear
