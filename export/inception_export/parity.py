@@ -47,27 +47,20 @@ def sample_images() -> list[bytes]:
     return encoded
 
 
-def compare(
-    written: Sequence[dict[str, np.ndarray]],
+def answers_of(
     model: keras.Model,
     preprocessing: Preprocessing,
-    labels: tuple[str, ...],
     images: Sequence[bytes],
     mirror: bool = False,
-) -> dict[str, float]:
-    """The largest differences between the written model and the Keras model, over both loaders.
-
-    Probabilities are those that ``model`` itself answers, as it was given; logits and features are
-    taken from within.
+) -> dict[str, np.ndarray]:
+    """What the written model is to answer: the Keras model's answers.
 
     Args:
-        written: the written model's answers to the images, see :func:`run_in_a_process`.
         mirror: whether these are of the mean of each image and its mirror image.
 
     Returns:
-        ``probabilities``: of a probability, over ``serving_default``, ``all_classes``,
-        ``classify`` and ``predict_images``; ``logits`` and ``features``: in standard deviations
-        of the Keras model's; ``top1``: the share of images with the same best class.
+        float32 [images, n] each: ``probabilities`` as ``model`` itself answers, as it was given;
+        ``logits`` and ``features`` from within.
     """
     flat = flatten(model)
     body, dense, activation = split(flat)
@@ -81,20 +74,40 @@ def compare(
     probabilities = model.predict(inputs, verbose=0).astype(np.float32)
     if answers_logits(flat):
         probabilities = keras.ops.convert_to_numpy(activation(probabilities))
-
+    answers = {"probabilities": probabilities, "logits": logits, "features": features}
     if mirror:
-        features, logits, probabilities = (
-            (each[: len(images)] + each[len(images) :]) / 2
-            for each in (features, logits, np.asarray(probabilities))
-        )
+        count = len(images)
+        answers = {name: (each[:count] + each[count:]) / 2 for name, each in answers.items()}
+    return answers
+
+
+def compare(
+    written: Sequence[dict[str, np.ndarray]],
+    expected: dict[str, np.ndarray],
+    labels: tuple[str, ...],
+) -> dict[str, float]:
+    """The largest differences between the written model and the Keras model, over both loaders.
+
+    Args:
+        written: the written model's answers to the images, see :func:`run_in_a_process`.
+        expected: the Keras model's, see :func:`answers_of`.
+
+    Returns:
+        ``probabilities``: of a probability, over ``serving_default``, ``all_classes``,
+        ``classify`` and ``predict_images``; ``logits`` and ``features``: in standard deviations
+        of the Keras model's; ``top1``: the share of images with the same best class.
+    """
+    probabilities, logits, features = (
+        expected[name] for name in ("probabilities", "logits", "features")
+    )
     index = {label.encode(): column for column, label in enumerate(labels)}
     worst = {"probabilities": 0.0, "logits": 0.0, "features": 0.0, "top1": 1.0}
     for answers in written:
         for signature in ("serving_default", "all_classes", "classify"):
             classes = answers[f"{signature}_classes"]
             columns = np.vectorize(index.__getitem__)(classes)
-            expected = np.take_along_axis(probabilities, columns, axis=1)
-            _note(worst, "probabilities", answers[f"{signature}_scores"] - expected)
+            scores = np.take_along_axis(probabilities, columns, axis=1)
+            _note(worst, "probabilities", answers[f"{signature}_scores"] - scores)
             same = float(np.mean(columns[:, 0] == probabilities.argmax(axis=1)))
             worst["top1"] = min(worst["top1"], same)
         _note(worst, "probabilities", answers["predict_images_probabilities"] - probabilities)

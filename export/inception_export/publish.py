@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import tensorflow as tf
 from inception_export.card.model_card import write_model_card
 from inception_export.export import FORMAT, MANIFEST, ExportError
 from inception_export.options import ExportOptions
-from inception_export.parity import TOLERANCES, compare, run_in_a_process, sample_images
+from inception_export.parity import TOLERANCES, answers_of, compare, run_in_a_process, sample_images
 from inception_export.pixel_range import check_range
 from inception_export.samples import (
     accuracy_of,
@@ -207,8 +208,12 @@ def _write(
     write_warmup_requests(folder, name, images, sorted({1, options.max_batch_size}))
     recorded = choose_recorded(images)
     compared = [*images, *(each for each in recorded if each not in images)]
-    written = run_in_a_process(folder, compared)
-    differences = compare(written, model, preprocessing, labels, compared, options.mirror)
+    # Beside each other: the process takes seconds to start.
+    with ThreadPoolExecutor(1) as pool:
+        process = pool.submit(run_in_a_process, folder, compared)
+        expected = answers_of(model, preprocessing, compared, options.mirror)
+        written = process.result()
+    differences = compare(written, expected, labels)
     rows = [compared.index(each) for each in recorded]
     # As the session answers, since TF Serving runs one.
     record_answers(folder, recorded, {name: each[rows] for name, each in written[1].items()})
