@@ -1,14 +1,16 @@
 """The server under attack: what it holds, and what its good clients see meanwhile.
 
     python benchmarks/serving_attacks.py [--models demo/models] [--only WORD,WORD] [--seconds 5]
-        [--repeats 1] [--good 1] [--list] [--output benchmarks/serving_attacks.json]
+        [--repeats 1] [--base CHECKOUT] [--list] [--output benchmarks/serving_attacks.json]
 
 Each attack (attack_list.py) is made against a server of its own, of the digits of `make demo`, by
 some threads of another process, again and again; good clients, in a third, call at 10 requests a
 second over gRPC and as many over REST, before it and beside it. For each: the memory of the
 server's processes (the sum of their PSS) over that with the model loaded, the good clients' times
 and how many of their requests were refused, how the attack was answered, and how long SIGTERM took
-while it went on. What is printed as `fails` breaks one of the limits below.
+while it went on. What is printed as `fails` breaks one of the limits below. With --base an older
+checkout's server is attacked next to each. Each attack is written when it is done; the same command
+goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -358,12 +360,12 @@ def merged(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def show(result: dict[str, Any]) -> None:
+def show(who: str, result: dict[str, Any]) -> None:
     before, beside = result["before"], result["beside"]
     answers = " ".join(f"{name} {count}" for name, count in result["answers"].items())
     fails = f"fails: {', '.join(result['fails'])}" if result["fails"] else "holds"
     print(
-        f"{result['attack']:44} {result['memory over the loaded model, MB']:6} MB "
+        f"{who:4} {result['attack']:44} {result['memory over the loaded model, MB']:6} MB "
         f"p99 {before['p99, ms'] or 0:6.0f} -> {beside['p99, ms'] or 0:6.0f} ms "
         f"(n={beside['n']:3}) "
         f"refused {sum(beside['refused'].values()):3} SIGTERM {result['SIGTERM, s']:4.1f} s "
@@ -377,6 +379,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=ROOT / "demo" / "models")
     parser.add_argument("--image", type=Path, help="one that the model answers")
     parser.add_argument("--checkout", type=Path, default=ROOT, help="whose server is attacked")
+    parser.add_argument("--base", type=Path, help="another checkout, attacked beside")
     parser.add_argument("--only", default="", help="names, parts of names or kinds, with commas")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--repeats", type=int, default=1)
@@ -400,30 +403,57 @@ def main() -> None:
         print(f"{len(chosen)} attacks")
         return
     image = options.image or next((ROOT / "demo" / "digits" / "test").glob("*/*.png"))
-    results = []
+    asked = {"seconds": options.seconds, "repeats": options.repeats, "base": str(options.base)}
+    results = _done_before(options.output, asked)
     for name, _ in chosen:
-        arguments = (name, options.models.resolve(), image, options.seconds, options.checkout)
-        result = merged([measure(*arguments) for _ in range(options.repeats)])
-        result["fails"] = faults(result)
-        show(result)
-        results.append(result)
-    everything = [one for each in results for one in each["times beside, ms"]]
-    before = [one for each in results for one in each["times before, ms"]]
-    summary = {
-        "attacks": len(results),
-        "hold": sum(not each["fails"] for each in results),
-        "good requests before": len(before),
-        "p99 before, ms": _quantile(before, 0.99),
-        "good requests beside": len(everything),
-        "p99 beside, ms": _quantile(everything, 0.99),
-        "most memory over the loaded model, MB": max(
-            each["memory over the loaded model, MB"] for each in results
-        ),
-    }
-    print(json.dumps(summary, indent=2))
-    for each in results:
-        del each["times before, ms"], each["times beside, ms"]
-    options.output.write_text(json.dumps({**summary, "results": results}, indent=2) + "\n")
+        if name in results:
+            continue
+        for who, checkout in (("now", options.checkout), ("base", options.base)):
+            if checkout is not None:
+                arguments = (name, options.models.resolve(), image, options.seconds, checkout)
+                result = merged([measure(*arguments) for _ in range(options.repeats)])
+                result["fails"] = faults(result)
+                show(who, result)
+                results.setdefault(name, {})[who] = result
+        _write(options.output, asked, results)
+    print(json.dumps(_summary(results), indent=2))
+
+
+def _done_before(output: Path, asked: dict[str, Any]) -> dict[str, Any]:
+    """The results of a run that was stopped, if it was asked for the same."""
+    if not output.exists():
+        return {}
+    found = json.loads(output.read_text())
+    return dict(found["results"]) if found.get("asked") == asked else {}
+
+
+def _write(output: Path, asked: dict[str, Any], results: dict[str, Any]) -> None:
+    text = json.dumps({"asked": asked, **_summary(results), "results": results}, indent=1)
+    part = output.with_suffix(".part")
+    part.write_text(text + "\n")
+    part.replace(output)
+
+
+def _summary(results: dict[str, Any]) -> dict[str, Any]:
+    summary = {}
+    for who in ("now", "base"):
+        if found := [each[who] for each in results.values() if who in each]:
+            before, beside = (
+                [one for each in found for one in each[f"times {when}, ms"]]
+                for when in ("before", "beside")
+            )
+            summary[who] = {
+                "attacks": len(found),
+                "hold": sum(not each["fails"] for each in found),
+                "good requests before": len(before),
+                "p99 before, ms": _quantile(before, 0.99),
+                "good requests beside": len(beside),
+                "p99 beside, ms": _quantile(beside, 0.99),
+                "most memory over the loaded model, MB": max(
+                    each["memory over the loaded model, MB"] for each in found
+                ),
+            }
+    return summary
 
 
 if __name__ == "__main__":
