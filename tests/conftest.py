@@ -1,5 +1,6 @@
 """A folder of photos, a run trained on it and its export, each made once a session."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -10,6 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+# Tracing makes millions of small objects, hardly any of them garbage: to look through them after
+# every 700, as Python does, takes a seventh of the time.
+gc.set_threshold(20_000)
 
 
 @pytest.fixture(scope="session")
@@ -90,13 +95,9 @@ def checked_here() -> Iterator[None]:
 
 
 @pytest.fixture
-def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network of one convolution, and nothing drawn: for what depends on neither.
-
-    The session's `run` has report, curves and TensorBoard's pictures.
-    """
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs have no report, curves and pictures for TensorBoard, as the session's `run` has."""
     from keras_inception.training.fit import TrainingJob
-    from tests.training.test_train import one_convolution
 
     def nothing(*arguments: object, **named: object) -> None:
         pass
@@ -104,8 +105,15 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     def blank(*arguments: object) -> np.ndarray:
         return np.zeros((1, 1, 3), np.uint8)
 
-    monkeypatch.setattr("keras_inception.training.train.build", one_convolution)
     monkeypatch.setattr("keras_inception.training.train.write_report", nothing)
     monkeypatch.setattr("keras_inception.training.train.draw_curves", nothing)
     monkeypatch.setattr("keras_inception.training.tensorboard.draw_confusion", blank)
     monkeypatch.setattr(TrainingJob, "pictures", lambda job: blank()[np.newaxis])
+
+
+@pytest.fixture
+def fast(undrawn: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks that train are of one convolution: for what depends on neither it nor pictures."""
+    from tests.training.test_train import one_convolution
+
+    monkeypatch.setattr("keras_inception.training.train.build", one_convolution)

@@ -18,6 +18,7 @@ from PIL import Image
 from inception_serving import Client
 from keras_inception.cli import _is_of_a_library, main
 from keras_inception.data.text import printable
+from tests.training.made_up import colour_model, make_run
 
 ROOT = Path(__file__).parents[1]
 
@@ -382,8 +383,10 @@ def test_what_can_be_known_is_said_before_any_work(
 
 
 def test_damaged_runs_are_refused_in_a_line(
-    run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    run = make_run(tmp_path / "whole", colour_model(2), ("dawn", "dusk"), [])
+
     def damaged(name: str, content: str | None) -> Path:
         copy = Path(shutil.copytree(run.path, tmp_path / f"{name} {content}"))
         (copy / name).unlink()

@@ -19,6 +19,7 @@ from keras_inception.inference.predictor import PredictionError
 from keras_inception.inference.predictors import open_predictor
 from keras_inception.inference.signature_predictor import Facts, SignaturePredictor
 from keras_inception.runs.run import Run
+from tests.training.made_up import colour_model, make_run
 
 OLD = Path(__file__).parents[1] / "export" / "made_by_246bb20"
 NAMES = ("red", "green", "blue")
@@ -230,10 +231,18 @@ def test_the_command_takes_labels_and_activation_or_an_export(
     assert "blue" in capsys.readouterr().err
 
 
+@pytest.fixture(scope="module")
+def coloured(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that opens and predicts in no time."""
+    labels = ("dawn", "dusk")
+    return make_run(tmp_path_factory.mktemp("runs") / "colours", colour_model(2), labels, [])
+
+
 @pytest.mark.parametrize("crops", [2, 10, 144])
 def test_several_crops_are_predicted_as_they_are_evaluated(
-    run: Run, photos: Path, crops: int, capsys: pytest.CaptureFixture[str]
+    coloured: Run, photos: Path, crops: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    run = coloured
     files = ["00.jpg", "01.png", "02.jpg"]
     names = [str(photos / "dawn" / name) for name in files]
     examples = Examples(run.labels, Files.of(photos / "dawn", files), np.zeros(3, np.int64))
@@ -259,8 +268,10 @@ def test_an_export_takes_one_crop(
     assert "Only a run takes several crops" in said and said.count("\n") == 1
 
 
-def test_several_crops_name_what_can_not_be_decoded(run: Run, photos: Path, tmp_path: Path) -> None:
+def test_several_crops_name_what_can_not_be_decoded(
+    coloured: Run, photos: Path, tmp_path: Path
+) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8\xff broken")
     places = [tmp_path / "bad.jpg", photos / "dawn" / "00.jpg"]
-    bad, good = predict(places, run.path, crops=2)
+    bad, good = predict(places, coloured.path, crops=2)
     assert bad.error and not bad.labels and good.labels

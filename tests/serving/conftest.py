@@ -6,6 +6,7 @@ HTTP.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,37 @@ import pytest
 from inception_serving import ModelServer
 from tests.serving.caller import Caller
 from tests.serving.saved_models import publish_all, save_all
+
+
+class Clock:
+    """The clients' time, which only their pauses take: `now` is the sum of them.
+
+    A server's answer takes none of it, however busy the machine is. Pauses are tens of seconds.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        for module in ("client", "connection", "remote_model"):
+            monkeypatch.setattr(f"inception_serving.{module}.time", self)
+        on_asyncio = SimpleNamespace(**{**vars(asyncio), "sleep": self.pause})
+        monkeypatch.setattr("inception_serving.async_client.asyncio", on_asyncio)
+        monkeypatch.setattr("inception_serving.connection._FIRST_PAUSE_S", 10.0)
+        monkeypatch.setattr("inception_serving.connection._LONGEST_PAUSE_S", 40.0)
+        monkeypatch.setattr("inception_serving.connection.random.uniform", lambda low, high: high)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    async def pause(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
 
 
 @pytest.fixture(scope="session")

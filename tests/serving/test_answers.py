@@ -23,6 +23,7 @@ from inception_serving import AnswerError, AsyncClient, Client, Limits, Timeout,
 from inception_serving.signatures import from_response
 from inception_serving.tensors import to_proto
 from tests.serving.caller import free_port
+from tests.serving.conftest import Clock
 
 PNG = b"\x89PNG\r\n\x1a\n"  # which is enough of an image for who does not decode it
 OUTPUTS = {"classes": (messages.DataType.DT_STRING, 2), "scores": (messages.DataType.DT_FLOAT, 2)}
@@ -191,7 +192,7 @@ def test_an_error_is_not_megabytes(kind: str) -> None:
 
 
 class TestRetries:
-    def test_a_busy_server_is_asked_again(self, kind: str) -> None:
+    def test_a_busy_server_is_asked_again(self, kind: str, clock: Clock) -> None:
         """More often than `retries` says: it is there, and takes its time."""
         left = [errors.ResourceExhaustedError("Server Threadpool Exhausted")] * 4
 
@@ -201,8 +202,9 @@ class TestRetries:
             return rows(1)
 
         with FakeServer(busy) as server:
-            assert ask(kind, server.address, PNG, retries=1).label == "cat"
+            assert ask(kind, server.address, PNG, retries=1, timeout_s=300).label == "cat"
         assert server.calls.count("Predict") == 5
+        assert clock.now == 10 + 20 + 40 + 40
 
     @pytest.mark.parametrize(
         "text",
@@ -222,34 +224,36 @@ class TestRetries:
         assert str(caught.value) == text
         assert server.calls.count("Predict") == 1
 
-    def test_never_past_the_deadline(self, kind: str) -> None:
+    def test_never_past_the_deadline(self, kind: str, clock: Clock) -> None:
+        """Nor given up before: at 0, 10, 30, 70, 110 ... 270 s, and not again at 310 s."""
+
         def refuse(request: Any) -> Any:
             raise errors.ResourceExhaustedError("Server Threadpool Exhausted")
 
-        started = time.monotonic()
         with FakeServer(refuse) as server, pytest.raises(errors.ResourceExhaustedError):
-            ask(kind, server.address, PNG, timeout_s=0.6)
+            ask(kind, server.address, PNG, timeout_s=300)
 
-        assert time.monotonic() - started < 1
-        assert server.calls.count("Predict") > 1
+        assert clock.now == 270
+        assert server.calls.count("Predict") == 9
 
 
 class TestDeadline:
     def test_a_slow_server(self, kind: str) -> None:
+        """The client has its error while the server still works."""
         wake = threading.Event()
-        started = time.monotonic()
-        with FakeServer(lambda request: wake.wait(5) or rows(1)) as server:
+        with FakeServer(lambda request: wake.wait(60) and rows(1)) as server:
+            started = time.monotonic()
             with pytest.raises(errors.DeadlineExceededError):
                 ask(kind, server.address, PNG, timeout_s=Timeout(0.4))
             took = time.monotonic() - started
             wake.set()
 
-        assert took < 1.5
+        assert took < 30
 
     def test_no_turn_free(self) -> None:
         wake = threading.Event()
         with (
-            FakeServer(lambda request: wake.wait(5) and rows(1)) as server,
+            FakeServer(lambda request: wake.wait(60) and rows(1)) as server,
             Client(server.address, "m", in_flight=1) as client,
         ):
             first = client.predict_async(PNG)
@@ -258,9 +262,9 @@ class TestDeadline:
                 client.predict(PNG, timeout_s=0.3)
             took = time.monotonic() - started
             wake.set()
-            assert first.result(5).label == "cat"
+            assert first.result(20).label == "cat"
 
-        assert took < 1
+        assert took < 20
 
 
 class TestStreams:
@@ -345,13 +349,13 @@ class TestStreams:
 
         def slow(request: Any) -> Any:
             begun.set()
-            wake.wait(5)
+            wake.wait(60)
             return rows(1)
 
         async def work(address: str) -> float:
             async with AsyncClient(address, "m") as client:
                 task = asyncio.create_task(client.predict(PNG))
-                await asyncio.to_thread(begun.wait, 5)
+                assert await asyncio.to_thread(begun.wait, 20)
                 started = time.monotonic()
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
@@ -359,8 +363,10 @@ class TestStreams:
                 return time.monotonic() - started
 
         with FakeServer(slow) as server:
-            assert asyncio.run(work(server.address)) < 1
+            took = asyncio.run(work(server.address))
             wake.set()
+
+        assert took < 30
 
 
 def test_many_first_calls_ask_for_the_signatures_once(kind: str) -> None:
@@ -444,7 +450,7 @@ class TestConnection:
             took = time.monotonic() - started
             rest.shutdown()
             thread.join()
-        assert took < 2  # and not until the deadline
+        assert took < 30  # and not until the deadline, at 60
 
     def test_servers_of_one_name_take_turns(self, kind: str) -> None:
         with (

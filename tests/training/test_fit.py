@@ -23,7 +23,6 @@ from keras_inception.training.devices import precision
 from keras_inception.training.fit import TrainingJob
 from keras_inception.training.optimization.averages import Averages
 from keras_inception.training.train import train
-from tests.training.test_train import one_convolution
 
 RECIPE = Recipe(
     model="InceptionV1",
@@ -38,11 +37,7 @@ RECIPE = Recipe(
     precision="float32",  # on every machine
 )
 
-
-@pytest.fixture(autouse=True)
-def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("keras_inception.training.train.build", one_convolution)
-    monkeypatch.setattr("keras_inception.training.train.write_report", lambda *_, **__: None)
+pytestmark = pytest.mark.usefixtures("fast")
 
 
 def data(classes: int = 2, multi_label: bool = False) -> Examples:

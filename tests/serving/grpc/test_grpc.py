@@ -379,10 +379,10 @@ def test_a_deadline(caller: Caller) -> None:
     """
     started = time.monotonic()
     with pytest.raises(grpc.RpcError) as caught:
-        caller.predict({"seconds": np.float32(1)}, signature="slow", timeout_s=0.2)
+        caller.predict({"seconds": np.float32(3)}, signature="slow", timeout_s=0.2)
 
     assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-    assert time.monotonic() - started < 0.9
+    assert time.monotonic() - started < 2.9  # on a busy machine too: before the run's end
 
 
 def test_a_deadline_that_passes_before_the_work_begins(base: Path) -> None:

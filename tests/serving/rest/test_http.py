@@ -5,6 +5,9 @@ from __future__ import annotations
 import gzip
 import re
 import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -181,3 +184,19 @@ class TestCors:
 
         assert (response.status_code, response.content) == (status, b"")
         assert ("access-control-allow-origin" in response.headers) == cors
+
+
+def test_a_connection_that_comes_as_the_server_stops_is_closed(base: Path) -> None:
+    """The loop finds both at once: what it is to stop, and the connection, which it accepts."""
+    with ModelServer(base / "arithmetic", rest_port=0) as server, ThreadPoolExecutor(1) as pool:
+        assert server._rest is not None and server._rest._loop is not None
+        held, go = threading.Event(), threading.Event()
+        server._rest._loop.call_soon_threadsafe(lambda: (held.set(), go.wait(20)))
+        assert held.wait(20)
+        with socket.create_connection(("127.0.0.1", server.rest_port or 0)) as client:
+            stopped = pool.submit(server._rest.stop, 5.0)
+            time.sleep(0.1)  # until it has asked the loop
+            go.set()
+            stopped.result(20)
+            client.settimeout(5)
+            assert client.recv(1) == b""

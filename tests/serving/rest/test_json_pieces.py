@@ -19,14 +19,17 @@ def make(source: random.Random, depth: int) -> Any:
         text = "".join(source.choices('ab\\"[]{},: \n\u00e9', k=source.randrange(9)))
         return [1, -2.5e-7, True, None, text, float("inf")][kind]
     if kind < 8:
-        return [make(source, depth - 1) for _ in range(source.choice([0, 1, 3, 600]))]
+        # Longer than one piece where that is not for thousands of long ones.
+        long = {1: 600, 2: 300}.get(depth, 5)
+        return [make(source, depth - 1) for _ in range(source.choice([0, 1, 3, long]))]
     return {f"k{n}": make(source, depth - 1) for n in range(source.choice([0, 1, 5]))}
 
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("indent", [None, 1])
 def test_gives_what_pythons_reader_gives(seed: int, indent: int | None) -> None:
-    value = {"instances": [make(random.Random(seed), 3) for _ in range(3)], "b": [[1, 2]] * 700}
+    source = random.Random(seed)
+    value = {"instances": [make(source, 3) for _ in range(40)], "b": [[1, 2]] * 700}
     text = json.dumps(value, indent=indent)
 
     assert json_pieces.parse(text + " rest", 0) == value

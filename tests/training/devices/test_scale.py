@@ -284,11 +284,6 @@ def test_the_command_refuses_in_a_line(
 
 
 @pytest.fixture
-def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("keras_inception.training.train.build", one_convolution)
-
-
-@pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hosts_module, "_BEAT_SECONDS", 0.02)
     monkeypatch.setattr(hosts_module, "_SILENCE_SECONDS", 0.5)

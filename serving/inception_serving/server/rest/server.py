@@ -130,6 +130,10 @@ class RestServer:
         listener.listen(_BACKLOG)
         started.set()
         grace_s = await self._stopping
+        # First those that have been accepted: of a server that is closed asyncio takes none, and
+        # leaves their sockets open.
+        self._loop.remove_reader(listener)
+        await asyncio.sleep(0)
         server.close()
         end = self._loop.time() + grace_s
         rounds_without = 0
