@@ -3,7 +3,7 @@
 gRPC bounds each message, inflated too, by the length that it announces; but a thousand calls may
 each announce that much, or nothing, and never send the rest. So the calls that wait for their
 message are known, and are ended where they have waited too long, or where others need their place
-or their memory: those that have waited longest first.
+or their memory: first those of the connection that has most of them, the longest waiting first.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from inception_serving import errors
 _MESSAGE_S = 60.0  # a large message over a slow line
 _YOUNG_S = 0.25  # nobody is ended who has not waited for so long
 _CROWDED_S = 0.05  # but where there is no place for another
+_ALONE_S = 1.0  # a connection's only call may wait because this server is busy
 _LOOK_S = 0.05
 
 
@@ -34,7 +35,8 @@ class Arrivals:
         """
         self._crowded = crowded
         self._memory_limit = memory_limit
-        self._since: dict[Any, float] = {}  # by context, oldest first
+        # Since when each waits, by its connection and its context, oldest first.
+        self._since: dict[str, dict[Any, float]] = {}
         self._lock = threading.Lock()
         self._memory = 0
         self._stopping = threading.Event()
@@ -57,8 +59,9 @@ class Arrivals:
         Raises:
             errors.UnimplementedError: the client has said all, and there was none.
         """
+        connection = context.peer()
         with self._lock:
-            self._since[context] = time.monotonic()
+            self._since.setdefault(connection, {})[context] = time.monotonic()
             is_stopping = self._stopping.is_set()
         if is_stopping:
             context.cancel()
@@ -70,26 +73,48 @@ class Arrivals:
             return None
         finally:
             with self._lock:
-                self._since.pop(context, None)
+                self._forget(connection, context)
 
     def make_way(self) -> bool:
-        """End the call that has waited longest, if that is long; whether there was one."""
+        """End a call of a connection with several, if it has waited long; whether one was."""
         with self._lock:
-            context, since = next(iter(self._since.items()), (None, 0.0))
-            if context is None or time.monotonic() - since < _CROWDED_S:
+            connection = max(self._since, key=lambda each: len(self._since[each]), default="")
+            if len(self._since.get(connection, ())) < 2:
                 return False
-            del self._since[context]
+            context, since = next(iter(self._since[connection].items()))
+            if time.monotonic() - since < _CROWDED_S:
+                return False
+            self._forget(connection, context)
         context.cancel()
         return True
 
-    def _waiting(self) -> list[tuple[Any, float]]:
+    def _forget(self, connection: str, context: Any) -> None:
+        waiting = self._since.get(connection, {})
+        waiting.pop(context, None)
+        if not waiting:
+            self._since.pop(connection, None)
+
+    def _waiting(self, young_s: float = 0, alone_s: float = 0) -> list[tuple[Any, float]]:
+        """Those that have waited for so long, in the order in which they are to be ended.
+
+        Args:
+            young_s: seconds, of a connection with several.
+            alone_s: seconds, of one with a single call.
+        """
+        now = time.monotonic()
         with self._lock:
-            return list(self._since.items())
+            by_connection = sorted(self._since.values(), key=len, reverse=True)
+            return [
+                (context, since)
+                for waiting in by_connection
+                for context, since in waiting.items()
+                if now - since >= (alone_s if len(waiting) == 1 else young_s)
+            ]
 
     def _watch(self) -> None:
         while not self._stopping.wait(_LOOK_S):
             now = time.monotonic()
-            old = [(context, since) for context, since in self._waiting() if now - since > _YOUNG_S]
+            old = self._waiting(_YOUNG_S, _ALONE_S)
             if not old:
                 self._memory = _memory()
                 continue
