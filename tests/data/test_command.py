@@ -15,6 +15,7 @@ from keras_inception.data.preparation.prepare import prepare
 from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.runs.named_recipes import RECIPES
 from keras_inception.runs.run import create_run
+from tests.training.made_up import colour_model, make_run
 
 
 def test_check_shows_what_training_would_find(
@@ -121,8 +122,9 @@ def test_a_table_of_another_encoding_is_read_by_every_command(
 
 
 def test_names_that_are_no_text_pass_through_all_that_is_written(
-    photos: Path, run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    run = make_run(tmp_path / "finished", colour_model(2), ("dawn", "dusk"), [])
     folder = shutil.copytree(photos, tmp_path / "photos")
     for label, name in (("dawn", b"M\xfcller.jpg"), ("dusk", b"br\xf6ken.jpg")):
         shutil.copy(photos / "dusk" / "00.jpg", os.fsencode(folder / label) + b"/" + name)

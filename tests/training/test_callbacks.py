@@ -17,13 +17,8 @@ from keras_inception.runs.run import Terminated, open_run
 from keras_inception.training.tracking import Tracking
 from tests.training.test_documented import SMALL, shown
 from tests.training.test_fit import RECIPE, go, history, terminate_at
-from tests.training.test_train import one_convolution
 
-
-@pytest.fixture(autouse=True)
-def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("keras_inception.training.train.build", one_convolution)
-    monkeypatch.setattr("keras_inception.training.train.write_report", lambda *_, **__: None)
+pytestmark = pytest.mark.usefixtures("fast")
 
 
 class Noted(keras.callbacks.Callback):

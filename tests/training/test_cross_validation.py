@@ -14,13 +14,8 @@ from keras_inception.runs.run import open_run
 from keras_inception.training.cross_validation import cross_validate
 from tests.training.test_documented import SMALL, shown
 from tests.training.test_fit import RECIPE, data, go
-from tests.training.test_train import one_convolution
 
-
-@pytest.fixture(autouse=True)
-def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("keras_inception.training.train.build", one_convolution)
-    monkeypatch.setattr("keras_inception.training.train.write_report", lambda *_, **__: None)
+pytestmark = pytest.mark.usefixtures("fast")
 
 
 def test_every_image_is_measured_by_a_run_that_is_new_to_it(

@@ -29,9 +29,8 @@ def shown(document: str, option: str) -> list[str]:
     ],
 )
 def test_what_the_page_on_training_shows_trains(
-    option: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    option: str, fast: None, photos: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("keras_inception.training.train.build", one_convolution)
     arguments = shown("docs/training.md", option)
     places = {"DATA": str(photos), "runs/mine": str(tmp_path / "run")}
     assert main([places.get(each, each) for each in arguments] + SMALL) == 0

@@ -29,7 +29,7 @@ class Page:
         self._answers = answers
         self._buffer = b""
         self._number = 0
-        self._loaded = False
+        self._loaded: set[str] = set()  # the documents that have, by their loaders
         self._session: str | None = None
         self.requested: list[str] = []  # every address the page asked for
         self.errors: list[str] = []  # what went wrong in its script
@@ -38,6 +38,7 @@ class Page:
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Network", "DOM"):
             self.call(f"{domain}.enable")
+        self.call("Page.setLifecycleEventsEnabled", enabled=True)
 
     def call(self, method: str, **parameters: Any) -> Any:
         self._number += 1
@@ -53,9 +54,10 @@ class Page:
             self._notice(answer)
 
     def open(self, url: str) -> None:
-        self._loaded = False
-        self.call("Page.navigate", url=url)
-        while not self._loaded:  # a script that ran before would run in the page before
+        loader = self.call("Page.navigate", url=url)["loaderId"]
+        # A script that ran before would run in the page before, or be cut off; and that page, too,
+        # tells that it has loaded, however late.
+        while loader not in self._loaded:
             self._notice(self._read())
 
     def evaluate(self, expression: str) -> Any:
@@ -102,8 +104,9 @@ class Page:
     def _notice(self, event: Any) -> None:
         if event.get("method") == "Network.requestWillBeSent":
             self.requested.append(event["params"]["request"]["url"])
-        elif event.get("method") == "Page.loadEventFired":
-            self._loaded = True
+        elif event.get("method") == "Page.lifecycleEvent":
+            if event["params"]["name"] == "load":
+                self._loaded.add(event["params"]["loaderId"])
         elif event.get("method") == "Runtime.exceptionThrown":
             self.errors.append(str(event["params"]["exceptionDetails"]))
 

@@ -65,9 +65,8 @@ def without_batch_norm(recipe: Recipe, classes: int, momentum: float) -> keras.M
 
 
 @pytest.fixture
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+def plain(fast: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("keras_inception.training.train.build", without_batch_norm)
-    monkeypatch.setattr("keras_inception.training.train.write_report", lambda *_, **__: None)
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])

@@ -32,7 +32,7 @@ def recipe(run: Run, **changes: object):
 
 
 def test_frozen_layers_and_statistics_stay_as_the_weights_have_them(
-    run: Run, photos: Path, tmp_path: Path
+    run: Run, undrawn: None, photos: Path, tmp_path: Path
 ) -> None:
     """Three classes, so the classifier is new; the layers before 5a and all statistics are not."""
     folder = shutil.copytree(photos, tmp_path / "photos")
