@@ -1,7 +1,7 @@
 """Served against called in the same process: requests a second, latency, start.
 
     python benchmarks/serving.py [--models small v1 v3] [--clients 1 4 16 64]
-        [--rounds 3] [--seconds 3] [--saturated SECONDS]
+        [--rounds 3] [--seconds 3] [--saturated SECONDS] [--base CHECKOUT]
         [--output benchmarks/serving.json]
 
 The same SavedModel is called in a process of its own, at every batch size and with one and two
@@ -14,6 +14,10 @@ server share the machine's processors, which the in-process calls have for thems
 `--saturated 30` adds what 64 clients get out of the batching server in so many seconds, beside the
 in-process rate at 16 images a call measured before and after: in 3 seconds v3 answers 50 requests,
 of which beginning and end are a large part.
+
+Beside it stands a bare handler of gRPC's: `grpc.server`, tensorflow-serving-api's messages,
+TensorFlow's conversions and a session, nothing checked, which is what Python allows; and with
+`--base` the server of another checkout.
 
 Three networks: `small`, four layers, which costs next to nothing, so the server is all that is
 measured; `v1`, Inception v1 of a quarter of the width for 28 x 28 pixels, whose calls cost the same
@@ -34,7 +38,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,6 +127,37 @@ def save(name: str, path: Path) -> None:
     archive.write_out(str(path), verbose=False)
 
 
+# What Python allows: a session behind gRPC, and nothing checked. It prints a line when it is ready.
+BARE = """
+import sys, threading
+from concurrent.futures import ThreadPoolExecutor
+import grpc
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+session = tf.compat.v1.Session(graph=tf.Graph())
+with session.graph.as_default():
+    signatures = tf.compat.v1.saved_model.load(session, ["serve"], sys.argv[1]).signature_def
+calls = {}
+for name in ("floats", "serving_default"):
+    (feed,), (fetch,) = signatures[name].inputs.values(), signatures[name].outputs.values()
+    with session.graph.as_default():
+        calls[name] = session.make_callable(fetch.name, [feed.name])
+class Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):
+    def Predict(self, request, context):
+        (value,) = request.inputs.values()
+        run = calls[request.model_spec.signature_name or "serving_default"]
+        response = predict_pb2.PredictResponse()
+        response.outputs["scores"].CopyFrom(tf.make_tensor_proto(run(tf.make_ndarray(value))))
+        return response
+server = grpc.server(ThreadPoolExecutor(16))
+prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Servicer(), server)
+server.add_insecure_port(sys.argv[2])
+server.start()
+print("ready", flush=True)
+threading.Event().wait()
+"""
+
+
 class InProcess:
     def __init__(self, saved_model: Path, size: int) -> None:
         self._process = subprocess.Popen(
@@ -149,40 +184,55 @@ class InProcess:
 
 
 @contextmanager
-def serving(base: Path, batching: bool) -> Iterator[tuple[str, str, float]]:
+def serving(base: Path, batching: bool, checkout: Path = ROOT) -> Iterator[tuple[str, str, float]]:
     """The addresses of a server process, and when it was started."""
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        port, rest_port = one.getsockname()[1], other.getsockname()[1]
+    port, rest_port = free_port(), free_port()
     flags = []
     if batching:
         (base.parent / "batching.config").write_text(BATCHING)
         flags = ["--enable_batching", f"--batching_parameters_file={base.parent}/batching.config"]
     started = time.perf_counter()
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "inception_serving.server",
-            f"--port={port}",
-            f"--rest_api_port={rest_port}",
-            "--model_name=m",
-            f"--model_base_path={base}",
-            *flags,
-        ],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "serving")},
+    with process(
+        *("-m", "inception_serving.server", f"--port={port}", f"--rest_api_port={rest_port}"),
+        *("--model_name=m", f"--model_base_path={base}", *flags),
+        checkout=checkout,
+    ):
+        yield f"127.0.0.1:{port}", f"http://127.0.0.1:{rest_port}", started
+
+
+@contextmanager
+def bare(base: Path) -> Iterator[str]:
+    """The address of a handler that does nothing but to run the session."""
+    address = f"127.0.0.1:{free_port()}"
+    with process("-c", BARE, str(base / "1"), address):
+        yield address
+
+
+@contextmanager
+def process(*arguments: str, checkout: Path = ROOT) -> Iterator[None]:
+    """Python with these arguments, from when it has printed a line."""
+    sources = os.pathsep.join([str(checkout / "serving"), str(checkout)])
+    started = subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=checkout,
+        env={**os.environ, "PYTHONPATH": sources},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    assert process.stdout
-    process.stdout.readline()
+    assert started.stdout
+    started.stdout.readline()
     try:
-        yield f"127.0.0.1:{port}", f"http://127.0.0.1:{rest_port}", started
+        yield
     finally:
-        process.kill()
-        process.communicate()
+        started.kill()
+        started.communicate()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def caller(kind: str, address: str, url: str, size: int) -> Callable[[], None]:
@@ -273,7 +323,13 @@ def summary(rounds: list[Any]) -> dict[str, Any]:
     }
 
 
-def measure(name: str, clients: list[int], rounds: int, seconds: float) -> dict[str, Any]:
+KINDS = ("gRPC floats", "gRPC JPEG", "REST JPEG")
+Table = dict[tuple[str, str, int], list[Any]]  # by kind, server and clients: a round each
+
+
+def measure(
+    name: str, clients: list[int], rounds: int, seconds: float, other: Path | None
+) -> dict[str, Any]:
     size = SIZES[name]
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -294,19 +350,37 @@ def measure(name: str, clients: list[int], rounds: int, seconds: float) -> dict[
         in_process: list[float] = []
         alone: list[float] = []
         starts: list[float] = []
-        table: dict[tuple[str, str, int], list[Any]] = {}
-        for _ in range(rounds):
+        table: Table = {}
+
+        def ask(server: str, address: str, url: str, kinds: Sequence[str]) -> None:
+            for kind in kinds:
+                for many in clients:
+                    make = lambda kind=kind: caller(kind, address, url, size)  # noqa: E731
+                    entry = load(make, many, seconds)
+                    table.setdefault((kind, server, many), []).append(entry)
+
+        def served(server: str, checkout: Path = ROOT) -> None:
+            with serving(base, server == "batching", checkout) as (address, url, started):
+                caller("gRPC floats", address, url, size)()
+                if checkout == ROOT:
+                    starts.append(time.perf_counter() - started)
+                ask(server, address, url, KINDS)
+
+        def served_bare() -> None:
+            with bare(base) as address:
+                ask("bare handler", address, "", KINDS[:2])
+
+        turns = [
+            lambda: served("batching"),
+            lambda: served("no batching"),
+            *([lambda: served("base", other)] if other else []),
+            served_bare,
+        ]
+        for number in range(rounds):
             in_process.append(direct.measure(*best, seconds)[0])
             alone.append(direct.measure(1, 1, seconds)[1])
-            for batching in (True, False):
-                with serving(base, batching) as (address, url, started):
-                    caller("gRPC floats", address, url, size)()
-                    starts.append(time.perf_counter() - started)
-                    for kind in ("gRPC floats", "gRPC JPEG", "REST JPEG"):
-                        for many in clients:
-                            key = kind, "batching" if batching else "no batching", many
-                            make = lambda kind=kind: caller(kind, address, url, size)  # noqa: E731
-                            table.setdefault(key, []).append(load(make, many, seconds))
+            for turn in turns if number % 2 else reversed(turns):
+                turn()
         direct.stop()
     best_rate = statistics.median(in_process)
     one_client = statistics.median(entry[1] for entry in table["gRPC floats", "no batching", 1])
@@ -318,13 +392,34 @@ def measure(name: str, clients: list[int], rounds: int, seconds: float) -> dict[
         one_client - statistics.median(alone) * 1e3, 2
     )
     result["served"] = {
-        f"{kind}, {batching}, {many} client(s)": {
+        f"{kind}, {server}, {many} client(s)": {
             **summary(entries),
             "of in-process": round(statistics.median(e[0] for e in entries) / best_rate, 3),
         }
-        for (kind, batching, many), entries in table.items()
+        for (kind, server, many), entries in table.items()
     }
+    result["beside"] = beside(table, clients)
     return result
+
+
+def beside(table: Table, clients: list[int]) -> dict[str, Any]:
+    """Our requests/s without batching over those of the others, round by round: the median."""
+    ratios = {}
+    for kind in KINDS:
+        for many in clients:
+            ours = table[kind, "no batching", many]
+            # gRPC's bare handler for REST as well: nothing else is as bare.
+            for server, like in (
+                ("bare handler", KINDS[1] if kind == KINDS[2] else kind),
+                ("base", kind),
+            ):
+                if theirs := table.get((like, server, many)):
+                    each = [round(a[0] / b[0], 3) for a, b in zip(ours, theirs, strict=True)]
+                    ratios[f"{kind}, {many} client(s), over {server}"] = {
+                        "median": statistics.median(each),
+                        "rounds": each,
+                    }
+    return ratios
 
 
 def saturated(name: str, rounds: int, seconds: float) -> dict[str, Any]:
@@ -361,6 +456,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--saturated", type=float, metavar="SECONDS")
+    parser.add_argument("--base", type=Path, metavar="CHECKOUT", help="another, served beside")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/serving.json")
     options = parser.parse_args()
     results: dict[str, Any] = (
@@ -373,7 +469,9 @@ def main() -> None:
             "load of the machine before": round(before, 1),
             "rounds": options.rounds,
             "seconds a measurement": options.seconds,
-            **measure(name, sorted({1, *options.clients}), options.rounds, options.seconds),
+            **measure(
+                name, sorted({1, *options.clients}), options.rounds, options.seconds, options.base
+            ),
         }
         if options.saturated:
             results[name]["saturated by 64 clients, batching"] = {
@@ -383,8 +481,10 @@ def main() -> None:
         options.output.write_text(json.dumps(results, indent=2) + "\n")
         print(name)
         for key, value in results[name].items():
-            if key != "served":
+            if key not in ("served", "beside"):
                 print(f"    {key}: {value}")
+        for key, ratio in results[name]["beside"].items():
+            print(f"    {key:45} {ratio['median']:5.2f} {ratio['rounds']}")
         for key, row in results[name]["served"].items():
             low, high = row["requests/s, spread"]
             print(
