@@ -10,6 +10,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import mean, median
+from typing import Any
 
 import pytest
 
@@ -47,6 +49,43 @@ def test_the_chinese_page_is_in_step() -> None:
     assert links(README) <= links(CHINESE)
     assert CHINESE.count("\n| ") == README.count("\n| ")
     assert set(re.findall(r"`[^`\n]+`", README)) <= set(re.findall(r"`[^`\n]+`", CHINESE))
+
+
+def test_each_result_stands_in_its_file() -> None:
+    """Of the table "What it gives", each number as the benchmarks' programs wrote it."""
+
+    def read(name: str) -> Any:
+        return json.loads((ROOT / "benchmarks" / f"{name}.json").read_text("utf-8"))
+
+    table = README.split("## What it gives")[1].split("##")[0]
+    fashion, speed, export = read("fashion_mnist"), read("training"), read("export")
+    accuracy = fashion["test"]
+    images = {name: median(rounds) for name, rounds in speed["images_per_second"].items()}
+    gpu = read("gpu_training")["networks"]["v3"]["images_per_second"]
+    served = read("serving")["v3"]
+    sizes, loads = export["served size, MB"], export["load"]
+    expected = [
+        f"{accuracy['accuracy']:.2%}".replace("%", " %"),
+        f"{accuracy['accuracy, averaged with the mirror image']:.2%}".replace("%", " %"),
+        f"{fashion['minutes of training, from start to finished run']} minutes",
+        f"{images['ours']:.1f} images/s; keras.applications {images['keras.applications']:.1f},"
+        f" timm {images['timm']:.1f}",
+        f"{median(gpu['ours']):,.0f} images/s; timm under torch.compile {mean(gpu['timm']):,.0f}",
+        f"{served['served']['gRPC JPEG, batching, 1 client(s)']['p50, ms']:.0f} ms in the middle;"
+        f" {served['in-process at batch 1, ms']:.0f} ms without a server",
+        f"{sizes['ours']:.0f} MB, loaded in {loads['ours']['seconds']['median']:.1f} s;"
+        f" `model.export` {sizes['model.export']:.0f} MB,"
+        f" {loads['model.export']['seconds']['median']:.1f} s",
+    ]
+    for each in expected:
+        assert each in table, each
+    # The Chinese page has the same numbers.
+    chinese = CHINESE.split("## 能得到什么")[1].split("##")[0]
+    english_numbers, chinese_numbers = (
+        sorted(re.findall(r"\d[\d.,]*\d|\d", re.sub(r"\(.*?\)", "", page.split("\n\n")[1])))
+        for page in (table, chinese)
+    )
+    assert english_numbers == chinese_numbers
 
 
 def test_every_command_is_in_the_help() -> None:
