@@ -61,7 +61,7 @@ beam: .venv-beam/.installed
 	@touch $@
 
 docs: .venv-docs/.installed
-	.venv-docs/bin/python -m sphinx -W --keep-going -q -b html -c docs -d build/docs-doctrees . build/docs
+	.venv-docs/bin/python -m sphinx -E -W --keep-going -q -b html -c docs -d build/docs-doctrees . build/docs
 
 .venv-docs/.installed: docs/requirements.txt
 	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs

@@ -102,6 +102,13 @@ def test_every_public_name_and_command_is_in_the_reference(pages: dict[Path, Pag
     for package in (keras_inception, inception_export, inception_serving):
         for name in set(package.__all__) - {"__version__"}:
             assert f"{package.__name__}.{name}" in python.ids, name
+    for part in (
+        "Recipe.epochs",
+        "Client.predict",
+        "ModelServer.rest_address",
+        "ServerOptions.port",
+    ):
+        assert any(each.endswith(f".{part}") for each in python.ids), part
     (commands,) = (page for path, page in pages.items() if path.match("reference/commands.html"))
     assert {"train", "data-check", "weights-convert", "serve"} <= commands.ids
 

@@ -67,7 +67,8 @@ class PublicNames(SphinxDirective):
         for node in tree.body:
             if isinstance(node, Definition) and node.name == name:
                 return list(self._definition(node))
-            if isinstance(node, ast.ImportFrom) and any(a.name == name for a in node.names):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and any(each.name == name for each in node.names):
                 return self._of_name(root, name, node.module or "")
         return [f".. py:data:: {name}", "", f"   In ``{module}``.", ""]
 
@@ -86,6 +87,8 @@ class PublicNames(SphinxDirective):
 
     def _members(self, node: ast.ClassDef, indent: str) -> Iterator[str]:
         for member in node.body:
+            if isinstance(member, ast.AnnAssign) and isinstance(member.value, ast.Call):
+                yield from _setting(member, member.value, indent)
             if not isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
             if member.name.startswith("_") or not ast.get_docstring(member):
@@ -96,6 +99,20 @@ class PublicNames(SphinxDirective):
             else:
                 kind = "method"
             yield from self._definition(member, indent, kind)
+
+
+def _setting(member: ast.AnnAssign, call: ast.Call, indent: str) -> Iterator[str]:
+    """A field whose meaning stands beside it, as those of recipes and options do."""
+    given = [*call.args, *(word.value for word in call.keywords if word.arg == "default")]
+    texts = [each.value for each in ast.walk(call) if isinstance(each, ast.Constant)]
+    meaning = max((text for text in texts if isinstance(text, str)), key=len, default="")
+    if given and " " in meaning:
+        yield f"{indent}.. py:attribute:: {ast.unparse(member.target)}"
+        yield f"{indent}   :type: {ast.unparse(member.annotation)}"
+        yield f"{indent}   :value: {ast.unparse(given[0])}"
+        yield ""
+        yield f"{indent}   {meaning.replace('*', chr(92) + '*')}"
+        yield ""
 
 
 def _with_code_blocks(docstring: str) -> str:
