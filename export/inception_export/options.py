@@ -12,7 +12,7 @@ from typing import Literal
 
 from inception_export.export import ExportError
 
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["float32", "bfloat16", "float16", "int8"]
 PRECISIONS: tuple[Precision, ...] = typing.get_args(Precision)
 
 
@@ -20,9 +20,9 @@ PRECISIONS: tuple[Precision, ...] = typing.get_args(Precision)
 class ExportOptions:
     """What may be chosen when a network is exported.
 
-    Every option's meaning stands beside it and is what ``--help`` prints. ``samples`` are the
-    bytes of image files; ``sample_classes``, which the command takes from the folders' names, the
-    true class of each, or ``""``.
+    Every option's meaning stands beside it and is what ``--help`` prints. ``samples`` and
+    ``calibration`` are the bytes of image files; ``sample_classes``, which the command takes from
+    the folders' names, the true class of each, or ``""``.
 
     Raises:
         ExportError: an option breaks its rule.
@@ -41,7 +41,8 @@ class ExportOptions:
     precision: Precision = field(
         default="float32",
         metadata={
-            "doc": "the precision of weights and arithmetic; answers are float32 all the same"
+            "doc": "the precision of weights and arithmetic; answers are float32 all the same. int8"
+            " is for x86 processors with VNNI"
         },
     )
     mirror: bool = field(
@@ -75,6 +76,21 @@ class ExportOptions:
         },
     )
 
+    calibration: Sequence[bytes] = field(
+        default=(),
+        metadata={
+            "doc": "for int8: images as the model will see, from which the ranges of its tensors"
+            " are taken, at most 256 of them; by default the run's training images"
+        },
+    )
+    max_accuracy_loss: float = field(
+        default=0.005,
+        metadata={
+            "doc": "for int8: how far its accuracy on the samples, by default the run's validation"
+            " images, may lie below that of the Keras model on the same; 1 lets every export pass"
+        },
+    )
+
     def __post_init__(self) -> None:
         for name in ("version", "top", "max_batch_size"):
             value = getattr(self, name)
@@ -82,11 +98,11 @@ class ExportOptions:
                 raise ExportError(
                     f"`{name}` is a whole number of at least 1. Received: {name}={value}"
                 )
-        if not 0 <= self.max_accuracy_fall <= 1:
-            raise ExportError(
-                "`max_accuracy_fall` is a share, from 0 to 1."
-                f" Received: max_accuracy_fall={self.max_accuracy_fall}"
-            )
+        for name in ("max_accuracy_fall", "max_accuracy_loss"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ExportError(
+                    f"`{name}` is a share, from 0 to 1. Received: {name}={getattr(self, name)}"
+                )
         if self.sample_classes and len(self.sample_classes) != len(self.samples):
             raise ExportError(
                 "`sample_classes` must have one name for each of the samples. Received:"
@@ -95,5 +111,10 @@ class ExportOptions:
         if self.precision not in PRECISIONS:
             raise ExportError(
                 f"`precision` must be one of {', '.join(map(repr, PRECISIONS))}."
+                f" Received: precision={self.precision!r}"
+            )
+        if self.calibration and self.precision != "int8":
+            raise ExportError(
+                "`calibration` is for int8 alone: precision='int8'."
                 f" Received: precision={self.precision!r}"
             )

@@ -20,24 +20,17 @@ import tensorflow as tf
 
 from inception_export.card.model_card import write_model_card
 from inception_export.export import FORMAT, MANIFEST, ExportError
+from inception_export.int8.images import training_images, validation_samples
+from inception_export.int8.quantize import quantize
+from inception_export.int8.support import check_machine, check_runs
 from inception_export.options import ExportOptions
 from inception_export.parity import TOLERANCES, answers_of, compare, run_in_a_process, sample_images
 from inception_export.pixel_range import check_range
-from inception_export.samples import (
-    accuracy_of,
-    best_classes,
-    check_accuracy,
-    check_order,
-    choose_recorded,
-    record_answers,
-    spread,
-    true_classes,
-)
+from inception_export.samples import choose_recorded, measure_samples, record_answers, spread
 from inception_export.saved_model import write_saved_model
 from inception_export.serving_graph import activation_name, make_serving_graph, split
 from inception_export.versions import next_version
 from inception_export.warmup import write_warmup_requests
-from keras_inception.data.examples import listed
 from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.models.nested import flatten
 from keras_inception.renamed import renamed
@@ -70,6 +63,9 @@ def export_run(
         ExportError: see :func:`export_saved_model`.
     """
     run = open_run(run_path)
+    options = dataclasses.replace(options or ExportOptions(), **changes)
+    if options.precision == "int8":
+        options = _with_images(run, options, log)
     return export_saved_model(
         run.load_model(),
         base,
@@ -85,8 +81,18 @@ def export_run(
             "weights": {"file": str(run.model_path.resolve()), "sha256": _sha256(run.model_path)},
         },
         log=log,
-        **changes,
     )
+
+
+def _with_images(run: Run, options: ExportOptions, log: Callable[[str], None]) -> ExportOptions:
+    """The options with the run's own images, where none were given."""
+    check_machine()
+    changes: dict[str, Any] = {}
+    if not options.calibration:
+        changes["calibration"] = training_images(run)
+    if not options.samples:
+        changes |= validation_samples(run, log)
+    return dataclasses.replace(options, **changes)
 
 
 @renamed(say="log")
@@ -137,6 +143,7 @@ def export_saved_model(
     labels = tuple(labels)
     check_place(base, name, options.version)
     flat = _check(model, labels, preprocessing)
+    _check_int8(options, log)
     recorded = (record or {}).get("metrics", {}).get("accuracy")
     home = Path(base) / name
     made = _make_folders(home)
@@ -154,7 +161,8 @@ def export_saved_model(
             try:
                 hidden.mkdir()
                 manifest = _write(hidden, name, (model, flat), labels, preprocessing, options, log)
-                manifest |= _measure(hidden, labels, recorded, options, log) | (record or {})
+                known = (model, labels, preprocessing)
+                manifest |= measure_samples(hidden, known, recorded, options, log) | (record or {})
                 (hidden / MANIFEST).write_text(
                     json.dumps(manifest, indent=1, ensure_ascii=False), "utf-8"
                 )
@@ -198,8 +206,12 @@ def _write(
         models: the model as it was given, to compare with, and flat, to export.
     """
     model, flat = models
-    images = spread(options.samples) or sample_images()
-    network = make_serving_graph(flat, options.precision, options.mirror)
+    images = spread(options.samples or options.calibration) or sample_images()
+    body, about_int8 = None, {}
+    if options.precision == "int8":
+        body, about = quantize(flat, preprocessing, options.calibration, log)
+        about_int8 = {"int8": about}
+    network = make_serving_graph(flat, options.precision, options.mirror, body)
     before, after = network.operations
     folded = f", {before - after} fewer by folding batch norm" if after < before else ""
     log(f"The network's graph: {after} operations{folded}")
@@ -219,7 +231,8 @@ def _write(
     record_answers(folder, recorded, {name: each[rows] for name, each in written[1].items()})
     log(
         "Largest differences from the Keras model:"
-        f" probabilities {differences['probabilities']:.1e};"
+        f" probabilities {differences['probabilities']:.1e},"
+        f" {differences['mean_probabilities']:.1e} on average;"
         f" logits {differences['logits']:.1e} and features {differences['features']:.1e}"
         f" of their standard deviation; same best class {differences['top1']:.0%}"
     )
@@ -243,47 +256,23 @@ def _write(
         "operations": {"before_folding": before, "after_folding": after},
         "preprocessing": dataclasses.asdict(preprocessing),
         "max_batch_size": options.max_batch_size,
+        **about_int8,
         "parity": {"images": len(images), "tolerance": tolerance, **differences},
         "fingerprint": _fingerprint(folder),
         "versions": versions(),
     }
 
 
-def _measure(
-    folder: Path,
-    labels: tuple[str, ...],
-    recorded: float | None,
-    options: ExportOptions,
-    log: Callable[[str], None],
-) -> dict[str, Any]:
-    """Measure the accuracy on samples of known classes, beside the recorded one; for the manifest.
-
-    Raises:
-        ExportError: it has fallen.
-    """
-    truth = true_classes(options.sample_classes, labels, log)
-    if not (truth >= 0).any():
-        if any(options.sample_classes):
-            raise ExportError(
-                "The samples lie in folders, and none is called as a class of the model is, so"
-                f" that accuracy can't be measured. The classes: {listed(labels)}. Name a folder of"
-                " class folders, or images without folders."
-            )
-        return {}
-    best = best_classes(folder, options.samples, truth, labels)
-    measured = accuracy_of(best, truth)
-    beside = "" if recorded is None else f"; the run recorded {recorded:.4f}"
-    log(f"Accuracy on {measured['images']} samples: {measured['accuracy']:.4f}{beside}")
-    if recorded is None and len(labels) > 1 and measured["accuracy"] <= 1 / len(labels):
-        log(
-            f"That is no better than guessing among {len(labels)} classes: are the labels in the"
-            " order of the outputs, and the pixels as the model was trained on?"
+def _check_int8(options: ExportOptions, log: Callable[[str], None]) -> None:
+    """Refuse what int8 can't be made of, or where it doesn't run."""
+    if options.precision != "int8":
+        return
+    if len(options.calibration) < 2:
+        raise ExportError(
+            "int8 takes the ranges of its tensors from images as the model will see, some hundred"
+            f" of them: --calibration FOLDER. Received: {len(options.calibration)} images"
         )
-    if recorded is None:
-        check_order(best, truth, labels, options.max_accuracy_fall)
-    else:
-        check_accuracy(measured, recorded, options.max_accuracy_fall)
-    return {"samples": measured | {"recorded": recorded}}
+    check_runs(log)
 
 
 def _data(run: Run) -> dict[str, Any]:
@@ -363,7 +352,7 @@ def _check(
 
 def _check_disk_space(home: Path, model: keras.Model, precision: str) -> None:
     """Refuse at once what there is no room for."""
-    need = model.count_params() * (4 if precision == "float32" else 2)  # bytes
+    need = model.count_params() * {"float32": 4, "int8": 1}.get(precision, 2)  # bytes
     free = shutil.disk_usage(home).free
     if free < need:
         raise ExportError(

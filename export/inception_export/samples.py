@@ -7,19 +7,21 @@ both sides share them. The true classes of a folder of class folders can.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from inception_export.export import SAMPLES, ExportError
+from inception_export.options import ExportOptions
 from keras_inception.data.examples import listed
 from keras_inception.data.images import Files, Images
 from keras_inception.data.preparation.inspection import find_bad_images
-from keras_inception.data.preprocessing import decode
+from keras_inception.data.preprocessing import Preprocessing, decode, preprocess_encoded
 from keras_inception.data.text import one_form, printable
 from keras_inception.data.types import Log
 
@@ -92,6 +94,59 @@ def true_classes(classes: Sequence[str], labels: Sequence[str], log: Log) -> np.
     return truth
 
 
+def measure_samples(
+    folder: Path,
+    known: tuple[keras.Model, tuple[str, ...], Preprocessing],
+    recorded: float | None,
+    options: ExportOptions,
+    log: Log,
+) -> dict[str, Any]:
+    """Measure the accuracy on samples of known classes, beside the recorded one; for the manifest.
+
+    That of int8 is measured beside the Keras model's, too.
+
+    Args:
+        folder: of the SavedModel, as written.
+        known: the Keras model, its labels and its preprocessing.
+        recorded: the accuracy that the run recorded.
+
+    Raises:
+        ExportError: it has fallen.
+    """
+    model, labels, preprocessing = known
+    truth = true_classes(options.sample_classes, labels, log)
+    if not (truth >= 0).any():
+        if any(options.sample_classes):
+            raise ExportError(
+                "The samples lie in folders, and none is called as a class of the model is, so"
+                f" that accuracy can't be measured. The classes: {listed(labels)}. Name a folder of"
+                " class folders, or images without folders."
+            )
+        return {}
+    best = best_classes(folder, options.samples, truth, labels)
+    measured = accuracy_of(best, truth)
+    beside = "" if recorded is None else f"; the run recorded {recorded:.4f}"
+    log(f"Accuracy on {measured['images']} samples: {measured['accuracy']:.4f}{beside}")
+    if recorded is None and len(labels) > 1 and measured["accuracy"] <= 1 / len(labels):
+        log(
+            f"That is no better than guessing among {len(labels)} classes: are the labels in the"
+            " order of the outputs, and the pixels as the model was trained on?"
+        )
+    if recorded is None:
+        check_order(best, truth, labels, options.max_accuracy_fall)
+    else:
+        check_accuracy(measured, recorded, options.max_accuracy_fall)
+    if options.precision == "int8":
+        expected = expected_classes(model, options.samples, truth, preprocessing, options.mirror)
+        beside_keras = compare_accuracy(best, expected, truth, options.max_accuracy_loss)
+        log(
+            f"int8: the Keras model's accuracy on them is {beside_keras['keras_accuracy']:.4f};"
+            f" {beside_keras['changed_class']} have another best class"
+        )
+        measured |= beside_keras
+    return {"samples": measured | {"recorded": recorded}}
+
+
 def best_classes(
     saved_model: Path, samples: Sequence[bytes], truth: np.ndarray, labels: Sequence[str]
 ) -> np.ndarray:
@@ -105,14 +160,37 @@ def best_classes(
         int64 [samples], -1 where nothing was asked.
     """
     answer = tf.saved_model.load(str(saved_model)).signatures["serving_default"]
-    known = np.flatnonzero(truth >= 0).tolist()
     place = {label.encode(): index for index, label in enumerate(labels)}
     found = np.full(len(truth), -1, np.int64)
-    for start in range(0, len(known), _BATCH):
-        batch = known[start : start + _BATCH]
+    for batch in _known(truth):
         best = answer(image_bytes=tf.constant([samples[each] for each in batch]))["classes"]
         found[batch] = [place[name] for name in best[:, 0].numpy().tolist()]
     return found
+
+
+def expected_classes(
+    model: keras.Model,
+    samples: Sequence[bytes],
+    truth: np.ndarray,
+    preprocessing: Preprocessing,
+    mirror: bool = False,
+) -> np.ndarray:
+    """The same of the Keras model; with ``mirror``, of each image and its mirror image together."""
+    found = np.full(len(truth), -1, np.int64)
+    for batch in _known(truth):
+        images = preprocess_encoded(tf.constant([samples[each] for each in batch]), preprocessing)
+        scores = model.predict_on_batch(images)
+        if mirror:
+            scores = scores + model.predict_on_batch(images[:, :, ::-1])
+        found[batch] = scores.argmax(axis=1)
+    return found
+
+
+def _known(truth: np.ndarray) -> Iterator[list[int]]:
+    """The places of samples whose class is known, some at a time."""
+    known = np.flatnonzero(truth >= 0).tolist()
+    for start in range(0, len(known), _BATCH):
+        yield known[start : start + _BATCH]
 
 
 def accuracy_of(best: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
@@ -184,6 +262,43 @@ def check_accuracy(measured: dict[str, Any], recorded: float, allowed: float) ->
             " was published. If the samples are harder than the run's validation images, allow it:"
             f" --max-accuracy-fall {min(1.0, recorded - accuracy + 0.005):.2f}"
         )
+
+
+def compare_accuracy(
+    answered: np.ndarray, expected: np.ndarray, truth: np.ndarray, allowed: float
+) -> dict[str, Any]:
+    """Refuse a loss of accuracy.
+
+    One image may always be lost, which is more than 0.5 points of fewer than 200.
+
+    Args:
+        answered: int64 [images], the export's best classes.
+        expected: int64 [images], the Keras model's.
+        truth: int64 [images].
+        allowed: the loss that passes, a share of the images.
+
+    Returns:
+        For the manifest: ``keras_accuracy``, ``accuracy_loss``, ``max_accuracy_loss`` and
+        ``changed_class``, how many images' best class is another.
+
+    Raises:
+        ExportError: more is lost.
+    """
+    accuracy, before = np.mean(answered == truth), np.mean(expected == truth)
+    loss = float(before - accuracy)
+    if loss > max(allowed, 1.5 / len(truth)):
+        raise ExportError(
+            f"The export in int8 is right on {accuracy:.2%} of {len(truth)} samples, the Keras"
+            f" model on {before:.2%}: {100 * loss:.2f} points lost, more than {100 * allowed:g}"
+            " (--max-accuracy-loss). Nothing was published. Calibrate it on more images, or on some"
+            " more like those served (--calibration), or export in bfloat16."
+        )
+    return {
+        "keras_accuracy": float(before),
+        "accuracy_loss": loss,
+        "max_accuracy_loss": allowed,
+        "changed_class": int((answered != expected).sum()),
+    }
 
 
 def choose_recorded(images: Sequence[bytes]) -> list[bytes]:

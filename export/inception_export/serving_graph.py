@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import tensorflow as tf
@@ -39,6 +39,15 @@ class ServingGraph:
     answer: Callable[[Tensor], dict[str, Tensor]]
     variables: list[tf.Variable]
     operations: tuple[int, int]
+
+
+class Body(Protocol):
+    """What computes the features: from [batch, height, width, channels] to [batch, features]."""
+
+    @property
+    def variables(self) -> list[tf.Variable]: ...
+
+    def __call__(self, images: Tensor) -> Tensor: ...
 
 
 def split(model: keras.Model) -> tuple[keras.Model, Any, Callable[[Tensor], Tensor]]:
@@ -154,7 +163,10 @@ def activation_name(model: keras.Model) -> str:
 
 
 def make_serving_graph(
-    model: keras.Model, precision: Precision = "float32", mirror: bool = False
+    model: keras.Model,
+    precision: Precision = "float32",
+    mirror: bool = False,
+    body: Body | None = None,
 ) -> ServingGraph:
     """Make a model ready for export.
 
@@ -162,13 +174,16 @@ def make_serving_graph(
         model: as :func:`split` takes it.
         precision: of weights and arithmetic up to the features; the dense layer stays float32.
         mirror: whether everything is the mean of the image's and of its mirror image's.
+        body: what computes the features, made of the model's own; by default that, with batch norm
+            folded.
 
     Raises:
         ServingGraphError: :func:`split` refuses the model.
     """
     model = _flat(model)
-    body, dense, activation = split(model)
-    folded = fold_batch_norm(body, None if precision == "float32" else precision)
+    own_body, dense, activation = split(model)
+    if body is None:
+        body = _folded(own_body, precision)
     bias = dense.bias.value if dense.use_bias else tf.zeros(dense.units)
     kernel = tf.Variable(dense.kernel.value, trainable=False, dtype=tf.float32)
     bias = tf.Variable(bias, trainable=False, dtype=tf.float32)
@@ -178,7 +193,7 @@ def make_serving_graph(
     def answer(images: Tensor) -> dict[str, Tensor]:
         if mirror:
             images = tf.concat([images, images[:, :, ::-1]], axis=0)
-        features = tf.cast(folded(images, training=False), tf.float32)
+        features = tf.cast(body(images), tf.float32)
         logits = features @ kernel + bias
         probabilities = tf.cast(activation(logits), tf.float32)
         answers = {"features": features, "logits": logits, "probabilities": probabilities}
@@ -193,8 +208,25 @@ def make_serving_graph(
         _operations(before.get_concrete_function(images_spec)),
         _operations(answer.get_concrete_function()),
     )
-    variables = [*(variable.value for variable in folded.variables), kernel, bias]
-    return ServingGraph(answer, variables, operations)
+    return ServingGraph(answer, [*body.variables, kernel, bias], operations)
+
+
+@dataclass(frozen=True)
+class _Folded:
+    """A Keras model as a :class:`Body`."""
+
+    model: keras.Model
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        return [variable.value for variable in self.model.variables]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return self.model(images, training=False)
+
+
+def _folded(body: keras.Model, precision: Precision) -> _Folded:
+    return _Folded(fold_batch_norm(body, None if precision == "float32" else precision))
 
 
 def _operations(function: Any) -> int:

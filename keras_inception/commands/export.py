@@ -116,6 +116,9 @@ def _add_options_of_keras(export: argparse.ArgumentParser) -> None:
     )
 
 
+_IMAGES = ("samples", "calibration")  # options that are image files and folders of them
+
+
 def _add_options(command: argparse.ArgumentParser) -> None:
     """A flag for every field of ``ExportOptions``."""
     hints = typing.get_type_hints(ExportOptions)
@@ -123,7 +126,7 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         if option.name == "sample_classes":
             continue  # the folders' names tell
         flag, about = "--" + option.name.replace("_", "-"), option.metadata["doc"]
-        if option.name == "samples":
+        if option.name in _IMAGES:
             command.add_argument(flag, nargs="+", default=[], metavar="IMAGE_OR_FOLDER", help=about)
             continue
         if hints[option.name] is bool:
@@ -229,7 +232,17 @@ def _of_file(options: argparse.Namespace) -> bool:
 
 def _check_options(options: argparse.Namespace) -> None:
     """Refuse what breaks a rule, and what only a MODEL.keras takes where it is none."""
-    ExportOptions(**_given(options) | {"samples": ()})
+    chosen = ExportOptions(**_given(options) | {"samples": ()})
+    if chosen.precision == "int8":
+        from inception_export.int8.support import check_machine
+
+        check_machine()
+        if not chosen.calibration and (_of_published(options) or _of_file(options)):
+            raise ValueError(
+                "int8 takes the ranges of its tensors from images as the model will see, some"
+                " hundred of them: --calibration FOLDER. (A run's training images are taken by"
+                f" themselves.) Received: {options.using}"
+            )
     given = [
         name
         for name in (*_GEOMETRY, "input_range", "mean", "std", "alpha", "exif_orientation")
@@ -256,9 +269,12 @@ def _chosen(options: argparse.Namespace) -> ExportOptions:
     from keras_inception.inference.predict import list_images
 
     chosen = _given(options)
-    if options.samples:
-        found = [(place, path) for place in options.samples for path in list_images([place], print)]
-        chosen |= read_samples(found, print)
+    for name in _IMAGES:
+        places = getattr(options, name)
+        if places:
+            found = [(place, path) for place in places for path in list_images([place], print)]
+            read = read_samples(found, print)
+            chosen |= read if name == "samples" else {name: read["samples"]}
     return ExportOptions(**chosen)
 
 

@@ -1,0 +1,98 @@
+"""The statistics of a network's tensors over images, from which ranges are chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from inception_export.int8.plan import Plan
+from inception_export.int8.program import Call, Number, Program, Tensor
+
+# Values of each tensor kept of each image, evenly spread.
+KEPT = 1024
+
+
+@dataclass
+class Statistics:
+    """What was seen of a network in float32.
+
+    Attributes:
+        largest: magnitude in all tensors that share a range, by :meth:`Plan.range_of`.
+        samples: some magnitudes among them, evenly spread.
+        means: float64 [channels] of each convolution's input.
+        multiply_adds: of an image, in int8 and in all.
+        images: how many were seen.
+    """
+
+    largest: dict[Number, float] = field(default_factory=dict)
+    samples: dict[Number, np.ndarray] = field(default_factory=dict)
+    means: dict[Number, np.ndarray] = field(default_factory=dict)
+    multiply_adds: tuple[int, int] = (0, 0)
+    images: int = 0
+
+
+def measure(program: Program, plan: Plan, batches: Iterable[Tensor]) -> Statistics:
+    """Run the network in float32 and note its tensors' statistics.
+
+    Args:
+        batches: network inputs, float32 [batch, height, width, channels].
+    """
+    watched = sorted(plan.signed)
+    entries = sorted({step.inputs[0] for step in plan.steps if step.kind == "conv"})
+    counts: list[tuple[int, int]] = []
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def observe(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        values = {0: images}
+        for call in program.calls:
+            call.run(values)
+        counts[:] = [_multiply_adds(program, plan, values)]
+        magnitudes = [tf.abs(values[number]) for number in watched]
+        return (
+            [tf.reduce_max(each) for each in magnitudes],
+            [_spread(each) for each in magnitudes],
+            [tf.reduce_sum(tf.reduce_mean(values[number], (1, 2)), 0) for number in entries],
+        )
+
+    found = Statistics()
+    samples: dict[Number, list[np.ndarray]] = {}
+    for images in batches:
+        largest, spread, sums = observe(images)
+        for number, most, some in zip(watched, largest, spread, strict=True):
+            shared = plan.range_of(number)
+            found.largest[shared] = max(found.largest.get(shared, 0.0), float(most))
+            samples.setdefault(shared, []).append(some.numpy().ravel())
+        for number, total in zip(entries, sums, strict=True):
+            found.means[number] = found.means.get(number, 0) + total.numpy().astype(np.float64)
+        found.images += len(images)
+    found.samples = {number: np.concatenate(each) for number, each in samples.items()}
+    found.means = {number: total / found.images for number, total in found.means.items()}
+    found.multiply_adds = counts[0]
+    return found
+
+
+def _spread(values: Tensor) -> Tensor:
+    """Some values of each image, at places that are the same for all: float32 [batch, KEPT]."""
+    rows = tf.reshape(values, [tf.shape(values)[0], -1])
+    size = tf.shape(rows, tf.int64)[1]
+    places = tf.range(KEPT, dtype=tf.int64) * (size - 1) // (KEPT - 1)
+    return tf.gather(rows, places, axis=1)
+
+
+def _multiply_adds(program: Program, plan: Plan, values: dict[Number, Tensor]) -> tuple[int, int]:
+    """Of one image, in int8 and in all."""
+    of_calls = {id(call): _of_call(call, values) for call in program.calls}
+    in_int8 = [id(step.call) for step in plan.steps if step.kind == "conv"]
+    return sum(map(of_calls.__getitem__, in_int8)), sum(of_calls.values())
+
+
+def _of_call(call: Call, values: dict[Number, Tensor]) -> int:
+    """The size of a layer's kernels, once for each pixel that it makes."""
+    weights: list[Any] = getattr(call.layer, "weights", [])
+    kernels = sum(int(np.prod(each.shape)) for each in weights if len(each.shape) > 1)
+    pixels = int(np.prod([side or 1 for side in values[call.outputs[0]].shape[1:-1]]))
+    return kernels * pixels
