@@ -142,7 +142,7 @@ def test_an_export_is_read_without_tensorflow() -> None:
         ({"version": 0}, "`version` is a whole number of at least 1. Received: version=0"),
         ({"top": -1}, "`top` is a whole number of at least 1. Received: top=-1"),
         ({"max_batch_size": 0}, "at least 1. Received: max_batch_size=0"),
-        ({"precision": "int8"}, "'float32', 'bfloat16', 'float16'. Received: precision='int8'"),
+        ({"precision": "int4"}, "'float16', 'int8'. Received: precision='int4'"),
     ],
 )
 def test_an_option_that_breaks_its_rule_is_refused(options: dict, message: str) -> None:
@@ -156,7 +156,7 @@ def test_options_are_given_at_once_or_by_name_or_by_an_old_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = colour_model(3)
-    same = dict.fromkeys(("probabilities", "logits", "features", "top1"), 0.0)
+    same = dict.fromkeys(("probabilities", "mean_probabilities", "logits", "features", "top1"), 0.0)
     monkeypatch.setattr(publish, "compare", lambda *arguments: same)
     of_all = {"labels": ("a", "b", "c"), "preprocessing": HOW}
     lines: list[str] = []

@@ -151,7 +151,7 @@ def test_fitted_thresholds_go_with_the_run_and_its_export(
     monkeypatch.setattr(Run, "validation", property(lambda run: halves()))
     thresholds = dict(zip(LABELS, (0.9, 0.8, 0.1, 0.2, 0.5), strict=True))
     run.update_record(thresholds=thresholds)
-    same = dict.fromkeys(("probabilities", "logits", "features", "top1"), 0.0)
+    same = dict.fromkeys(("probabilities", "mean_probabilities", "logits", "features", "top1"), 0.0)
     monkeypatch.setattr("inception_export.publish.compare", lambda *arguments: same)
     export = export_run(run.path, tmp_path / "models", "halves", log=lambda line: None)
     assert open_export(export).thresholds == thresholds

@@ -250,7 +250,7 @@ def test_a_disk_without_room_is_seen_before_any_work(
         ({"name": ""}, "letters, digits"),
         ({"name": ".hidden"}, "letters, digits"),
         ({"name": "m", "version": 0}, "at least 1. Received: version=0"),
-        ({"name": "m", "precision": "int8"}, "'float32', 'bfloat16', 'float16'. Received"),
+        ({"name": "m", "precision": "int4"}, "'float16', 'int8'. Received"),
         ({"name": "m", "max_batch_size": 0}, "at least 1. Received: max_batch_size=0"),
         ({"name": "m", "labels": ("a", "a")}, "must be there once. Twice or more: a"),
         ({"name": "m", "preprocessing": Preprocessing(size=64)}, "preprocessing makes"),
