@@ -144,7 +144,7 @@ def export_saved_model(
     check_place(base, name, options.version)
     flat = _check(model, labels, preprocessing)
     _check_int8(options, log)
-    recorded = (record or {}).get("metrics", {}).get("accuracy")
+    record = record or {}
     home = Path(base) / name
     made = _make_folders(home)
     target = home / str(options.version or next_version(home))
@@ -161,11 +161,12 @@ def export_saved_model(
             try:
                 hidden.mkdir()
                 manifest = _write(hidden, name, (model, flat), labels, preprocessing, options, log)
-                known = (model, labels, preprocessing)
-                manifest |= measure_samples(hidden, known, recorded, options, log) | (record or {})
-                (hidden / MANIFEST).write_text(
-                    json.dumps(manifest, indent=1, ensure_ascii=False), "utf-8"
+                exported, recorded = (model, labels, preprocessing), record.get("metrics", {})
+                manifest |= measure_samples(
+                    hidden, exported, recorded.get("accuracy"), options, log
                 )
+                text = json.dumps(manifest | record, indent=1, ensure_ascii=False)
+                (hidden / MANIFEST).write_text(text, "utf-8")
                 write_model_card(hidden, name, int(target.name))
                 _sync(hidden)
                 hidden.rename(target)
@@ -207,10 +208,9 @@ def _write(
     """
     model, flat = models
     images = spread(options.samples or options.calibration) or sample_images()
-    body, about_int8 = None, {}
+    body, about = None, None
     if options.precision == "int8":
         body, about = quantize(flat, preprocessing, options.calibration, log)
-        about_int8 = {"int8": about}
     network = make_serving_graph(flat, options.precision, options.mirror, body)
     before, after = network.operations
     folded = f", {before - after} fewer by folding batch norm" if after < before else ""
@@ -256,7 +256,7 @@ def _write(
         "operations": {"before_folding": before, "after_folding": after},
         "preprocessing": dataclasses.asdict(preprocessing),
         "max_batch_size": options.max_batch_size,
-        **about_int8,
+        **({"int8": about} if about else {}),
         "parity": {"images": len(images), "tolerance": tolerance, **differences},
         "fingerprint": _fingerprint(folder),
         "versions": versions(),

@@ -96,7 +96,7 @@ def true_classes(classes: Sequence[str], labels: Sequence[str], log: Log) -> np.
 
 def measure_samples(
     folder: Path,
-    known: tuple[keras.Model, tuple[str, ...], Preprocessing],
+    exported: tuple[keras.Model, tuple[str, ...], Preprocessing],
     recorded: float | None,
     options: ExportOptions,
     log: Log,
@@ -107,13 +107,13 @@ def measure_samples(
 
     Args:
         folder: of the SavedModel, as written.
-        known: the Keras model, its labels and its preprocessing.
+        exported: the Keras model, its labels and its preprocessing.
         recorded: the accuracy that the run recorded.
 
     Raises:
         ExportError: it has fallen.
     """
-    model, labels, preprocessing = known
+    model, labels, preprocessing = exported
     truth = true_classes(options.sample_classes, labels, log)
     if not (truth >= 0).any():
         if any(options.sample_classes):
@@ -138,8 +138,10 @@ def measure_samples(
         check_accuracy(measured, recorded, options.max_accuracy_fall)
     if options.precision == "int8":
         expected = expected_classes(model, options.samples, truth, preprocessing, options.mirror)
-        three = (each[truth >= 0] for each in (best, expected, truth))
-        beside_keras = compare_accuracy(*three, options.max_accuracy_loss)
+        known = truth >= 0
+        beside_keras = compare_accuracy(
+            best[known], expected[known], truth[known], options.max_accuracy_loss
+        )
         log(
             f"int8: the Keras model's accuracy on them is {beside_keras['keras_accuracy']:.4f};"
             f" {beside_keras['changed_class']} have another best class"
