@@ -6,7 +6,7 @@ convolutions, auxiliary heads are refused, the weights are cast to the precision
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -45,7 +45,7 @@ class Body(Protocol):
     """What computes the features: from [batch, height, width, channels] to [batch, features]."""
 
     @property
-    def variables(self) -> list[tf.Variable]: ...
+    def variables(self) -> Sequence[tf.Variable]: ...
 
     def __call__(self, images: Tensor) -> Tensor: ...
 
@@ -225,8 +225,29 @@ class _Folded:
         return self.model(images, training=False)
 
 
-def _folded(body: keras.Model, precision: Precision) -> _Folded:
-    return _Folded(fold_batch_norm(body, None if precision == "float32" else precision))
+class _Constant:
+    """A Keras model as a :class:`Body` whose weights are constants of the graph.
+
+    oneDNN keeps a constant as it laid it out for a kernel; a variable it lays out at every call.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self.variables: list[tf.Variable] = []
+        self._model = model
+        self._weights = [
+            [variable.value.numpy() for variable in variables]
+            for variables in (model.trainable_variables, model.non_trainable_variables)
+        ]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        weights = keras.tree.map_structure(tf.constant, self._weights)
+        features, _ = self._model.stateless_call(*weights, images, training=False)
+        return features
+
+
+def _folded(body: keras.Model, precision: Precision) -> Body:
+    folded = fold_batch_norm(body, None if precision == "float32" else precision)
+    return _Constant(folded) if precision == "bfloat16" else _Folded(folded)
 
 
 def _operations(function: Any) -> int:
