@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import math
 import os
 import re
@@ -22,7 +23,10 @@ from inception_serving import errors, messages
 from inception_serving.server.metrics import Metrics
 from inception_serving.server.model.footprint import row_bytes
 from inception_serving.server.model.high_rank import HighRankRuns
+from inception_serving.server.model.operations import without_kernel
 from inception_serving.tensors import HighRank, Tensor
+
+_log = logging.getLogger(__name__)
 
 SERVING_TAG = "serve"  # tf.saved_model.SERVING
 _INIT_OP = "__saved_model_init_op"
@@ -153,6 +157,8 @@ class SavedModel:
             # A damaged or foreign file surfaces anywhere in the loader, as whatever was hit first.
             raise errors.UnknownError(f"{path} does not load: {error}") from error
 
+        if lacking := without_kernel(meta_graph.graph_def):
+            _log.warning("%s: this TensorFlow has no kernel of %s", path, ", ".join(lacking))
         self.row_bytes = row_bytes(session.graph, meta_graph.graph_def)
 
         # Bounded, since clients choose the outputs. Not a method: the cache, a part of the model,

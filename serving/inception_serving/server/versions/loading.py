@@ -12,6 +12,7 @@ from inception_serving.server.config.batching_parameters import BatchingParamete
 from inception_serving.server.config.files import read_batching
 from inception_serving.server.config.model_config import ModelConfig
 from inception_serving.server.metrics import Metrics
+from inception_serving.server.model.operations import named
 from inception_serving.server.model.saved_model import Model, SavedModel
 from inception_serving.server.model.warmup import warm_up
 from inception_serving.server.versions.folder import check_files
@@ -50,9 +51,9 @@ class Loader:
             model: Model = SavedModel(
                 path, tags=self._tags, metrics=metrics, mixed_precision=self._mixed_precision
             )
-        except errors.StatusError:
+        except errors.StatusError as error:
             metrics.load_attempt_count.add(where, "fail")
-            raise
+            raise named(error) from error
         metrics.load_attempt_count.add(where, "success")
         metrics.load_latency.add(where, by=round((time.monotonic() - started) * 1e6))
         parameters = self._batching(path)
@@ -63,8 +64,8 @@ class Loader:
         try:
             warm_up(model, path, iterations=self._warmup_iterations)
         except errors.StatusError as error:
-            failure = error
-            raise
+            failure = named(error)
+            raise failure from error
         finally:
             took = int((time.monotonic() - started) * 1e6)
             metrics.warmup_latency.observe(where, errors.code_name(failure), value=took)

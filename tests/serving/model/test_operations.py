@@ -1,0 +1,80 @@
+"""Operations that this TensorFlow lacks, named when a model is loaded."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from tensorflow.core.framework import graph_pb2
+from tensorflow.core.protobuf import saved_model_pb2
+
+from inception_serving import ModelServer, errors
+from inception_serving.server.model.operations import named, without_kernel
+from inception_serving.server.model.saved_model import SavedModel
+
+
+def graph_of(*names: str) -> graph_pb2.GraphDef:
+    """The first two in the graph, the others in a function of it, which is called."""
+    graph = graph_pb2.GraphDef()
+    for name in names[:2]:
+        graph.node.add(name=name, op=name)
+    function = graph.library.function.add()
+    function.signature.name = "inner"
+    graph.node.add(name="call", op="inner")
+    for name in names[2:]:
+        function.node_def.add(name=name, op=name)
+    return graph
+
+
+def test_what_has_no_kernel_is_found_in_functions_too() -> None:
+    assert without_kernel(graph_of("AddV2", "Relu", "Conv2D", "QuantizedConv2D")) == []
+    assert without_kernel(graph_of("AddV2", "Fancy", "Conv2D", "Plain")) == ["Fancy", "Plain"]
+    # Registered, with kernels for GPUs alone.
+    assert without_kernel(graph_of("NcclAllReduce")) == ["NcclAllReduce"]
+
+
+def test_no_model_of_the_tests_is_complained_of(
+    saved_models: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        for path in sorted(saved_models.iterdir()):
+            if (path / "saved_model.pb").exists():
+                SavedModel(path)
+    assert "no kernel" not in caplog.text
+
+
+def test_a_server_that_lacks_an_operation_says_which(saved_models: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "odd" / "1"
+    shutil.copytree(saved_models / "arithmetic", folder)
+    file = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    functions = file.meta_graphs[0].graph_def.library.function
+    node = next(node for each in functions for node in each.node_def if node.op == "AddV2")
+    node.op = "Fancy"
+    (folder / "saved_model.pb").write_bytes(file.SerializeToString())
+
+    with pytest.raises(errors.ServerStartError) as caught, ModelServer(tmp_path):
+        pass
+
+    text = str(caught.value)
+    assert "name: odd version: 1" in text
+    assert "needs the operation Fancy, which is not registered in this server's TensorFlow." in text
+    assert "\n" not in text
+
+
+def test_a_kernel_that_is_missing_is_named() -> None:
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        reduced = tf.raw_ops.NcclAllReduce(
+            input=[1.0], reduction="sum", num_devices=1, shared_name=""
+        )
+        with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+            session.run(reduced)
+    error = named(errors.InvalidArgumentError(str(caught.value)))
+    assert str(error) == (
+        "The model needs the operation NcclAllReduce, which has no kernel in this server's"
+        " TensorFlow."
+    )
+    other = errors.InvalidArgumentError("Matrix size-incompatible")
+    assert named(other) is other
