@@ -195,9 +195,14 @@ def open_saved_model(export: Export, given: Facts, in_flight: int) -> SignatureP
 
     Raises:
         PredictionError: it has no signature that names classes.
+        ExportError: it is in int8, which this machine can't compute.
     """
     import tensorflow as tf
 
+    if export.manifest.get("precision") == "int8":
+        from inception_export.int8.support import check_runs
+
+        check_runs(lambda line: None)
     signatures = export.signatures
     if not {"classes", "scores"} <= signatures.get("serving_default", frozenset()):
         raise PredictionError(

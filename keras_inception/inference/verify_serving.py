@@ -36,6 +36,7 @@ TOLERANCES = {
     "tf32": Tolerance(2e-2, 2e-2),
     "float16": Tolerance(2e-2, 2e-2),
     "bfloat16": Tolerance(1e-1, 5e-2),
+    "int8": Tolerance(1e-1, 1e-1),
 }
 _WIDEST = "bfloat16"
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from inception_export.export import ExportError
 
-_INSTEAD = "Export in another precision: --precision float32, bfloat16 or float16."
+_INSTEAD = "What does run: an export with --precision float32, bfloat16 or float16."
 
 
 def check_machine() -> None:

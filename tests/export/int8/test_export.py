@@ -235,6 +235,7 @@ def test_the_command_refuses_before_it_loads_anything(
 
 
 LOAD = """
+import pathlib
 import sys
 import tensorflow as tf
 loaded = tf.saved_model.load(sys.argv[1])
@@ -248,28 +249,51 @@ try:
     check_runs(print)
 except ValueError as error:
     print("export:", error)
+from inception_serving import ModelServer
+from inception_serving.errors import ServerStartError
+try:
+    with ModelServer(pathlib.Path(sys.argv[1]).parents[1]):
+        print("served")
+except ServerStartError as error:
+    print("server:", error)
+from keras_inception.cli import main
+print("command:", main(["predict", sys.argv[2], "--with", sys.argv[1]]))
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "value", "answer"),
+    ("name", "value", "loaded", "served"),
     [
-        ("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI", "probabilities"),
-        ("ONEDNN_MAX_CPU_ISA", "AVX512_CORE", "no VNNI"),
-        ("ONEDNN_MAX_CPU_ISA", "AVX2", "no VNNI"),
-        ("TF_ENABLE_ONEDNN_OPTS", "0", "Missing 0-th output"),
+        ("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI", "probabilities", ""),
+        ("ONEDNN_MAX_CPU_ISA", "AVX512_CORE", "no VNNI", "no VNNI"),
+        ("ONEDNN_MAX_CPU_ISA", "AVX2", "no VNNI", "no VNNI"),
+        (
+            "TF_ENABLE_ONEDNN_OPTS",
+            "0",
+            "Missing 0-th output",
+            "QuantizedConv2DWithBiasAndReluAndRequantize, which is switched off",
+        ),
     ],
 )
 def test_a_processor_without_vnni_gives_an_error_and_no_wrong_answer(
-    base: Path, name: str, value: str, answer: str
+    base: Path, photos: Path, name: str, value: str, loaded: str, served: str
 ) -> None:
+    (base / "log.txt").unlink(missing_ok=True)
+    image = next(photos.glob("*/0*.jpg"))
     done = subprocess.run(
-        [sys.executable, "-c", LOAD, str(base / "photos" / "1")],
+        [sys.executable, "-c", LOAD, str(base / "photos" / "1"), str(image)],
         env=os.environ | {name: value, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert answer in done.stdout
-    assert ("refused:" in done.stdout) == ("export:" in done.stdout) == (answer != "probabilities")
+    lines = done.stdout.splitlines()
+    assert loaded in done.stdout
+    refused = bool(served)
+    for start in ("refused:", "export:", "server:"):
+        assert any(line.startswith(start) for line in lines) == refused
+    assert ("served" in lines) != refused
+    assert any(line.startswith("server:") and served in line for line in lines) == refused
+    assert f"command: {int(refused)}" in lines
+    assert "Traceback" not in done.stderr
