@@ -182,12 +182,8 @@ def export_saved_model(
     except ValueError as error:
         raise error if isinstance(error, ExportError) else ExportError(str(error)) from error
     finally:
-        # Only folders that were made here and hold nothing.
         if not target.exists():
-            for folder in made:
-                with contextlib.suppress(OSError):
-                    (folder / _LOCK).unlink(missing_ok=True)
-                    folder.rmdir()
+            _remove_empty(made)
     log(f"Published {target}")
     return target
 
@@ -384,6 +380,14 @@ def _make_folders(home: Path) -> list[Path]:
     except OSError as error:
         raise ExportError(f"{home} can't be made: {error.strerror or error}.") from error
     return missing
+
+
+def _remove_empty(made: Sequence[Path]) -> None:
+    """Remove the folders that were made here, as far as they hold nothing."""
+    for folder in made:
+        with contextlib.suppress(OSError):
+            (folder / _LOCK).unlink(missing_ok=True)
+            folder.rmdir()
 
 
 def _sync(folder: Path) -> None:
