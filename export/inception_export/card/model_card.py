@@ -188,11 +188,21 @@ def _accuracy(manifest: dict[str, Any]) -> str:
         parts.append(
             f"Of this export as it was written, on {samples['images']:,} samples of known classes"
             f" that were given to `export`: accuracy {number(samples['accuracy'])}"
-            f" (95 % interval {number(low)} to {number(high)})."
+            f" (95 % interval {number(low)} to {number(high)}).{_beside_keras(samples)}"
         )
     if not parts:
         return "Unknown: nothing was measured. `keras-inception evaluate` measures it."
     return "\n\n".join(parts)
+
+
+def _beside_keras(samples: dict[str, Any]) -> str:
+    """Of an export in int8, what it loses."""
+    if "keras_accuracy" not in samples:
+        return ""
+    return (
+        f" The Keras model's on the same: {number(samples['keras_accuracy'])};"
+        f" {samples['changed_class']} of them got another best class."
+    )
 
 
 def _protocol(manifest: dict[str, Any], images: int) -> str:
@@ -278,6 +288,8 @@ def _limits(manifest: dict[str, Any], labels: Sequence[str]) -> str:
             f"Its arithmetic is {manifest['precision']}: scores differ from the Keras model's as"
             " said above."
         )
+    if manifest["precision"] == "int8":
+        limits.append("It runs on x86 processors with VNNI alone, and fails elsewhere.")
     if manifest.get("thresholds"):
         limits.append("Predict a class from its own threshold (`thresholds` in the manifest).")
     limits.append(

@@ -67,6 +67,9 @@ def test_the_manifest_says_how_it_was_calibrated(manifest: dict, run: Run, base:
     assert set(about["loss"]) == {"maximum", "percentile", "mean squared error"}
     assert about["multiply_adds"] > 0.99
     assert f"ranges by {about['method']}" in (base / "log.txt").read_text()
+    card = (base / "photos" / "1" / "assets.extra" / "model_card.md").read_text("utf-8")
+    assert "0 of them got another best class." in card
+    assert "- It runs on x86 processors with VNNI alone" in card
 
 
 def test_weights_take_a_byte_each(base: Path, models: Path) -> None:
