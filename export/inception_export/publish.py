@@ -225,14 +225,8 @@ def _write(
     rows = [compared.index(each) for each in recorded]
     # As the session answers, since TF Serving runs one.
     record_answers(folder, recorded, {name: each[rows] for name, each in written[1].items()})
-    log(
-        "Largest differences from the Keras model:"
-        f" probabilities {differences['probabilities']:.1e},"
-        f" {differences['mean_probabilities']:.1e} on average;"
-        f" logits {differences['logits']:.1e} and features {differences['features']:.1e}"
-        f" of their standard deviation; same best class {differences['top1']:.0%}"
-    )
     tolerance = TOLERANCES[options.precision]
+    log(_told(differences))
     if not differences["probabilities"] <= tolerance:
         raise ExportError(
             "The written model's probabilities differ from the Keras model's by up to"
@@ -257,6 +251,16 @@ def _write(
         "fingerprint": _fingerprint(folder),
         "versions": versions(),
     }
+
+
+def _told(differences: dict[str, float]) -> str:
+    return (
+        "Largest differences from the Keras model:"
+        f" probabilities {differences['probabilities']:.1e},"
+        f" {differences['mean_probabilities']:.1e} on average;"
+        f" logits {differences['logits']:.1e} and features {differences['features']:.1e}"
+        f" of their standard deviation; same best class {differences['top1']:.0%}"
+    )
 
 
 def _check_int8(options: ExportOptions, log: Callable[[str], None]) -> None:
