@@ -19,7 +19,7 @@ from keras_inception.models.nested import copy_values, flatten
 _SCALING = (keras.layers.Rescaling, keras.layers.Normalization)
 
 
-class _BiasedConvolution(keras.layers.Conv2D):
+class BiasedConvolution(keras.layers.Conv2D):
     """A convolution that adds its bias by one operation.
 
     Keras reshapes the bias, adds, and takes the new axes out again: a third of an Inception
@@ -58,7 +58,7 @@ def fold_batch_norm(model: keras.Model, dtype: str | None = None) -> keras.Model
         if dtype is not None and is_layer and not isinstance(layer, _SCALING):
             config["dtype"] = dtype
         if layer.name in convolutions:
-            return _BiasedConvolution.from_config({**config, "use_bias": True})
+            return BiasedConvolution.from_config({**config, "use_bias": True})
         return layer.__class__.from_config(config)
 
     def call(layer: Any, *inputs: Any, **options: Any) -> Any:

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import keras
 from keras import layers
 
+from inception_export.folding import BiasedConvolution
 from inception_export.int8.program import Call, Number, Program
 
 Readers = dict[Number, list[Call | None]]
@@ -155,7 +156,7 @@ def _kind_of_bytes(layer: Any, signed: bool) -> Kind | None:
 
 def _is_conv(layer: Any) -> bool:
     return (
-        type(layer) is layers.Conv2D
+        type(layer) in (layers.Conv2D, BiasedConvolution)
         and layer.groups == 1
         and len(set(layer.strides)) == 1
         and set(layer.dilation_rate) == {1}

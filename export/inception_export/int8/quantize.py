@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from inception_export.export import ExportError
 from inception_export.folding import fold_batch_norm
 from inception_export.int8.calibration import METHODS, choose_ranges
 from inception_export.int8.network import Network, make_network
@@ -41,11 +42,19 @@ def quantize(
 
     Returns:
         The body, and what the manifest says of it.
+
+    Raises:
+        ExportError: nothing of it can be in int8.
     """
     body, dense, _ = split(model)
     folded = fold_batch_norm(body, "float32")
     program = record(folded)
     plan = make_plan(program, image_signed=any(preprocessing.mean))
+    if not any(step.kind == "conv" for step in plan.steps):
+        raise ExportError(
+            f"int8 is for convolutions, and {model.name} has none that TensorFlow has an operation"
+            " in int8 for: Conv2D without groups or dilation, of one stride. Nothing was published."
+        )
     images = [images[place] for place in spread_places(len(images), MOST_IMAGES).tolist()]
     apart = images[::_APART]
     seen_images = [image for place, image in enumerate(images) if place % _APART]

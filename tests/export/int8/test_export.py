@@ -172,6 +172,18 @@ def test_what_int8_has_no_kernel_for_stays_float32(tmp_path: Path) -> None:
     assert "samples" not in manifest
 
 
+def test_a_network_that_int8_can_do_nothing_of_is_refused(tmp_path: Path) -> None:
+    image = keras.Input((24, 24, 3))
+    x = layers.GlobalAveragePooling2D()(layers.DepthwiseConv2D(3)(image))
+    model = keras.Model(image, layers.Dense(2, activation="softmax")(x))
+    options = {"labels": ("a", "b"), "preprocessing": Preprocessing(24)}
+    with pytest.raises(ExportError, match="has none that TensorFlow has an operation in int8 for"):
+        export_saved_model(
+            model, tmp_path, "m", **options, precision="int8", calibration=noise(4), log=print
+        )
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
