@@ -9,6 +9,8 @@
 
 PYTHON ?= $(firstword $(foreach each,python3.11 python3.12 python3.13 python3,$(shell command -v $(each))))
 BIN := .venv/bin
+# The tests' processes: each has TensorFlow to itself, which seldom keeps two processors at work.
+PROCESSES ?= 2
 NEEDED_KB := 4000000
 
 .PHONY: setup demo test test-slow parity parity-setup engines beam docs notebooks check format clean
@@ -31,7 +33,7 @@ demo: setup
 	@$(BIN)/python examples/demo.py
 
 test: setup check
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n $(PROCESSES) --dist loadfile
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

@@ -43,7 +43,7 @@ ANIMATION = {"save_all": True, "append_images": [Image.new("RGB", (16, 16), "blu
      (b'\xef\xbb\xbf<?xml ?>\n<!-- a -->\n<!DOCTYPE svg PUBLIC "x">\n<svg >', "it is SVG"),
      (b"\xef\xbb\xbf" + SVG, "it is SVG"),
      (SVG.decode().encode("utf-16"), "it is SVG"),
-     (gzip.compress(SVG), "it is SVG"),
+     (gzip.compress(SVG, mtime=0), "it is SVG"),
      (b"<?xml version='1.0'?><!DOCTYPE svg [<!ENTITY n 'x>'>]>\n" + SVG, "it is SVG"),
      (encoded("WEBP", **ANIMATION), "it is an animated WebP; .*: webpmux -get frame 1"),
      (encoded("ICO"), "it is ICO, .*: mogrify -format png \\*.ico"),

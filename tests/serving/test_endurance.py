@@ -7,6 +7,7 @@ import pytest
 from benchmarks import serving_endurance
 
 
+@pytest.mark.slow
 def test_fuzz() -> None:
     found = serving_endurance.fuzz(300)
 
