@@ -70,7 +70,8 @@ def test_a_server_that_lacks_an_operation_says_which(saved_models: Path, tmp_pat
             "QuantizedMaxPool, which has no kernel in this server's TensorFlow.",
         ),
         (
-            "Missing 0-th output from {{node answer/QuantizedConv2DWithBiasAndRequantize_3}}",
+            "Missing 0-th output from {{function_node __inference_answer_58660}}{{node"
+            " QuantizedConv2DWithBiasAndRequantize_3}}",
             "QuantizedConv2DWithBiasAndRequantize, which is switched off in this server's",
         ),
     ],

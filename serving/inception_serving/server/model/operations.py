@@ -14,7 +14,11 @@ from inception_serving import errors
 _LACKS = (
     (r"Op type not registered '([^']+)'", "is not registered in"),
     (r"No OpKernel was registered to support Op '([^']+)'", "has no kernel in"),
-    (r"Missing 0-th output from \{\{node (?:[^}]*/)?(Quantized[^}_]*)", "is switched off in"),
+    (
+        r"Missing 0-th output from (?:\{\{function_node [^}]*\}\})?"
+        r"\{\{node (?:[^}]*/)?(Quantized[^}_]*)",
+        "is switched off in",
+    ),
 )
 
 
