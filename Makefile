@@ -17,7 +17,7 @@ NEEDED_KB := 4000000
 
 setup: .venv/.installed
 
-.venv/.installed: setup.cfg pyproject.toml constraints.txt
+.venv/.installed: setup.cfg serving/setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
 		|| { echo "Python 3.11, 3.12 or 3.13 is needed; found $(or $(shell $(PYTHON) --version 2>&1),none). Name one: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@free=$$(df -Pk . | awk 'NR==2 {print $$4}'); test -d .venv || test "$$free" -ge $(NEEDED_KB) \
@@ -25,7 +25,7 @@ setup: .venv/.installed
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv \
 		|| { echo "The virtual environment could not be made: is the disk full, or Python's venv module missing (Debian: apt-get install python3-venv)?" >&2; exit 1; }
 	@echo "Installing into .venv, about 600 MB to download ..."
-	@$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[test,dev]' \
+	@$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ./serving -e '.[test,dev]' \
 		|| { echo "The packages could not be installed: see the line above (no network, or a full disk?), then make again." >&2; exit 1; }
 	@touch $@
 
@@ -84,4 +84,4 @@ format: setup
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf demo build dist *.egg-info serving/build serving/*.egg-info .pytest_cache .mypy_cache .ruff_cache

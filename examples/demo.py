@@ -122,7 +122,7 @@ def ask(address: str, local: dict[str, dict[str, object]]) -> float:
 
     load_tensorflow_quietly()
     from inception_serving import Client
-    from keras_inception.commands.predict import print_predictions
+    from inception_serving.commands.predict import print_predictions
     from keras_inception.inference.predict import Prediction, draw_predictions
 
     with Client(address, model=NAME) as client:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from keras_inception.version import __version__
 
 if TYPE_CHECKING:
+    from inception_serving import verify_serving
+    from inception_serving.predictions.prediction import Prediction
     from keras_inception.evaluation.gradcam import grad_cam
     from keras_inception.evaluation.measures import Evaluation, MultiLabelEvaluation
     from keras_inception.inference.evaluate import evaluate
-    from keras_inception.inference.predict import Prediction, predict
-    from keras_inception.inference.verify_serving import verify_serving
+    from keras_inception.inference.predict import predict
     from keras_inception.models.application import loss_weights
     from keras_inception.models.drawing.describe import describe
     from keras_inception.models.drawing.figure import draw
@@ -47,10 +48,10 @@ _HOMES = {
     "verify_weights": "keras_inception.published.conversion",
     "decode_predictions": "keras_inception.published.imagenet",
     "preprocess_input": "keras_inception.published.imagenet",
-    "Prediction": "keras_inception.inference.predict",
+    "Prediction": "inception_serving.predictions.prediction",
     "predict": "keras_inception.inference.predict",
     "evaluate": "keras_inception.inference.evaluate",
-    "verify_serving": "keras_inception.inference.verify_serving",
+    "verify_serving": "inception_serving",
     "Evaluation": "keras_inception.evaluation.measures",
     "MultiLabelEvaluation": "keras_inception.evaluation.measures",
     "CrossValidation": "keras_inception.training.cross_validation",

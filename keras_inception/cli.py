@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import io
-import os
-import sys
 import textwrap
 import traceback
 from collections.abc import Sequence
 
-from inception_serving.errors import ServingError
+from inception_serving.commands import bench, metadata, status, verify
+from inception_serving.commands.arguments import Command, run_command
 from keras_inception.commands import (
     augment_preview,
-    bench,
     data,
     evaluate,
     export,
@@ -21,14 +18,11 @@ from keras_inception.commands import (
     predict,
     report,
     serve,
-    status,
     train,
     tune,
-    verify_serving,
     versions,
     weights,
 )
-from keras_inception.commands.arguments import Command
 from keras_inception.version import __version__
 
 
@@ -38,40 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 1 after an error, which is told in a line on standard error.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a file's name need not be text
-            stream.reconfigure(errors="backslashreplace")
-    options = _parser().parse_args(arguments)
-    try:
-        code: int = options.run(options)
-        return code
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # The reader of a pipe, such as `head`, has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    # Wrong values, files, addresses and models; anything else is our mistake and shows in full.
-    except (ValueError, OSError, ServingError) as error:
-        if options.traceback:
-            raise
-        print(f"keras-inception {options.subcommand}: {_words(error)}", file=sys.stderr)
-        return 1
-    except Exception as error:
-        if options.traceback or not (isinstance(error, MemoryError) or _is_of_a_library(error)):
-            raise
-        message = textwrap.shorten(f"{type(error).__name__}: {error}", 500, placeholder=" ...")
-        where = "(--traceback shows where it comes from)"
-        print(f"keras-inception {options.subcommand}: {message} {where}", file=sys.stderr)
-        return 1
+    return run_command(_parser(), arguments, _describe)
 
 
-def _words(error: Exception) -> str:
-    """An error's message; of one of the system's without its number."""
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}"
-    return str(error)
+def _describe(error: Exception) -> str:
+    """The line for an error of a library; ``""`` for any other."""
+    if not (isinstance(error, MemoryError) or _is_of_a_library(error)):
+        return ""
+    message = textwrap.shorten(f"{type(error).__name__}: {error}", 500, placeholder=" ...")
+    return f"{message} (--traceback shows where it comes from)"
 
 
 def _is_of_a_library(error: Exception) -> bool:
@@ -107,11 +76,11 @@ def _parser() -> argparse.ArgumentParser:
         export,
         versions,
         serve,
-        status,
-        verify_serving,
-        bench,
         predict,
         weights,
     ):
         command.add(commands)
+    for command in (status, metadata, bench):  # of servers, as `inception-serving` has them
+        command.add(commands)
+    verify.add(commands, "verify-serving")
     return parser

@@ -1,3 +1,3 @@
-"""The version, read by setup.cfg without importing anything else."""
+"""The version, which is that of ``inception-serving`` too."""
 
-__version__ = "0.2.0"
+from inception_serving.version import __version__ as __version__

@@ -15,7 +15,8 @@ PAGES = sorted(
     for path in ROOT.glob(pattern)
 )
 _PROGRAMS = (
-    r"keras-inception |python3? |docker |kubectl |make |sh |curl |export |echo |pip |jupyter |\. |"
+    r"keras-inception |inception-serving |python3? |docker |kubectl |make |sh |curl |export |echo |"
+    r"pip |jupyter |\. |"
     r"\.venv\S*|([A-Z_]+=\S* ?)+"
 )
 _MARK = re.compile(r"<!-- not run: (.+?) -->\s*$")

@@ -319,7 +319,7 @@ def test_status_shows_versions_and_signatures_and_loads_no_tensorflow(
     answer = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True
     )
-    assert re.search(r"1 +│ AVAILABLE", answer.stdout) and answer.stderr == ""
+    assert re.search(r"1 +AVAILABLE", answer.stdout) and answer.stderr == ""
     assert "  serving_default(image_bytes: string [?]) -> (classes: string [" in answer.stdout
     assert "address without a model: HOST:PORT/NAME" in fails(capsys, "status", server)
     assert "HOST:PORT/NAME. Received: 'photos'" in fails(capsys, "status", "photos")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from inception_serving.commands import cli
 from inception_serving.server.flags import build_parser
 from inception_serving.server.unsupported_flags import _UNSUPPORTED
 from keras_inception.cli import _parser
@@ -21,6 +22,7 @@ BLOCKS = [block for page in PAGES for block in blocks(page)]
 # tensorflow_model_server that ours refuses or does without.
 OTHERS = {"--wait", "--layer-decay", "--xla_cpu_compilation_enabled"}
 OTHERS |= {f"--{name}" for name in _UNSUPPORTED}
+PROGRAMS = {"keras-inception": _parser, "inception-serving": cli._parser}
 
 
 def shell() -> Iterator[tuple[Block, list[str]]]:
@@ -57,16 +59,17 @@ def test_every_command_of_ours_is_one(
     monkeypatch.chdir(tmp_path)
     seen = 0
     for block, words in shell():
-        if words[:1] != ["keras-inception"]:
+        if not words or words[0] not in PROGRAMS:
             continue
+        program, make = words[0], PROGRAMS[words[0]]
         words = [word for word in words[1:] if not word.startswith("[")]
         if "|" in words or any(word.endswith("]") for word in words):
             continue  # choices, as a usage has them
         seen += 1
         try:
-            _parser().parse_args(words)
+            make().parse_args(words)
         except SystemExit:
-            pytest.fail(f"{block}: keras-inception {' '.join(words)}: {capsys.readouterr().err}")
+            pytest.fail(f"{block}: {program} {' '.join(words)}: {capsys.readouterr().err}")
     assert seen > 80
 
 
@@ -83,7 +86,7 @@ def test_every_command_of_the_server_is_one(capsys: pytest.CaptureFixture[str]) 
 def test_every_flag_in_the_text_is_one() -> None:
     known = OTHERS | {
         flag
-        for top in (_parser(), build_parser())
+        for top in (_parser(), cli._parser(), build_parser())
         for parser in parsers(top)
         for action in parser._actions
         for flag in action.option_strings

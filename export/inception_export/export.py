@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +20,6 @@ from typing import TYPE_CHECKING, Any
 from keras_inception.data.class_names import read_class_names
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from keras_inception.data.preprocessing import Preprocessing
 
 LABELS = Path("assets", "labels.txt")
@@ -36,21 +33,6 @@ FORMAT = 1
 
 class ExportError(ValueError):
     """A network is not exported, or a folder is no export; the message says why."""
-
-
-@dataclass(frozen=True)
-class RecordedAnswers:
-    """What an export answered to a few pictures when it was written.
-
-    Attributes:
-        pictures: encoded images.
-        pixels: the same decoded, uint8 [height, width, 3] each, since decoders differ.
-        answers: by signature and output: [pictures, ...], float32, or bytes of a fixed length.
-    """
-
-    pictures: tuple[bytes, ...]
-    pixels: tuple[np.ndarray, ...]
-    answers: dict[str, dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -126,32 +108,6 @@ class Export:
 
         settings = self.manifest.get("preprocessing")
         return None if settings is None else read_preprocessing(settings)
-
-    @property
-    def recorded_answers(self) -> RecordedAnswers | None:
-        """What it answered to a few pictures when it was written; ``None`` of an older one.
-
-        Raises:
-            ExportError: the record is damaged.
-        """
-        import numpy as np
-
-        path = self.path / SAMPLES / "answers.npz"
-        if not path.is_file():
-            return None
-        try:
-            with np.load(path) as arrays:  # which refuses pickled objects
-                record = dict(arrays)
-            names = [str(name) for name in record.pop("pictures")]
-            pictures = tuple((path.parent / Path(name).name).read_bytes() for name in names)
-            pixels = tuple(record.pop(f"pixels/{name}") for name in names)
-            answers: dict[str, dict[str, np.ndarray]] = {}
-            for name, array in record.items():
-                signature, output = name.split("/")
-                answers.setdefault(signature, {})[output] = array
-        except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-            raise ExportError(f"{path} is damaged: {error}") from None
-        return RecordedAnswers(pictures, pixels, answers)
 
     @property
     def signatures(self) -> dict[str, frozenset[str]]:

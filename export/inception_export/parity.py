@@ -6,6 +6,7 @@ TF Serving does, in a session; every signature is run on sample images.
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -166,12 +167,10 @@ def run_in_a_process(
 
 
 def _sources() -> list[str]:
-    """Where this package and the one that it imports are, for a process of any environment."""
-    import inception_export
-    from keras_inception import data
-
-    roots = (Path(inception_export.__path__[0]).parent, Path(data.__path__[0]).parents[1])
-    return [str(root) for root in roots]
+    """Where this package and those that it needs are, for a process of any environment."""
+    packages = ("inception_export", "keras_inception", "inception_serving")
+    found = [importlib.import_module(package).__path__[0] for package in packages]
+    return [str(Path(path).parent) for path in found]
 
 
 def _examples(images: Sequence[bytes]) -> list[bytes]:

@@ -266,7 +266,7 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 def _chosen(options: argparse.Namespace) -> ExportOptions:
     """The options of the export, the samples read."""
     from inception_export.samples import read_samples
-    from keras_inception.inference.predict import list_images
+    from inception_serving.predictions.image_files import list_images
 
     chosen = _given(options)
     for name in _IMAGES:

@@ -12,6 +12,8 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 
+from inception_serving.text import printable as printable
+
 # What a file begins with that says its encoding; without it, a file is UTF-8.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -22,11 +24,6 @@ _MARKS = (
 # Cyrillic, mainland China, Taiwan, Japan, Korea.
 _LOCAL = ("cp1252", "cp1250", "cp1251", "gbk", "big5", "shift_jis", "euc_kr")
 _WORD = re.compile(r"[^\W\d_]+")
-
-
-def printable(name: str) -> str:
-    r"""A file's name as text, whatever its bytes: each that is no UTF-8 as ``\udcfc``."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def one_form(name: str) -> str:

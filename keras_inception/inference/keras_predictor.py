@@ -25,7 +25,7 @@ from keras_inception.evaluation.evaluate_model import (
     predict_rows,
     score_examples,
 )
-from keras_inception.inference.predictor import Best
+from keras_inception.inference.predictor import Best, decoder_reason
 from keras_inception.runs.run import Run
 
 _ROWS = 32  # crops that the network gets at a time
@@ -79,6 +79,9 @@ class KerasPredictor:
             Best(tuple(self.labels[index] for index in indices), tuple(row[indices].tolist()))
             for row, indices in zip(rows, order, strict=True)
         ]
+
+    def refusal(self, error: Exception) -> str | None:
+        return decoder_reason(error)
 
     def scores(self, encoded: Sequence[bytes]) -> np.ndarray:
         if self._crops == 1:

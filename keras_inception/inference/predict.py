@@ -5,45 +5,20 @@ A person needs no server to try a model, and needs to change nothing but the add
 
 from __future__ import annotations
 
-import os
-import time
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from inception_serving.formats import unread_format
-from keras_inception.data.sources.walk import Walk
+from inception_serving.predictions.image_files import list_images
+from inception_serving.predictions.prediction import Prediction, predict_batch
+from inception_serving.predictions.prediction_files import (
+    Written,
+    check_output,
+    write_predictions,
+)
 from keras_inception.data.text import one_form, printable
 from keras_inception.data.types import Advance, Log
-from keras_inception.inference.predictor import PredictionError, Predictor, decoder_reason
 from keras_inception.inference.predictors import open_predictor
-
-_IN_FLIGHT = 4  # batches that a server is asked about at a time
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What was predicted for one image.
-
-    Args:
-        image: its file.
-        labels: class names, the best first; empty if the image could not be decoded, or if no
-            class reaches the threshold asked for.
-        scores: their probabilities.
-        milliseconds: the time of the image's batch, divided by the images in it.
-        error: why there is no prediction; empty if there is one.
-        thresholds: the score from which each of ``labels`` is predicted, where that was fitted in
-            training; else empty.
-    """
-
-    image: str
-    labels: tuple[str, ...]
-    scores: tuple[float, ...]
-    milliseconds: float
-    error: str = ""
-    thresholds: tuple[float, ...] = ()
 
 
 def predict(
@@ -81,66 +56,52 @@ def predict(
         predictions: list[Prediction] = []
         for start in range(0, len(paths), batch_size):
             batch = paths[start : start + batch_size]
-            predictions += _predict_batch(predictor, batch, top, threshold)
+            predictions += predict_batch(predictor, batch, top, threshold)
             advance(len(batch))
     return predictions
 
 
-def predict_each(
-    predictor: Predictor,
-    paths: Sequence[str],
+def predict_to_file(
+    images: Sequence[str | Path],
+    using: str | Path,
+    output: str | Path,
     *,
-    top: int,
-    threshold: float | None,
-    batch_size: int,
-) -> Iterator[Prediction]:
-    """One prediction for each file, in order, of as many as there are; see :func:`predict`.
+    top: int = 5,
+    threshold: float | None = None,
+    batch_size: int = 16,
+    progress: Callable[[int], Any] | None = None,
+    log: Log = lambda line: None,
+) -> Written:
+    """Predict image files into a CSV, JSON Lines or Parquet file, by the end of its name.
 
-    A server is asked about several batches at a time.
-    """
-    in_flight = _IN_FLIGHT if predictor.about.get("kind") == "server" else 1
-    batches = (paths[start : start + batch_size] for start in range(0, len(paths), batch_size))
-    window: deque[Future[list[Prediction]]] = deque()
-    pool = ThreadPoolExecutor(in_flight, thread_name_prefix="predict")
-    try:
-        for batch in batches:
-            if len(window) == in_flight:
-                yield from window.popleft().result()
-            window.append(pool.submit(_predict_batch, predictor, batch, top, threshold))
-        while window:
-            yield from window.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def list_images(places: Sequence[str | Path], log: Log = lambda line: None) -> list[str]:
-    """Image files named one by one, or those below the folders named, in order.
-
-    In folders the same is left out as in training.
+    A run that was stopped goes on; see ``inception_serving.predictions.prediction_files``.
 
     Args:
-        log: is told of each folder what was left out.
+        images, using, top, threshold, batch_size: see :func:`predict`.
+        output: the file; it must not be there yet.
+        progress: makes a bar for so many images: a context manager that gives a function to be
+            told how many more are done.
+        log: is told what was left out of folders, and what was predicted before.
 
     Raises:
-        PredictionError: a place does not exist, or holds no file.
+        PredictionError: the file is there, or has another end, or what was begun is of other
+            settings; an image or ``using`` does not exist.
+        inception_serving.ServingError: the server is not there, or has no such model.
     """
-    paths: list[str] = []
-    if "" in places:
-        raise PredictionError("An image or folder needs a name. Received: ''")
-    for place in map(Path, places):
-        if place.is_dir():
-            walk = Walk(place)
-            found = walk.files()
-            if not found:
-                raise PredictionError(f"{place} holds no images. {walk.note()}".rstrip())
-            if walk.left_out:
-                log(f"In {place}: {walk.note()}")
-            paths += [os.path.join(place, os.fsdecode(name)) for name in found]
-        elif place.is_file():
-            paths.append(str(place))
-        else:
-            raise PredictionError(f"There is no image or folder {place}.")
-    return paths
+    check_output(Path(output))
+    paths = list_images(images, log)
+    with open_predictor(using) as predictor:
+        return write_predictions(
+            predictor,
+            paths,
+            Path(output),
+            using=str(using),
+            top=top,
+            threshold=threshold,
+            batch_size=batch_size,
+            progress=progress,
+            log=log,
+        )
 
 
 def draw_predictions(predictions: Sequence[Prediction], output: str | Path) -> None:
@@ -190,50 +151,3 @@ def _color(prediction: Prediction, known: set[str]) -> str:
     if truth not in names:
         return "black"
     return "green" if truth == one_form(prediction.labels[0]) else "red"
-
-
-def _predict_batch(
-    predictor: Predictor, batch: Sequence[str], top: int, threshold: float | None
-) -> list[Prediction]:
-    try:
-        encoded = [Path(path).read_bytes() for path in batch]
-    except OSError as error:
-        if len(batch) == 1:
-            return [Prediction(batch[0], (), (), 0.0, f"can't be read: {error.strerror or error}")]
-        return _one_by_one(predictor, batch, top, threshold)
-    start = time.perf_counter()
-    try:
-        ranked = predictor.best(encoded)
-    except Exception as error:
-        reason = decoder_reason(error)
-        if reason is None:
-            raise
-        if len(batch) == 1:
-            reason = unread_format(encoded[0]) or reason.removeprefix("images[0]: ")
-            return [Prediction(batch[0], (), (), 0.0, reason)]
-        # One bad image fails its batch: find it, and predict the others.
-        return _one_by_one(predictor, batch, top, threshold)
-    milliseconds = (time.perf_counter() - start) * 1000 / len(batch)
-    predictions = []
-    for path, each in zip(batch, ranked, strict=True):
-        fitted = [predictor.thresholds[label] for label in each.labels if predictor.thresholds]
-        lowest = fitted or [0.0] * len(each.labels)
-        if threshold is not None:
-            lowest = [threshold] * len(each.labels)
-        reached = [row for row, score in enumerate(each.scores) if score >= lowest[row]][:top]
-        predictions.append(
-            Prediction(
-                path,
-                tuple(each.labels[row] for row in reached),
-                tuple(each.scores[row] for row in reached),
-                milliseconds,
-                thresholds=tuple(fitted[row] for row in reached if fitted),
-            )
-        )
-    return predictions
-
-
-def _one_by_one(
-    predictor: Predictor, batch: Sequence[str], top: int, threshold: float | None
-) -> list[Prediction]:
-    return [each for path in batch for each in _predict_batch(predictor, [path], top, threshold)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from inception_serving.predictions.prediction import ImagePredictor, PredictionError
 from keras_inception.data.errors import DataError
 
 if TYPE_CHECKING:
@@ -16,20 +17,6 @@ if TYPE_CHECKING:
     from keras_inception.data.preprocessing import Preprocessing
     from keras_inception.data.types import Advance
     from keras_inception.evaluation.evaluate_model import Scored
-
-
-class PredictionError(ValueError):
-    """There is nothing that could predict, or an image can't be predicted."""
-
-
-class Ranked(Protocol):
-    """The best classes for one image, the best first."""
-
-    @property
-    def labels(self) -> tuple[str, ...]: ...
-
-    @property
-    def scores(self) -> tuple[float, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -40,7 +27,7 @@ class Best:
     scores: tuple[float, ...]
 
 
-class Predictor(Protocol):
+class Predictor(ImagePredictor, Protocol):
     """A run, an export or a server, opened."""
 
     @property
@@ -64,18 +51,8 @@ class Predictor(Protocol):
         ...
 
     @property
-    def thresholds(self) -> Mapping[str, float]:
-        """The score from which each class is predicted, where that was fitted; else empty."""
-        ...
-
-    @property
     def preprocessing(self) -> Preprocessing | None:
         """How it resizes and crops; ``None`` where it does not tell."""
-        ...
-
-    @property
-    def about(self) -> dict[str, Any]:
-        """What else it says of itself, for the record of an evaluation."""
         ...
 
     @property
@@ -85,10 +62,6 @@ class Predictor(Protocol):
         Raises:
             DataError: it has none.
         """
-        ...
-
-    def best(self, encoded: Sequence[bytes]) -> Sequence[Ranked]:
-        """The best classes of encoded images, of all classes or of those that it answers."""
         ...
 
     def scores(self, encoded: Sequence[bytes]) -> np.ndarray:

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from inception_export.export import find_export, open_export
-from keras_inception.inference.predictor import PredictionError, Predictor, takes_one_crop
-from keras_inception.inference.served import almost_served, read_served
+from inception_serving.predictions.prediction import PredictionError
+from inception_serving.predictions.served import almost_served, read_served
+from keras_inception.inference.predictor import Predictor, takes_one_crop
 from keras_inception.inference.signature_predictor import Facts, open_saved_model, open_served
 from keras_inception.runs.run import is_run, open_run
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inception_export.export import Export
+from inception_serving.predictions.prediction import PredictionError, Ranked
 from keras_inception.data.types import Advance
 from keras_inception.inference.predictor import (
     Best,
-    PredictionError,
-    Ranked,
+    decoder_reason,
     no_own_images,
     takes_one_crop,
 )
@@ -118,6 +118,9 @@ class SignaturePredictor:
         # A softmax is what makes all scores of whatever image add up to 1.
         sums = self._made_up["scores"].sum(axis=1, dtype=np.float64)
         return "softmax" if np.abs(sums - 1).max() < 1e-3 else "sigmoid"
+
+    def refusal(self, error: Exception) -> str | None:
+        return decoder_reason(error)
 
     @property
     def own_images(self) -> Examples:

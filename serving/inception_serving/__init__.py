@@ -11,11 +11,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from inception_serving.version import __version__
+
 if TYPE_CHECKING:
-    from inception_serving.async_client import AsyncClient
-    from inception_serving.benchmark import BenchResult, bench
-    from inception_serving.client import Client
-    from inception_serving.connection import Limits, Timeout
+    from inception_serving.client.async_client import AsyncClient
+    from inception_serving.client.benchmark import BenchResult, bench
+    from inception_serving.client.client import Client
+    from inception_serving.client.connection import Limits, Timeout
+    from inception_serving.client.results import Classification, Comparison
+    from inception_serving.client.verify_serving import verify_serving
     from inception_serving.errors import (
         AnswerError,
         ImageError,
@@ -26,7 +30,6 @@ if TYPE_CHECKING:
         SignatureError,
         StatusError,
     )
-    from inception_serving.results import Classification, Comparison
     from inception_serving.server import ModelServer, ServerOptions, serve
 
 __all__ = [
@@ -47,22 +50,25 @@ __all__ = [
     "SignatureError",
     "StatusError",
     "Timeout",
+    "__version__",
     "bench",
     "serve",
+    "verify_serving",
 ]
 
 _MODULES = {
-    "AsyncClient": "async_client",
-    "BenchResult": "benchmark",
-    "Classification": "results",
-    "Client": "client",
-    "Comparison": "results",
-    "Limits": "connection",
+    "AsyncClient": "client.async_client",
+    "BenchResult": "client.benchmark",
+    "Classification": "client.results",
+    "Client": "client.client",
+    "Comparison": "client.results",
+    "Limits": "client.connection",
     "ModelServer": "server",
     "ServerOptions": "server",
-    "Timeout": "connection",
-    "bench": "benchmark",
+    "Timeout": "client.connection",
+    "bench": "client.benchmark",
     "serve": "server",
+    "verify_serving": "client.verify_serving",
 }
 
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from inception_export.publish import export_run
+from inception_serving.predictions.prediction import PredictionError
 from inception_serving.server import ModelServer
 from inception_serving.server.config.batching_parameters import BatchingParameters
 from keras_inception.data.examples import DataError, Examples
@@ -23,7 +24,6 @@ from keras_inception.evaluation.crops import crop_weights, cut
 from keras_inception.evaluation.evaluate_model import evaluate_model
 from keras_inception.evaluation.measures import Evaluation, MultiLabelEvaluation
 from keras_inception.inference.evaluate import evaluate
-from keras_inception.inference.predictor import PredictionError
 from keras_inception.runs.run import Run
 from tests.training.made_up import HOW, colour_model, make_run, write_photos
 

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from inception_serving import ModelServer
+from inception_serving.predictions import prediction_files
+from inception_serving.predictions.image_files import list_images
+from inception_serving.predictions.prediction import Prediction, PredictionError, predict_each
+from inception_serving.predictions.prediction_files import csv_rows, safe_cell
 from keras_inception.cli import main
-from keras_inception.inference import prediction_files
-from keras_inception.inference.predict import Prediction, list_images, predict, predict_each
-from keras_inception.inference.prediction_files import csv_rows, predict_to_file, safe_cell
-from keras_inception.inference.predictor import PredictionError
+from keras_inception.inference import predict as predict_module
+from keras_inception.inference.predict import predict, predict_to_file
 from keras_inception.runs.run import Run
 
 
@@ -92,10 +94,32 @@ def test_a_csv_has_a_row_for_each_class_and_failure(
 )
 def test_a_cell_that_a_spreadsheet_would_run_is_text(text: str, cell: str) -> None:
     assert safe_cell(text) == cell
-    *_, row = csv_rows([Prediction(text, (text,), (0.5,), 0.0)])
-    assert row == [cell, 1, cell, "0.500000", ""]
-    *_, row = csv_rows([Prediction("x", (), (), 0.0, text)])
-    assert row == ["x", "", "", "", cell]
+    *_, row = csv_rows([Prediction("x", (text,), (0.5,), 0.0)])
+    assert row == ["x", 1, cell, "0.500000", ""]
+
+
+def test_a_name_is_one_line_and_no_formula() -> None:
+    for name, cell in (("=1.jpg", "'=1.jpg"), ("\t=1", "\\t=1"), ("a\nb.jpg", "a\\nb.jpg")):
+        *_, row = csv_rows([Prediction(name, ("cat",), (0.5,), 0.0)])
+        assert row == [cell, 1, "cat", "0.500000", ""]
+        *_, row = csv_rows([Prediction("x", (), (), 0.0, name)])
+        assert row == ["x", "", "", "", cell]
+
+
+def test_a_newline_in_a_name_breaks_no_output(
+    photos: Path, using: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = tmp_path / "first\nline.jpg", tmp_path / "bad\r\n\x1b[2J\u2028.jpg"
+    shutil.copy(photos / "dawn" / "00.jpg", good)
+    bad.write_bytes(b"I am text.")
+    command = ["predict", str(tmp_path), "--with", using]
+    for format_, lines in (("table", 4), ("csv", 1 + 2 + 1)):
+        assert main([*command, "--format", format_]) == 1
+        captured = capsys.readouterr()
+        assert len(captured.out.splitlines()) == lines
+        assert "first\\nline.jpg" in captured.out
+        assert "bad\\r\\n\\x1b[2J\\u2028.jpg" in captured.out
+        assert len(captured.err.splitlines()) == 1
 
 
 def test_a_run_that_was_killed_goes_on(
@@ -228,7 +252,7 @@ def test_a_file_that_goes_away_fails_alone(some: Path, using: str, tmp_path: Pat
     paths: list[str | Path] = [*list_images([some])]
     gone = Path(paths[1])
     moved = gone.with_suffix(".jpg.gone")
-    listed = prediction_files.list_images
+    listed = predict_module.list_images
 
     def list_and_lose(*arguments: Any) -> list[str]:
         found = listed(*arguments)
@@ -236,7 +260,7 @@ def test_a_file_that_goes_away_fails_alone(some: Path, using: str, tmp_path: Pat
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prediction_files, "list_images", list_and_lose)
+        patch.setattr(predict_module, "list_images", list_and_lose)
         written = predict_to_file(paths, using, tmp_path / "p.csv")
     assert {each.image: "can't be read" in each.error for each in written.failed} == {
         str(gone): True,

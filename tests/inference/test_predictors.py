@@ -10,12 +10,12 @@ import pytest
 
 from inception_export import ExportError
 from inception_export.export import MANIFEST
+from inception_serving.predictions.prediction import PredictionError
 from inception_serving.server import ModelServer
 from keras_inception import MultiLabelEvaluation, evaluate, predict
 from keras_inception.cli import main
 from keras_inception.data.examples import DataError, Examples
 from keras_inception.data.images import Files, Pixels
-from keras_inception.inference.predictor import PredictionError
 from keras_inception.inference.predictors import open_predictor
 from keras_inception.inference.signature_predictor import Facts, SignaturePredictor
 from keras_inception.runs.run import Run

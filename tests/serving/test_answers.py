@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from inception_serving import AnswerError, AsyncClient, Client, Limits, Timeout, errors, messages
-from inception_serving.signatures import from_response
+from inception_serving.client.signatures import from_response
 from inception_serving.tensors import to_proto
 from tests.serving.caller import free_port
 from tests.serving.conftest import Clock

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inception_serving import BenchResult, ImageError, bench, benchmark, errors
-from inception_serving.benchmark import NOT_SENT, Sample
+from inception_serving import BenchResult, ImageError, bench, errors
+from inception_serving.client import benchmark
+from inception_serving.client.benchmark import NOT_SENT, Sample
 from keras_inception.cli import main
 from tests.serving.test_answers import PNG, FakeServer, batch_of, rows
 

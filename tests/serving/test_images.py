@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from inception_serving.client.images import encode
 from inception_serving.errors import ImageError
-from inception_serving.images import encode
 
 
 def decoded(content: bytes) -> np.ndarray:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+from inception_serving.walk import Walk
 from keras_inception.data.errors import DataError
 from keras_inception.data.images import Files
 from keras_inception.data.preparation.inspection import BadImage, find_bad_images
 from keras_inception.data.progress import bar
-from keras_inception.data.sources.walk import Walk
 from keras_inception.data.text import printable
 from keras_inception.data.types import Log
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from inception_serving.walk import Walk
 from keras_inception.data.errors import DataError
 from keras_inception.data.examples import Examples, listed
 from keras_inception.data.images import Files
 from keras_inception.data.sources.split_names import parts_of
-from keras_inception.data.sources.walk import Walk
 from keras_inception.data.text import one_form, printable
 
 _LAYOUT = (
@@ -26,7 +26,7 @@ def read_folder(root: Path) -> Examples:
     """List ``root/CLASS/**/FILE``: every folder in ``root`` that holds an image is a class.
 
     What is no image before it is looked at is left out (see
-    :class:`~keras_inception.data.sources.walk.Walk`), and so are files in ``root`` itself. Whether
+    :class:`~inception_serving.walk.Walk`), and so are files in ``root`` itself. Whether
     a file is an image shows when it is decoded; a folder where no file has the name of one, or
     begins as one, is no class. The classes stand in the order of their code points; two folders
     whose names are the same in Unicode's form NFC are one class.

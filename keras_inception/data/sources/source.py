@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from inception_serving.walk import Walk
 from keras_inception.data.errors import DataError
 from keras_inception.data.examples import Examples, listed
 from keras_inception.data.sources import shards
@@ -17,7 +18,6 @@ from keras_inception.data.sources.folder import read_folder
 from keras_inception.data.sources.records import read_records
 from keras_inception.data.sources.split_names import SPLIT_NAMES
 from keras_inception.data.sources.table import TABLES, Table, read_table
-from keras_inception.data.sources.walk import Walk
 from keras_inception.data.text import printable
 
 Source = str | Path | Table | Examples | tuple[Any, Any]

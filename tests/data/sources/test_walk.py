@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from inception_serving.predictions.prediction import PredictionError
+from inception_serving.walk import Walk
 from keras_inception.data.errors import DataError
 from keras_inception.data.sources import open_source
 from keras_inception.data.sources.split_names import parts_of
-from keras_inception.data.sources.walk import Walk
 from keras_inception.inference.predict import list_images
-from keras_inception.inference.predictor import PredictionError
 
 DOCS = Path(__file__).parents[3] / "docs" / "data.md"
 

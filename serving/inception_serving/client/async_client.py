@@ -14,9 +14,9 @@ import grpc.aio
 from numpy.typing import ArrayLike
 
 from inception_serving import errors
-from inception_serving.client import DEFAULT_SIGNATURE, ClientBase, Version, chunked
-from inception_serving.connection import GrpcChannel, Pause, Send, Setup, Step, Steps, Wait
-from inception_serving.images import (
+from inception_serving.client.client import DEFAULT_SIGNATURE, ClientBase, Version, chunked
+from inception_serving.client.connection import GrpcChannel, Pause, Send, Setup, Step, Steps, Wait
+from inception_serving.client.images import (
     Image,
     NamedImage,
     check_several,
@@ -24,9 +24,9 @@ from inception_serving.images import (
     name_image,
     name_images,
 )
-from inception_serving.remote_model import RemoteModel
-from inception_serving.results import Classification, Comparison, VersionStatus
-from inception_serving.signatures import ModelMetadata
+from inception_serving.client.remote_model import RemoteModel
+from inception_serving.client.results import Classification, Comparison, VersionStatus
+from inception_serving.client.signatures import ModelMetadata
 from inception_serving.tensors import Tensor
 
 _Result = TypeVar("_Result")
@@ -36,7 +36,7 @@ def open_async_channel(setup: Setup) -> Any:
     """gRPC's, or REST's where the address is of HTTP, for the event loop that runs."""
     if not setup.address.is_http:
         return GrpcChannel(setup, grpc.aio)
-    from inception_serving.rest import RestChannel  # which imports httpx
+    from inception_serving.client.rest import RestChannel  # which imports httpx
 
     return RestChannel(setup)
 

@@ -26,8 +26,8 @@ import numpy as np
 from google.protobuf import json_format
 
 from inception_serving import errors, messages, tensors
-from inception_serving.connection import Send, Setup
-from inception_serving.signatures import TensorSpec
+from inception_serving.client.connection import Send, Setup
+from inception_serving.client.signatures import TensorSpec
 from inception_serving.tensors import Tensor
 
 # The inverse of errors.HTTP_STATUSES, where several codes share a status the likeliest.

@@ -15,14 +15,15 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
-from keras_inception.data.text import printable
-from keras_inception.data.types import Log
-from keras_inception.inference.predict import Prediction, list_images, predict_each
-from keras_inception.inference.predictor import PredictionError
-from keras_inception.inference.predictors import open_predictor
-from keras_inception.runs.files import atomic_write
+from inception_serving.predictions.prediction import (
+    ImagePredictor,
+    Prediction,
+    PredictionError,
+    predict_each,
+)
+from inception_serving.text import one_line, printable
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 # Of OUTPUT.part.
@@ -48,16 +49,17 @@ class Written:
     failed: Sequence[Prediction]
 
 
-def predict_to_file(
-    images: Sequence[str | Path],
-    using: str | Path,
-    output: str | Path,
+def write_predictions(
+    predictor: ImagePredictor,
+    paths: Sequence[str],
+    output: Path,
     *,
+    using: str,
     top: int = 5,
     threshold: float | None = None,
     batch_size: int = 16,
     progress: Callable[[int], Any] | None = None,
-    log: Log = lambda line: None,
+    log: Callable[[str], object] = lambda line: None,
 ) -> Written:
     """Predict image files into a CSV, JSON Lines or Parquet file, by the end of its name.
 
@@ -66,48 +68,50 @@ def predict_to_file(
     image: ``image``, ``labels``, ``scores``, ``error``.
 
     Args:
-        images, using, top, threshold, batch_size: see :func:`~keras_inception.predict`.
+        predictor, top, threshold, batch_size: see `predict_each`.
+        paths: of the images.
         output: the file; it must not be there yet.
+        using: what the user calls the predictor; it has to be the same to go on with a file.
         progress: makes a bar for so many images: a context manager that gives a function to be
             told how many more are done.
-        log: is told what was left out of folders, and what was predicted before.
+        log: is told what was predicted before.
 
     Raises:
         PredictionError: the file is there, or has another end, or what was begun is of other
-            settings; an image or ``using`` does not exist.
-        inception_serving.ServingError: the server is not there, or has no such model.
+            settings.
     """
-    output = Path(output)
-    _check(output)
-    paths = list_images(images, log)
-    with open_predictor(using) as predictor:
-        settings = {
-            "format": _FORMAT, "using": str(using), "top": top, "threshold": threshold,
-            **{f"model_{name}": predictor.about[name] for name in _OF_MODEL
-               if name in predictor.about},
-        }  # fmt: skip
-        with _open_journal(output, settings) as journal:
-            done = {each.image for each in _read(journal)}
-            left = [path for path in paths if path not in done]
-            if done:
-                log(f"{len(paths) - len(left)} of {len(paths)} images were predicted before.")
-            with _bar(progress, len(paths)) as advance:
-                advance(len(paths) - len(left))
-                for each in predict_each(
-                    predictor, left, top=top, threshold=threshold, batch_size=batch_size
-                ):
-                    journal.write(json.dumps(_row(each)) + "\n")
-                    journal.flush()
-                    advance(1)
-            wanted = set(paths)
-            failed = [each for each in _read(journal) if each.error and each.image in wanted]
-            chosen = (each for each in _read(journal) if each.image in wanted)
-            _WRITERS[output.suffix.lower()](output, chosen)
-            _part(output).unlink()
+    check_output(output)
+    settings = {
+        "format": _FORMAT, "using": using, "top": top, "threshold": threshold,
+        **{f"model_{name}": predictor.about[name] for name in _OF_MODEL if name in predictor.about},
+    }  # fmt: skip
+    with _open_journal(output, settings) as journal:
+        done = {each.image for each in _read(journal)}
+        left = [path for path in paths if path not in done]
+        if done:
+            log(f"{len(paths) - len(left)} of {len(paths)} images were predicted before.")
+        with _bar(progress, len(paths)) as advance:
+            advance(len(paths) - len(left))
+            for each in predict_each(
+                predictor, left, top=top, threshold=threshold, batch_size=batch_size
+            ):
+                journal.write(json.dumps(_row(each)) + "\n")
+                journal.flush()
+                advance(1)
+        wanted = set(paths)
+        failed = [each for each in _read(journal) if each.error and each.image in wanted]
+        chosen = (each for each in _read(journal) if each.image in wanted)
+        _WRITERS[output.suffix.lower()](output, chosen)
+        _part(output).unlink()
     return Written(output, len(paths), failed)
 
 
-def _check(output: Path) -> None:
+def check_output(output: Path) -> None:
+    """Refuse a file that can't be written, before there is anything to write.
+
+    Raises:
+        PredictionError: it is there already, has another end, or needs a package that is missing.
+    """
     suffix = output.suffix.lower()
     if suffix not in FORMATS:
         raise PredictionError(
@@ -225,7 +229,7 @@ def csv_rows(predictions: Iterable[Prediction]) -> Iterator[list[Any]]:
     """The lines of a CSV: its heading, then one for each image and class."""
     yield ["image", "rank", "label", "score", "error"]
     for each in predictions:
-        image, error = safe_cell(printable(each.image)), safe_cell(printable(each.error))
+        image, error = safe_cell(one_line(each.image)), safe_cell(one_line(each.error))
         if not each.labels:
             yield [image, "", "", "", error]
         for rank, (label, score) in enumerate(zip(each.labels, each.scores, strict=True), 1):
@@ -238,12 +242,12 @@ def safe_cell(text: str) -> str:
 
 
 def _write_csv(path: Path, predictions: Iterable[Prediction]) -> None:
-    with atomic_write(path, "w") as file:
+    with _atomic_write(path, "w") as file:
         csv.writer(file).writerows(csv_rows(predictions))
 
 
 def _write_jsonl(path: Path, predictions: Iterable[Prediction]) -> None:
-    with atomic_write(path, "w") as file:
+    with _atomic_write(path, "w") as file:
         for each in predictions:
             row = _row(each) | {"image": printable(each.image), "error": printable(each.error)}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -262,7 +266,7 @@ def _write_parquet(path: Path, predictions: Iterable[Prediction]) -> None:
         ]
     )
     rest = iter(predictions)
-    with atomic_write(path, "wb") as file, pq.ParquetWriter(file, schema) as writer:
+    with _atomic_write(path, "wb") as file, pq.ParquetWriter(file, schema) as writer:
         while rows := list(itertools.islice(rest, _ROWS)):
             columns = {
                 "image": [printable(each.image) for each in rows],
@@ -271,6 +275,18 @@ def _write_parquet(path: Path, predictions: Iterable[Prediction]) -> None:
                 "error": [printable(each.error) or None for each in rows],
             }
             writer.write_table(pa.table(columns, schema=schema))
+
+
+@contextlib.contextmanager
+def _atomic_write(path: Path, mode: Literal["w", "wb"]) -> Iterator[IO[Any]]:
+    """Write a file beside its place and rename it: at `path` is a whole file, or none."""
+    beside = path.with_name(f"{path.name}.tmp")
+    text = {"encoding": "utf-8", "newline": "", "errors": "backslashreplace"} if mode == "w" else {}
+    with beside.open(mode, **text) as file:  # type: ignore[call-overload]
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
 
 
 _WRITERS = {".csv": _write_csv, ".jsonl": _write_jsonl, ".parquet": _write_parquet}

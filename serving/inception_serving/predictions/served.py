@@ -48,3 +48,18 @@ def almost_served(name: str) -> str:
             f" http://{url[1] or 'localhost'}:8501/photos. Received: {name}"
         )
     return ""
+
+
+def parse_served(name: str) -> Served:
+    """The parts of a name.
+
+    Raises:
+        ValueError: it is no server's model's.
+    """
+    found = read_served(name)
+    if found is None:
+        raise ValueError(
+            almost_served(name)
+            or f"A server's model is named as HOST:PORT/NAME. Received: {name!r}"
+        )
+    return found

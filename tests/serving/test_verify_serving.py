@@ -15,13 +15,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from inception_export import ExportError, open_export
-from inception_export.export import MANIFEST, SAMPLES
+from inception_export.export import FORMAT, MANIFEST, SAMPLES
 from inception_export.samples import MOST_RECORDED_BYTES, choose_recorded, record_answers
 from inception_serving import ModelServer
+from inception_serving.client import export_record
+from inception_serving.client.export_record import read_export_record
+from inception_serving.client.verify_serving import _compare_ranked, verify_serving
 from keras_inception.cli import main
-from keras_inception.inference.predictor import PredictionError
-from keras_inception.inference.verify_serving import _compare_ranked, verify_serving
 from tests.serving.saved_models import save_colours
 
 ROOT = Path(__file__).parents[2]
@@ -57,9 +57,8 @@ def rewrite(export: Path, change: Callable[[dict[str, np.ndarray]], object]) -> 
 
 
 def test_the_record_is_what_the_saved_model_answers(models: Path) -> None:
-    export = open_export(models / "photos")
-    record = export.recorded_answers
-    assert record is not None
+    export = read_export_record(models / "photos")
+    record = export.recorded
     assert set(record.answers) == SIGNATURES
     assert len(record.pictures) == len(record.pixels) == 4
     assert sum(path.stat().st_size for path in (export.path / SAMPLES).iterdir()) <= 1_000_000
@@ -180,15 +179,15 @@ def test_what_is_none_of_ours_or_damaged_is_told(
     served: ModelServer, export: Path, tmp_path: Path
 ) -> None:
     save_colours(tmp_path / "colours" / "1")
-    with pytest.raises(PredictionError, match="is no export of ours"):
+    with pytest.raises(ValueError, match="is no export of ours"):
         verify_serving(served.address, "photos", tmp_path / "colours")
-    with pytest.raises(PredictionError, match=r"one of 'float32', 'tf32'.*precision='int4'"):
+    with pytest.raises(ValueError, match=r"one of 'float32', 'tf32'.*precision='int4'"):
         verify_serving(served.address, "photos", export, precision="int4")
     (export / SAMPLES / "0.jpg").unlink()
-    with pytest.raises(ExportError, match=r"answers\.npz is damaged"):
+    with pytest.raises(ValueError, match=r"answers\.npz is damaged"):
         verify_serving(served.address, "photos", export)
     (export / SAMPLES / "answers.npz").write_bytes(b"PK junk")
-    with pytest.raises(ExportError, match=r"answers\.npz is damaged"):
+    with pytest.raises(ValueError, match=r"answers\.npz is damaged"):
         verify_serving(served.address, "photos", export)
 
 
@@ -232,16 +231,29 @@ def test_a_record_has_a_megabyte_at_most(tmp_path: Path, width: int, kept: int) 
     assert sum(path.suffix == ".png" for path in files) == kept
 
 
-def test_it_needs_no_tensorflow(models: Path) -> None:
+def test_what_is_written_is_read_by_the_same_names(export: Path) -> None:
+    """`inception_export` writes what `inception_serving`, which goes without it, reads."""
+    assert (export_record.MANIFEST, export_record.FORMAT) == (MANIFEST, FORMAT)
+    assert export_record.ANSWERS.parent == SAMPLES
+    manifest = json.loads((export / MANIFEST).read_text())
+    (export / MANIFEST).write_text(json.dumps(manifest | {"format": FORMAT + 1}))
+    with pytest.raises(ValueError, match="was written by a later version: its format is"):
+        read_export_record(export)
+    with pytest.raises(ValueError, match="is no export: it has neither"):
+        read_export_record(export / "variables")
+
+
+def test_it_needs_no_tensorflow(served: ModelServer, models: Path) -> None:
     """So that it runs where nothing but a client is."""
     script = (
-        "import sys; from inception_export import open_export\n"
-        "from keras_inception.commands import verify_serving\n"
-        "from keras_inception.inference import verify_serving\n"
-        f"assert open_export({str(models / 'photos')!r}).recorded_answers.pictures\n"
-        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+        "import sys; from inception_serving.commands.cli import main\n"
+        f"code = main(['verify', '{served.address}', '--model', 'photos',"
+        f" '--export', '{models / 'photos'}'])\n"
+        "assert not {'tensorflow', 'keras', 'keras_inception'} & set(sys.modules)\n"
+        "sys.exit(code)"
     )
-    path = [str(ROOT), str(ROOT / "export"), str(ROOT / "serving")]
-    subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:0] = {path}\n{script}"], check=True
-    )
+    answer = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:0] = ['{ROOT / 'serving'}']\n{script}"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "answers as" in answer.stdout

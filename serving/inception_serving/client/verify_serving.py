@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from inception_export.export import RecordedAnswers, open_export
-from keras_inception.inference.predictor import PredictionError
-
-if TYPE_CHECKING:
-    from inception_serving import Client
+from inception_serving.client.client import Client
+from inception_serving.client.export_record import RecordedAnswers, read_export_record
+from inception_serving.errors import ServingError, StatusError
+from inception_serving.messages import Example
 
 
 @dataclass(frozen=True)
@@ -98,28 +97,22 @@ def verify_serving(
     """Ask a server about the pictures of an export, and compare every signature's answers.
 
     Args:
-        address: of TF Serving or another server of its API; see ``inception_serving.Client``.
+        address: of TF Serving or another server of its API; see `Client`.
         model: its name there.
         export: the export that it should serve, ``BASE/NAME/VERSION`` or ``BASE/NAME``.
         version, version_label: which version is asked; by default the server's latest.
         precision: of the server's arithmetic, one of ``TOLERANCES``, where it is told to compute in
             another than the export's.
         timeout_s: of each request, in seconds.
-        options: the connection's, see ``inception_serving.Client``.
+        options: the connection's, see `Client`.
 
     Raises:
-        ExportError: the folder is no export.
-        PredictionError: it has no record, or there is no such precision.
-        inception_serving.ServingError: the server is not there, or has no such model.
+        ValueError: the folder is no export, it has no record, or there is no such precision.
+        errors.ServingError: the server is not there, or has no such model.
     """
-    from inception_serving import Client
-
-    found = open_export(export)
-    record = found.recorded_answers
-    if record is None:
-        raise PredictionError(_no_record(found.path, found.manifest))
-    own = found.manifest.get("precision", "float32")
-    tolerance = _tolerance(precision, own)
+    found = read_export_record(export)
+    record = found.recorded
+    tolerance = _tolerance(precision, found.precision)
     with Client(
         address, model, version=version, version_label=version_label, timeout_s=timeout_s, **options
     ) as client:
@@ -138,26 +131,19 @@ def verify_serving(
     if more := sorted(set(known.signatures) - set(record.answers)):
         notes.append(f"Not in the export's record, so not compared: {', '.join(more)}.")
     about = {
-        "server": address, "model": model, "version": known.version,
-        "export": str(found.path), "export_version": found.version, "precision": precision or own,
-    }  # fmt: skip
+        "server": address,
+        "model": model,
+        "version": known.version,
+        "export": str(found.path),
+        "export_version": found.version,
+        "precision": precision or found.precision,
+    }
     return ServingVerification(checks, about, notes)
-
-
-def _no_record(path: Path, manifest: Mapping[str, Any]) -> str:
-    if not manifest:
-        return f"{path} is no export of ours, so it records no answers to compare a server's with."
-    return (
-        f"{path} records no answers to compare a server's with: it was exported before there was"
-        " a record, or has too many classes for one (over 1 MB a picture). Export the network"
-        " again: keras-inception export. `keras-inception evaluate HOST:PORT/NAME` measures the"
-        " server's accuracy meanwhile."
-    )
 
 
 def _tolerance(given: str | None, own: str) -> Tolerance:
     if given is not None and given not in TOLERANCES:
-        raise PredictionError(
+        raise ValueError(
             f"`precision` must be one of {', '.join(map(repr, TOLERANCES))}."
             f" Received: precision={given!r}"
         )
@@ -167,8 +153,6 @@ def _tolerance(given: str | None, own: str) -> Tolerance:
 def _check(
     client: Client, signature: str, record: RecordedAnswers, tolerance: Tolerance
 ) -> Iterator[Check]:
-    from inception_serving.errors import ServingError, StatusError
-
     recorded = record.answers[signature]
     ranked = {"classes", "scores"} <= set(recorded)
     outputs = ["classes, scores"] if ranked else list(recorded)
@@ -199,7 +183,7 @@ def _ask(client: Client, signature: str, record: RecordedAnswers) -> dict[str, n
     """The server's answers to all pictures, by output: [pictures, ...].
 
     Raises:
-        inception_serving.ServingError: it has no such signature, or refuses the pictures.
+        errors.ServingError: it has no such signature, or refuses the pictures.
     """
     if signature == "predict_images":  # one size a request
         asked: list[tuple[str, Any]] = [("images", pixels[np.newaxis]) for pixels in record.pixels]
@@ -215,8 +199,6 @@ def _ask(client: Client, signature: str, record: RecordedAnswers) -> dict[str, n
 
 def _example(picture: bytes) -> bytes:
     """A serialized tf.Example, as the signature ``classify`` takes it."""
-    from inception_serving.messages import Example
-
     example = Example()
     example.features.feature["image/encoded"].bytes_list.value.append(picture)
     return bytes(example.SerializeToString())

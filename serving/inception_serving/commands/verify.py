@@ -1,4 +1,4 @@
-"""``keras-inception verify-serving``."""
+"""The subcommand ``verify``, which is ``verify-serving`` of ``keras-inception``."""
 
 from __future__ import annotations
 
@@ -8,32 +8,31 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_inception.commands.arguments import (
+from inception_serving.commands.arguments import (
+    ADDRESS,
     add_command,
     add_connection,
+    add_version,
     connection,
     output_file,
-    positive,
 )
-from keras_inception.commands.console import print_table
+from inception_serving.commands.table import print_table
 
 if TYPE_CHECKING:
-    from keras_inception.inference.verify_serving import ServingVerification
+    from inception_serving.client.verify_serving import ServingVerification
 
 
-def add(commands: Any) -> None:
-    """Declare it."""
+def add(commands: Any, name: str = "verify") -> None:
+    """Declare it, by a name."""
     verify = add_command(
         commands,
-        "verify-serving",
+        name,
         run,
         "hold a running server's answers against those that the export recorded",
         "Every signature is asked about the export's own pictures. The exit code is 0 where all"
         " answers agree, and 1 otherwise.",
     )
-    verify.add_argument(
-        "address", metavar="HOST:PORT", help="the server's gRPC, or http://HOST:PORT for REST"
-    )
+    verify.add_argument("address", metavar="HOST:PORT", help=ADDRESS)
     verify.add_argument("--model", required=True, metavar="NAME", help="the model's name there")
     verify.add_argument(
         "--export",
@@ -41,11 +40,7 @@ def add(commands: Any) -> None:
         metavar="DIR",
         help="the export that it should serve: BASE/NAME/VERSION, or BASE/NAME for the largest",
     )
-    which = verify.add_mutually_exclusive_group()
-    which.add_argument(
-        "--version", type=positive, metavar="N", help="ask this version, not the latest"
-    )
-    which.add_argument("--label", metavar="NAME", help="ask the version of this label")
+    add_version(verify)
     verify.add_argument(
         "--precision",
         metavar="NAME",
@@ -61,7 +56,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Verify, and print the table."""
-    from keras_inception.inference.verify_serving import verify_serving
+    from inception_serving.client.verify_serving import verify_serving
 
     found = verify_serving(
         options.address,
@@ -82,24 +77,21 @@ def run(options: argparse.Namespace) -> int:
 
 def print_verification(found: ServingVerification) -> None:
     """A line for each output of each signature, and what comes of all."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table()
-    for heading in ("signature", "outputs", "pictures", "largest difference", "allowed", ""):
-        numbers = heading in ("pictures", "largest difference", "allowed")
-        table.add_column(heading, justify="right" if numbers else "left")
+    headings = ("signature", "outputs", "pictures", "largest difference", "allowed", "answer")
+    rows = []
     for check in found.checks:
         share = "" if check.unit == "score" else " of the largest"
-        table.add_row(
-            check.signature,
-            check.outputs,
-            str(check.pictures),
-            "-" if check.difference is None else f"{check.difference:.1e}{share}",
-            f"{check.allowed:.0e}{share}",
-            f"[red]{escape(check.problem)}[/red]" if check.problem else "[green]same[/green]",
+        rows.append(
+            (
+                check.signature,
+                check.outputs,
+                str(check.pictures),
+                "-" if check.difference is None else f"{check.difference:.1e}{share}",
+                f"{check.allowed:.0e}{share}",
+                check.problem or "same",
+            )
         )
-    print_table(table)
+    print_table(headings, rows, right=headings[2:5])
     about = found.about
     for note in found.notes:
         print(note)

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, TypedDict, TypeVar
 import grpc
 
 from inception_serving import errors, messages
-from inception_serving.address import Address
+from inception_serving.client.address import Address
 
 # ---- options ----
 

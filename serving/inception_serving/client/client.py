@@ -21,8 +21,8 @@ import grpc
 from numpy.typing import ArrayLike
 
 from inception_serving import errors
-from inception_serving.address import read_address
-from inception_serving.connection import (
+from inception_serving.client.address import read_address
+from inception_serving.client.connection import (
     ConnectionOptions,
     GrpcChannel,
     Limits,
@@ -35,7 +35,7 @@ from inception_serving.connection import (
     Wait,
     drive,
 )
-from inception_serving.images import (
+from inception_serving.client.images import (
     Image,
     NamedImage,
     check_several,
@@ -43,9 +43,9 @@ from inception_serving.images import (
     name_image,
     name_images,
 )
-from inception_serving.remote_model import RemoteModel
-from inception_serving.results import Classification, Comparison, VersionStatus, gather
-from inception_serving.signatures import ModelMetadata
+from inception_serving.client.remote_model import RemoteModel
+from inception_serving.client.results import Classification, Comparison, VersionStatus, gather
+from inception_serving.client.signatures import ModelMetadata
 from inception_serving.tensors import Tensor
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -463,7 +463,7 @@ def _open_channel(setup: Setup) -> Any:
     """gRPC's, or REST's where the address is of HTTP."""
     if not setup.address.is_http:
         return GrpcChannel(setup, grpc)
-    from inception_serving.rest import BlockingRestChannel  # which imports httpx
+    from inception_serving.client.rest import BlockingRestChannel  # which imports httpx
 
     return BlockingRestChannel(setup)
 

@@ -1,4 +1,4 @@
-"""``keras-inception bench``."""
+"""The subcommand ``bench``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_inception.commands.arguments import (
+from inception_serving.commands.arguments import (
+    ADDRESS,
     add_command,
     add_connection,
     connection,
@@ -18,7 +20,8 @@ from keras_inception.commands.arguments import (
     positive,
     seconds,
 )
-from keras_inception.commands.console import print_table
+from inception_serving.commands.table import print_table
+from inception_serving.predictions.image_files import list_images
 
 if TYPE_CHECKING:
     from inception_serving import BenchResult
@@ -36,9 +39,7 @@ def add(commands: Any) -> None:
         "measure how many images a server answers, and how long each takes",
         "Several numbers of --clients or --rate are measured one after the other, a row each.",
     )
-    bench.add_argument(
-        "address", metavar="HOST:PORT", help="the server's gRPC, or http://HOST:PORT for REST"
-    )
+    bench.add_argument("address", metavar="HOST:PORT", help=ADDRESS)
     bench.add_argument("--model", required=True, metavar="NAME", help="the model's name there")
     bench.add_argument(
         "data",
@@ -86,7 +87,6 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure each load, and print the table."""
     from inception_serving import bench
-    from keras_inception.inference.predict import list_images
 
     paths = list_images(options.data, lambda line: print(line, file=sys.stderr))
     images = _read(paths)
@@ -122,25 +122,25 @@ def run(options: argparse.Namespace) -> int:
 
 def print_results(results: Sequence[BenchResult], address: str) -> None:
     """A row for each load, then the errors, and whether the client was the limit."""
-    from rich.table import Table
+    from inception_serving.client.address import read_address
 
-    from inception_serving.address import read_address
-
-    table = Table()
-    headings = ("requests/s", "images/s", "p50 ms", "p90 ms", "p99 ms", "errors", "client busy")
-    for heading in ("clients" if results[0].clients else "rate", *headings):
-        table.add_column(heading, justify="right")
+    load = "clients" if results[0].clients else "rate"
+    headings = [load, "requests/s", "images/s", "p50 ms", "p90 ms", "p99 ms", "errors"]
+    headings.append("client busy")
+    rows = []
     for each in results:
         times = [each.percentile_ms(percent) for percent in (50, 90, 99)]
-        table.add_row(
-            f"{each.clients or each.rate:g}",
-            f"{each.requests_per_s:.1f}",
-            f"{each.images_per_s:.1f}",
-            *("-" if time is None else f"{time:.1f}" for time in times),
-            str(sum(each.errors.values())),
-            f"{each.loop_share:.0%}",
+        rows.append(
+            (
+                f"{each.clients or each.rate:g}",
+                f"{each.requests_per_s:.1f}",
+                f"{each.images_per_s:.1f}",
+                *("-" if time is None else f"{time:.1f}" for time in times),
+                str(sum(each.errors.values())),
+                f"{each.loop_share:.0%}",
+            )
         )
-    print_table(table)
+    print_table(headings, rows, right=headings)
     for each in results:
         load = _name(each)
         if each.errors:
@@ -207,6 +207,10 @@ def _several(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
 
 
 def _picture(text: str) -> str:
+    if find_spec("matplotlib") is None:
+        raise argparse.ArgumentTypeError(
+            "figures are drawn by matplotlib, which is not installed: pip install matplotlib"
+        )
     if Path(text).suffix.lower() not in (".png", ".svg"):
         raise argparse.ArgumentTypeError(f"{text!r} is no name of a PNG or SVG, by its end")
     return output_file(text)

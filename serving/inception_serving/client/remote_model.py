@@ -15,16 +15,17 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from inception_serving import errors, messages, signatures, tensors
-from inception_serving.connection import Pause, Send, Setup, Steps, Wait, Work, call
-from inception_serving.images import NamedImage
-from inception_serving.results import (
+from inception_serving import errors, messages, tensors
+from inception_serving.client import signatures
+from inception_serving.client.connection import Pause, Send, Setup, Steps, Wait, Work, call
+from inception_serving.client.images import NamedImage
+from inception_serving.client.results import (
     Classification,
     VersionStatus,
     classifications,
     version_statuses,
 )
-from inception_serving.signatures import ModelMetadata
+from inception_serving.client.signatures import ModelMetadata
 from inception_serving.tensors import Tensor
 
 _Checked = TypeVar("_Checked")

@@ -18,11 +18,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from inception_serving.async_client import open_async_channel
-from inception_serving.client import DEFAULT_SIGNATURE, Client
-from inception_serving.connection import Send
+from inception_serving.client.async_client import open_async_channel
+from inception_serving.client.client import DEFAULT_SIGNATURE, Client
+from inception_serving.client.connection import Send
+from inception_serving.client.images import Image, encode, is_one
 from inception_serving.errors import StatusError
-from inception_serving.images import Image, encode, is_one
 
 # Of the one thread that sends and receives: where it works longer than this share of the time, the
 # numbers are its own rather than the server's.

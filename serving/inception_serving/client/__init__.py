@@ -1,0 +1,1 @@
+"""A client of TF Serving's API, its connections, what it sends and what it reads."""

@@ -1,0 +1,1 @@
+"""Predictions of image files by a model on a server, or by whatever else predicts."""
