@@ -7,9 +7,16 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from inception_serving.engines.programs import ENGINES
 from inception_serving.server.metrics import METRICS_PATH
 from inception_serving.server.options import SERVE_DEFAULTS, describe
 from keras_inception.commands.arguments import add_command, positive
+
+# Options of the command that are the server's, by their names.
+_SETTINGS = (
+    *("host", "port", "rest_port", "num_versions", "page", "health_service", "batching"),
+    *("metrics_path", "mixed_precision"),
+)
 
 
 def add(commands: Any) -> None:
@@ -22,11 +29,18 @@ def add(commands: Any) -> None:
         "Speaks TF Serving's API; new versions are picked up as they appear.",
     )
     serve.add_argument("base", metavar="BASE", help="holds NAME/VERSION, as `export` writes it")
+    serve.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default=ENGINES[0],
+        help="what serves: our own server, or TF Serving's, as the program of this name or as its"
+        " image (%(default)s)",
+    )
     options = describe()
-    for name, read in (("host", str), ("port", int), ("rest_port", int)):
+    for name in ("host", "port", "rest_port"):
         serve.add_argument(
             f"--{name.replace('_', '-')}",
-            type=read,
+            type=options[name].kind.argument,
             default=getattr(SERVE_DEFAULTS, name),
             help=f"{options[name].doc} (%(default)s)",
         )
@@ -61,20 +75,15 @@ def run(options: argparse.Namespace) -> int:
     if not options.base:
         raise ValueError("BASE needs a name. Received: ''")
     _check_base(Path(options.base))
-    from inception_serving.server import serve
+    settings = {name: getattr(options, name) for name in _SETTINGS}
+    if options.engine == ENGINES[0]:
+        from inception_serving.server import serve
 
-    serve(
-        options.base,
-        host=options.host,
-        port=options.port,
-        rest_port=options.rest_port,
-        num_versions=options.num_versions,
-        page=options.page,
-        health_service=options.health_service,
-        batching=options.batching,
-        metrics_path=options.metrics_path,
-        mixed_precision=options.mixed_precision,
-    )
+        serve(options.base, **settings)
+    else:
+        from inception_serving.engines.external import serve_by
+
+        serve_by(options.engine, options.base, **settings)
     return 0
 
 

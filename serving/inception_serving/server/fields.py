@@ -5,6 +5,7 @@ This module loads neither TensorFlow nor gRPC.
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,17 @@ class Kind:
         except ValueError:
             pass
         raise ValueError(f"expected {self.words}: received {text!r}")
+
+    def argument(self, text: str) -> Any:
+        """The same for an argument of a command line.
+
+        Raises:
+            argparse.ArgumentTypeError: there is none, or it breaks the rule.
+        """
+        try:
+            return self.parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
 
 
 @dataclass(frozen=True)

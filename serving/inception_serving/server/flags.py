@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from inception_serving import errors
 from inception_serving.server.config.model_config import check_base_path
-from inception_serving.server.fields import NO_SUCH_FLAG, SWITCH, TEXT, WHOLE, Flag, Kind
+from inception_serving.server.fields import NO_SUCH_FLAG, SWITCH, TEXT, WHOLE, Flag
 from inception_serving.server.options import ServerOptions, describe
 from inception_serving.server.run import log_to_stderr, run
 from inception_serving.server.startup import load_tensorflow_quietly, set_parallelism
 from inception_serving.server.unsupported_flags import refusal, without_idle_flags
+from inception_serving.version import __version__
 
 if TYPE_CHECKING:
     from inception_serving.server.model_server import ModelServer
@@ -145,7 +145,10 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--version", action="version", version=_version(), help="show the version and exit"
+        "--version",
+        action="version",
+        version=f"inception_serving {__version__}",
+        help="show the version and exit",
     )
     for flag in _OTHER_FLAGS:
         _add(parser, flag, flag.doc)
@@ -159,22 +162,5 @@ def _add(parser: argparse.ArgumentParser, flag: Flag, doc: str) -> None:
     note = " (not in TF Serving)" if flag.tf_serving == NO_SUCH_FLAG else ""
     alone: dict[str, Any] = {"nargs": "?", "const": True} if flag.kind is SWITCH else {}
     parser.add_argument(
-        f"--{flag.name}", type=_reader(flag.kind), default=flag.default, help=doc + note, **alone
+        f"--{flag.name}", type=flag.kind.argument, default=flag.default, help=doc + note, **alone
     )
-
-
-def _reader(kind: Kind) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        try:
-            return kind.parse(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-
-    return read
-
-
-def _version() -> str:
-    try:
-        return f"inception_serving {metadata.version('keras-inception')}"
-    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
-        return "inception_serving"
