@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from keras_inception.version import __version__
 
 if TYPE_CHECKING:
-    from inception_serving import verify_serving
+    from inception_serving.client.verify_serving import verify_serving
     from inception_serving.predictions.prediction import Prediction
     from keras_inception.evaluation.gradcam import grad_cam
     from keras_inception.evaluation.measures import Evaluation, MultiLabelEvaluation
@@ -51,7 +51,7 @@ _HOMES = {
     "Prediction": "inception_serving.predictions.prediction",
     "predict": "keras_inception.inference.predict",
     "evaluate": "keras_inception.inference.evaluate",
-    "verify_serving": "inception_serving",
+    "verify_serving": "inception_serving.client.verify_serving",
     "Evaluation": "keras_inception.evaluation.measures",
     "MultiLabelEvaluation": "keras_inception.evaluation.measures",
     "CrossValidation": "keras_inception.training.cross_validation",

@@ -203,7 +203,8 @@ def test_an_image_the_decoder_refuses_is_named_and_the_others_predicted(
         note, *errors = captured.err.strip().splitlines()
         assert "Left out: 1 hidden (such as .cache)." in note
         assert len(errors) == 2
-        assert "b.jpg" in errors[0] and "c.jpg" in errors[1]
+        assert "b.jpg: it is a damaged JPEG, or one that is cut off" in errors[0]
+        assert "c.jpg" in errors[1]
         answered = [bool(each["labels"]) for each in json.loads(captured.out)]
         assert answered == [True, False, False, True]
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from inception_serving.commands.predict import add_options, report_written, show
+from inception_serving.commands.predict import add_options, note, report_written, show
 from inception_serving.predictions.image_files import list_images
 from inception_serving.server.startup import load_tensorflow_quietly
 from keras_inception.commands.arguments import USING, add_command, picture_file
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         return _write(options)
     from keras_inception.inference.predict import draw_predictions, predict
 
-    images = list_images(options.images, lambda line: print(line, file=sys.stderr))
+    images = list_images(options.images, note)
     with progress(len(images)) as advance:
         predictions = predict(
             images,
@@ -79,6 +79,6 @@ def _write(options: argparse.Namespace) -> int:
         threshold=options.threshold,
         batch_size=options.batch_size,
         progress=progress,
-        log=lambda line: print(line, file=sys.stderr),
+        log=note,
     )
     return report_written(written, options)

@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 
 import tensorflow as tf
 
+from inception_serving.formats import decoder_words
 from keras_inception.data.exif import turn_upright
 from keras_inception.data.types import Tensor
 
@@ -211,7 +212,7 @@ _AROUND = ("Graph execution", "Detected at", "File ", "[[", "0 successful operat
 
 
 def decoder_message(error: tf.errors.OpError) -> str:
-    """The decoder's own words, without the names of TensorFlow's operations around them."""
+    """What is wrong with an image, in a line, without TensorFlow's operations around it."""
     message = str(error.message)
     if "Unknown image file format" in message:  # and then those that this TensorFlow knows
         return "it is none of JPEG, PNG, GIF, BMP and WebP"
@@ -222,7 +223,8 @@ def decoder_message(error: tf.errors.OpError) -> str:
     lines = [line for line in lines if line and not line.startswith(_AROUND)]
     line = lines[-1] if lines else "it could not be decoded"
     line = line.rpartition("}} ")[2].split(" [Op:")[0].split(" [[")[0]
-    return re.sub(r"^(Error in user-defined .* iterator: \S+:|\(\d+\) [A-Z_]+:)", "", line).strip()
+    line = re.sub(r"^(Error in user-defined .* iterator: \S+:|\(\d+\) [A-Z_]+:)", "", line)
+    return decoder_words(line.strip())
 
 
 def resize(images: Tensor, preprocessing: Preprocessing) -> Tensor:

@@ -106,9 +106,10 @@ def takes_one_crop(name: str, crops: int) -> PredictionError:
 def decoder_reason(error: Exception) -> str | None:
     """What the decoder said against an image; ``None`` if the error is another."""
     from inception_serving import errors
+    from inception_serving.formats import decoder_words
 
     if isinstance(error, errors.ImageError | errors.InvalidArgumentError):
-        return errors.without_nodes(str(error))
+        return decoder_words(errors.without_nodes(str(error)))
     if type(error).__module__.startswith("tensorflow"):
         import tensorflow as tf
 

@@ -96,6 +96,26 @@ _SVG = re.compile(rb"<svg[\s>]")
 _HTML = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|script)\b", re.S | re.I)
 _FILM = "a film; take an image out of it, with FFmpeg: ffmpeg -i FILE -frames:v 1 a.png"
 
+# TensorFlow's words where its decoder fails on a file that begins as an image that is read
+# (core/kernels/image/decode_image_op.cc and what it calls).
+_DAMAGED = {
+    "JPEG": re.compile("Invalid JPEG"),
+    "PNG": re.compile("Invalid PNG"),
+    "GIF": re.compile("Invalid GIF"),
+    "WebP": re.compile("Failed to decode WebP"),
+    "BMP": re.compile(r"Incomplete bmp|Input size should match \(header_size|^Width must be"),
+}
+
+
+def decoder_words(text: str) -> str:
+    """What a decoder's error says of an image, in our words where it is damaged.
+
+    Args:
+        text: the error's, in a line.
+    """
+    name = next((name for name, words in _DAMAGED.items() if words.search(text)), "")
+    return f"it is a damaged {name}, or one that is cut off; copy it again" if name else text
+
 
 def unread_format(content: bytes) -> str:
     """Why a file is not read as an image, and what helps, in a line; ``""`` if it may be one.

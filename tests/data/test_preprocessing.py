@@ -139,6 +139,20 @@ def test_what_other_tensorflows_do_not_decode_is_refused(mode: str, wrap: Callab
         assert decoder_message(caught.value).startswith(reason)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WebP", "BMP"])
+@pytest.mark.parametrize("share", [0.02, 0.5])
+def test_a_damaged_image_is_called_that(kind: str, share: float) -> None:
+    """Whatever words TensorFlow's decoder of its format has."""
+    file = io.BytesIO()
+    Image.fromarray(noise(60, 60)).save(file, kind)
+    whole = file.getvalue()
+    decode(tf.constant(whole))
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        decode(tf.constant(whole[: max(30, int(len(whole) * share))]))
+    said = decoder_message(caught.value)
+    assert said == f"it is a damaged {kind}, or one that is cut off; copy it again"
+
+
 def test_encoded_images_of_any_sizes_make_a_batch_equal_to_one_by_one() -> None:
     preprocessing = Preprocessing(size=48)
     images = [noise(50, 60), noise(200, 33), noise(48, 48)]

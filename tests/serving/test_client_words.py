@@ -29,9 +29,7 @@ def test_a_cut_image_is_named_in_a_line_without_nodes(colours: Client, tmp_path:
         with pytest.raises(errors.InvalidArgumentError) as refused:
             colours.predict(images)
         text = str(refused.value)
-        assert text.startswith(f"{cut}: the decoder refuses it, so it is damaged or cut off: ")
-        assert "{{" not in text and "\n" not in text
-        assert "JPEG" in text or "jpeg" in text
+        assert text == f"{cut}: it is a damaged JPEG, or one that is cut off; copy it again"
 
 
 def test_text_without_nodes_is_as_recorded_less_the_nodes() -> None:

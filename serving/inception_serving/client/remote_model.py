@@ -26,6 +26,7 @@ from inception_serving.client.results import (
     version_statuses,
 )
 from inception_serving.client.signatures import ModelMetadata
+from inception_serving.formats import decoder_words
 from inception_serving.tensors import Tensor
 
 _Checked = TypeVar("_Checked")
@@ -360,5 +361,4 @@ class RemoteModel:
 
 def _of_image(image: NamedImage, text: str) -> str:
     """A server's text about one image, in a line that begins with its name."""
-    refused = "the decoder refuses it, so it is damaged or cut off: " if "Decode" in text else ""
-    return f"{image.name}: {refused}{errors.without_nodes(text)}"
+    return f"{image.name}: {decoder_words(errors.without_nodes(text))}"

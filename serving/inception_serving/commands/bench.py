@@ -22,6 +22,7 @@ from inception_serving.commands.arguments import (
 )
 from inception_serving.commands.table import print_table
 from inception_serving.predictions.image_files import list_images
+from inception_serving.text import one_line
 
 if TYPE_CHECKING:
     from inception_serving import BenchResult
@@ -88,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
     """Measure each load, and print the table."""
     from inception_serving import bench
 
-    paths = list_images(options.data, lambda line: print(line, file=sys.stderr))
+    paths = list_images(options.data, lambda line: print(one_line(line), file=sys.stderr))
     images = _read(paths)
     loads: list[dict[str, Any]] = [{"rate": each} for each in options.rate or ()]
     loads = loads or [{"clients": each} for each in options.clients or (8,)]

@@ -98,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
     address, model, version = parse_served(options.using)
     if options.output:
         check_output(Path(options.output))
-    paths = list_images(options.images, lambda line: print(one_line(line), file=sys.stderr))
+    paths = list_images(options.images, note)
     how = {name: getattr(options, name) for name in ("top", "threshold", "batch_size")}
     with Client(address, model=model, version=version, **connection(options)) as client:
         predictor = ServerPredictor(client)
@@ -111,9 +111,14 @@ def run(options: argparse.Namespace) -> int:
             using=options.using,
             **how,
             progress=progress,
-            log=lambda line: print(line, file=sys.stderr),
+            log=note,
         )
     return report_written(written, options)
+
+
+def note(line: str) -> None:
+    """Tell something beside the predictions, in one line whatever names are in it."""
+    print(one_line(line), file=sys.stderr)
 
 
 @contextlib.contextmanager

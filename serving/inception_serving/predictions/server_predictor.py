@@ -8,6 +8,7 @@ from typing import Any
 from inception_serving import errors
 from inception_serving.client.client import Client
 from inception_serving.client.results import Classification
+from inception_serving.formats import decoder_words
 
 
 class ServerPredictor:
@@ -30,5 +31,5 @@ class ServerPredictor:
 
     def refusal(self, error: Exception) -> str | None:
         if isinstance(error, errors.ImageError | errors.InvalidArgumentError):
-            return errors.without_nodes(str(error))
+            return decoder_words(errors.without_nodes(str(error)))
         return None
