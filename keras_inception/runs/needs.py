@@ -7,6 +7,14 @@ from typing import Any
 
 # What must hold for a setting that is not at its default, and otherwise the rule that it breaks.
 NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "image_size_start": (
+        lambda recipe: not recipe.aux,
+        "left out with aux, whose heads are built for one size",
+    ),
+    "image_size_stages": (
+        lambda recipe: recipe.image_size_start is not None,
+        "left out without image_size_start",
+    ),
     "skip": (lambda recipe: recipe.weights is not None, "left out without weights"),
     "head_epochs": (lambda recipe: recipe.weights is not None, "0 without weights"),
     "head_learning_rate": (lambda recipe: recipe.head_epochs > 0, "left out without head_epochs"),
@@ -43,6 +51,8 @@ NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda recipe: not recipe.class_weights,
         "left out with class_weights, which balance them already",
     ),
+    "distill_alpha": (lambda recipe: recipe.teacher is not None, "left out without teacher"),
+    "distill_temperature": (lambda recipe: recipe.teacher is not None, "left out without teacher"),
     "oversample": (
         lambda recipe: not recipe.class_weights,
         "0 with class_weights, which balance the classes already",

@@ -52,6 +52,18 @@ class Recipe:
         "height and width of the network's input in pixels; by default the network's own",
         AT_LEAST_1,
     )
+    image_size_start: int | None = _setting(
+        None,
+        "height and width in pixels of the first epochs' training images, from which they grow to"
+        " image_size; by default they do not",
+        AT_LEAST_1,
+    )
+    image_size_stages: int | None = _setting(
+        None,
+        "number of sizes that growing training images have, for equal parts of the epochs; by"
+        " default 4",
+        AT_LEAST_2,
+    )
     stem: Literal["imagenet", "small"] = _setting(
         "imagenet", "first layers of the network: imagenet, or small for images of 28 to 96 pixels"
     )
@@ -68,6 +80,11 @@ class Recipe:
         "auto",
         "momentum of batch norm's moving statistics, 0 to below 1; auto: by the number of steps",
         BELOW_1,
+    )
+    sync_batch_norm: bool = _setting(
+        True,
+        "let batch norm see the batch of all devices; without, each of TensorFlow's devices by"
+        " itself, as TF-Slim and the papers, with less to exchange",
     )
 
     # Where it starts from
@@ -291,6 +308,23 @@ class Recipe:
         None,
         "factor on a class's images in its part of a loss of each class by itself; balanced: as"
         " much as makes up for all other images; by default 1",
+        POSITIVE,
+    )
+    teacher: str | None = _setting(
+        None,
+        "a finished run of the same classes, its folder, from whose answers the network learns too"
+        " (distillation)",
+    )
+    distill_alpha: float | None = _setting(
+        None,
+        "the teacher's share of the loss, above 0 to 1, the rest being the images' own classes'; by"
+        " default 0.9",
+        POSITIVE_UP_TO_1,
+    )
+    distill_temperature: float | None = _setting(
+        None,
+        "temperature that divides the logits of teacher and network before they are compared, so"
+        " that unlikely classes count; by default 4",
         POSITIVE,
     )
     oversample: float = _setting(

@@ -103,6 +103,9 @@ def estimate(
         check_images=check_images,
         log=log,
     )
+    if recipe.image_size_start is not None:
+        log("Measured at the full size of the images; the smaller ones before take less.")
+        recipe = recipe.with_changes({"image_size_start": None, "image_size_stages": None})
     with keras_settings(recipe):
         job = build_job(recipe, prepared, log, fast=fast)
         seconds = time.monotonic() - start

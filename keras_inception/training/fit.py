@@ -6,6 +6,7 @@ Keras's bar is drawn for people only: where the log is ``print``, on a terminal.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -45,8 +46,9 @@ from keras_inception.training.devices.distribution import Devices, on_one_device
 from keras_inception.training.metrics import ConfusionAccuracy
 from keras_inception.training.network import compile_network, inference
 from keras_inception.training.optimization.averages import Averages
-from keras_inception.training.optimization.fast_path import fuse_batch_norm
+from keras_inception.training.optimization.fast_path import fuse_batch_norm, trace_steps_once
 from keras_inception.training.optimization.finetune import Phase, phase_of, set_trainable
+from keras_inception.training.optimization.growing import end_of_stage, size_in
 from keras_inception.training.optimization.losses import make_loss, positive_weights
 from keras_inception.training.optimization.recalibrate import BATCHES, Recalibration, recalibrate
 from keras_inception.training.optimization.schedule import Schedule
@@ -123,15 +125,16 @@ class TrainingJob:
         return make_loss(recipe, training.multi_label, balance)
 
     def batches(self, epochs: int, first_epoch: int = 0, first_step: int = 0) -> Any:
-        """The training images from a step on, a tf.data stream."""
+        """The training images from a step on, a tf.data stream, of the size of its first epoch."""
         recipe = self.recipe
         training = self.data.training
         augmentation = Augmentation(**recipe.augmentation())
         # Where an image can be of several classes, the loss weighs them.
         weigh = recipe.class_weights and not training.multi_label
+        size = size_in(recipe, first_epoch, self.preprocessing.size)
         batches = training_batches(
             training,
-            self.preprocessing,
+            dataclasses.replace(self.preprocessing, size=size),
             augmentation,
             batch_size=self.batch_size,
             epochs=epochs,
@@ -182,7 +185,7 @@ class TrainingJob:
         """What recalibrating makes of values for ``model.weights``, which it leaves as they are."""
 
         def measure() -> keras.Model:
-            network = inference(self.model, values)
+            network = self.inference(values)
             self.recalibrate(network)
             return network
 
@@ -192,6 +195,14 @@ class TrainingJob:
             new.get(weight.path, value)
             for weight, value in zip(self.model.weights, values, strict=True)
         ]
+
+    def inference(
+        self, values: Sequence[np.ndarray] | None = None, *, multi_label: bool = False
+    ) -> keras.Model:
+        """See :func:`~keras_inception.training.network.inference`."""
+        grows = self.recipe.image_size_start is not None
+        size = self.preprocessing.size if grows else None
+        return inference(self.model, values, multi_label=multi_label, size=size)
 
     def pictures(self) -> np.ndarray:
         """Some of the first training images as the network sees them, uint8 [up to 16, ...]."""
@@ -285,11 +296,14 @@ def _averages(job: TrainingJob, state: TrainingState) -> Averages | None:
 
 
 def _fit_a_stretch(job: TrainingJob, state: TrainingState, callbacks: list[Any], bar: bool) -> None:
-    """What one ``fit`` can do: whole epochs of one phase, or the rest of an epoch begun."""
+    """What one ``fit`` can do: the rest of an epoch, or whole epochs of one phase and size."""
     epoch, step = state.epoch, state.step
     last = epoch + 1
     if not step:
         last = job.recipe.head_epochs if state.phase == "head" else job.recipe.epochs
+        last = min(last, end_of_stage(job.recipe, epoch))
+    if job.fast and job.recipe.image_size_start is not None:
+        trace_steps_once(job.model)  # for this size alone, not for any
     job.model.fit(
         job.batches(last, epoch, step),
         epochs=last,

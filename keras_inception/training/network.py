@@ -15,6 +15,7 @@ from keras_inception.models.catalogue import find
 from keras_inception.models.weight_files import open_for
 from keras_inception.published.imagenet import preprocessing_of
 from keras_inception.published.network import told_by_file
+from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.recipe import Recipe
 from keras_inception.runs.run import run_of
 from keras_inception.training.optimization.fast_path import take_fast_path
@@ -47,8 +48,22 @@ def build(recipe: Recipe, classes: int, momentum: float) -> keras.Model:
         weights=recipe.weights,
         skip=recipe.skip.split(",") if recipe.skip else (),
     )
+    if recipe.image_size_start is not None:
+        _check_start(recipe, model.input_shape[1])
     set_trainable(model, recipe, "all")  # what it refuses is refused before anything is written
     return model
+
+
+def _check_start(recipe: Recipe, size: int) -> None:
+    """Refuse to begin with images that are not smaller, or too small for the network."""
+    start = recipe.image_size_start
+    smallest = 28 if recipe.stem == "small" else find(recipe.model).minimum
+    smallest = max(smallest, recipe.augment_shift_pixels + 1)
+    if start is None or not smallest <= start < size:
+        raise RecipeError(
+            f"`image_size_start` must be at least {smallest} and below {size}, the size at the end."
+            f" Received: image_size_start={start}"
+        )
 
 
 def preprocessing_for(
@@ -134,7 +149,11 @@ def compile_network(
 
 
 def inference(
-    model: keras.Model, values: Sequence[np.ndarray] | None = None, *, multi_label: bool = False
+    model: keras.Model,
+    values: Sequence[np.ndarray] | None = None,
+    *,
+    multi_label: bool = False,
+    size: int | None = None,
 ) -> keras.Model:
     """A copy to be kept: stock layers, uncompiled, without auxiliary heads, on one device.
 
@@ -145,13 +164,15 @@ def inference(
         values: for ``model.weights``; by default its own.
         multi_label: whether an image can be of several classes, or of none: a sigmoid of each
             then, and not a softmax.
+        size: of its images in pixels, where those of the training were of several.
     """
     if values is None:
         values = model.get_weights()
     of = {id(weight): value for weight, value in zip(model.weights, values, strict=True)}
     output = model.output["predictions"] if isinstance(model.output, dict) else model.output
     network = keras.Model(model.input, output, name=model.name)
-    copy = keras.models.clone_model(network, clone_function=_plain)
+    image = keras.Input((size, size, 3), name=model.input.name) if size else None
+    copy = keras.models.clone_model(network, image, clone_function=_plain)
     for layer, plain in zip(network.layers, copy.layers, strict=True):
         plain.set_weights([of[id(weight)] for weight in layer.weights])
     activation = keras.layers.Activation(

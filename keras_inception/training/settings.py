@@ -15,6 +15,7 @@ from keras_inception.runs.run import run_of
 from keras_inception.training.best_epoch import check_validation
 from keras_inception.training.devices.distribution import Devices
 from keras_inception.training.network import build, preprocessing_for
+from keras_inception.training.optimization.distillation import check_teacher
 from keras_inception.training.optimization.losses import check_loss
 
 
@@ -39,8 +40,10 @@ def check_settings(
     """
     check_validation(recipe, training.multi_label, validation)
     check_loss(recipe, training.multi_label)
+    check_teacher(recipe, training)
     if devices is not None:
         devices.check_accumulation(recipe.gradient_accumulation_steps)
+        devices.check_batch_norm(recipe.sync_batch_norm)
         if recipe.batch_size <= len(training) - validation:
             devices.check_batch(recipe.batch_size)
     entry = find(recipe.model)

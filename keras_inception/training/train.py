@@ -48,8 +48,10 @@ from keras_inception.training.devices.hosts import Heartbeats, telling_of_lost_h
 from keras_inception.training.devices.precision import choose_precision
 from keras_inception.training.fit import TrainingJob, fit
 from keras_inception.training.metrics import metrics_for
-from keras_inception.training.network import build, inference, preprocessing_for
+from keras_inception.training.network import build, preprocessing_for
+from keras_inception.training.optimization.distillation import check_teacher, teach
 from keras_inception.training.optimization.finetune import momentum
+from keras_inception.training.optimization.growing import of_any_size, size_in, stages
 from keras_inception.training.optimization.losses import check_loss
 from keras_inception.training.optimization.temperature import scale_by_temperature
 from keras_inception.training.settings import check_settings
@@ -335,6 +337,8 @@ def build_job(
     training = data.training
     check_validation(recipe, training.multi_label, len(data.validation))
     check_loss(recipe, training.multi_label)
+    devices = devices or Devices()
+    teacher = check_teacher(recipe, training, devices.hosts)
     if recipe.oversample:
         training = oversample(training, recipe.oversample, recipe.seed)
         log(f"Rare classes repeated, an epoch is {len(training):,} images.")
@@ -342,17 +346,27 @@ def build_job(
     batch_size = min(recipe.batch_size, len(training))
     if batch_size < recipe.batch_size:
         log(f"A batch is all of the {batch_size} training images.")
-    devices = devices or Devices()
     devices.check_batch(batch_size)
     devices.check_accumulation(recipe.gradient_accumulation_steps)
+    devices.check_batch_norm(recipe.sync_batch_norm)
     classes = len(training.labels)
     model = build(recipe, classes, momentum(recipe, len(training) // batch_size))
-    if devices.count > 1:
-        synchronize_batch_norm(model)
-        log(f"On {devices.count} devices, {batch_size // devices.count} images of a batch on each")
     preprocessing = preprocessing_for(recipe, model.input_shape[1], log)
+    if recipe.image_size_start is not None:
+        model = of_any_size(model)
+    if devices.count > 1:
+        if recipe.sync_batch_norm:
+            synchronize_batch_norm(model)
+        log(f"On {devices.count} devices, {batch_size // devices.count} images of a batch on each")
+    if teacher is not None:
+        each = training.multi_label or recipe.loss == "binary"
+        teach(model, recipe, teacher, preprocessing, each)
+        log(f"It learns from {teacher.path} too.")
     size = preprocessing.size
     log(f"{model.name}, {size} x {size} pixels, {model.count_params():,} parameters")
+    if stages(recipe) > 1:
+        sizes = dict.fromkeys(size_in(recipe, epoch, size) for epoch in range(recipe.epochs))
+        log(f"Training images grow: {', '.join(map(str, sizes))} pixels")
     drawn = len(data.validation) > 0 and classes <= MOST_CLASSES
     metrics = metrics_for(
         classes, training.multi_label, confusion=drawn, best=recipe.best_epoch_metric
@@ -374,7 +388,7 @@ def publish_result(job: TrainingJob, run: Run, log: Callable[[str], None]) -> No
     """Keep the best epoch's network, measured; the run is then finished."""
     recipe, validation = job.recipe, job.data.validation
     multi_label = job.data.training.multi_label
-    network = inference(job.model, best_weights(run.path), multi_label=multi_label)
+    network = job.inference(best_weights(run.path), multi_label=multi_label)
     batch_size = job.batch_of_one_device
     if recipe.recalibrate:
         job.recalibrate(network)

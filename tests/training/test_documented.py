@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from keras_inception.cli import main
-from keras_inception.runs.run import Run, open_run
+from keras_inception.runs.run import Run, RunError, open_run
 from tests.training.test_train import one_convolution
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ def shown(document: str, option: str) -> list[str]:
     "option",
     [
         *("--best-epoch-metric", "--calibrate", "--oversample", "--loss focal"),
-        *("--positive-weight", "--gradient-accumulation-steps"),
+        *("--positive-weight", "--gradient-accumulation-steps", "--schedule polynomial"),
     ],
 )
 def test_what_the_page_on_training_shows_trains(
@@ -37,10 +37,63 @@ def test_what_the_page_on_training_shows_trains(
     assert open_run(tmp_path / "run").finished
 
 
-def test_what_the_page_on_augmentation_shows_is_drawn(photos: Path, tmp_path: Path) -> None:
-    arguments = shown("docs/augmentation.md", "--augment-flip-vertical")
+def test_what_the_page_on_training_shows_learns_from_a_teacher(
+    run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keras_inception.training.train.build", one_convolution)
+    arguments = shown("docs/training.md", "--teacher")
+    small = str(tmp_path / "run")
+    places = {"DATA": str(photos), "runs/large": str(run.path), "runs/small": small}
+    assert main([places.get(each, each) for each in arguments] + SMALL) == 0
+    assert open_run(small).recipe.teacher == str(run.path)
+
+
+@pytest.mark.slow
+def test_what_the_page_on_training_shows_of_growing_images(
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The sizes that it says, of the network that it says; and not trained, which takes hours."""
+    monkeypatch.setattr("keras_inception.training.train.fit", stop)
+    arguments = shown("docs/training.md", "--image-size-start")
+    monkeypatch.chdir(tmp_path)
+    assert main([str(photos) if each == "DATA" else each for each in arguments]) == 1
+    said = capsys.readouterr()
+    assert "Training images grow: 128, 160, 192, 224 pixels" in said.out
+    assert "no training here" in said.err
+
+
+def stop(*arguments: object) -> None:
+    raise RunError("no training here")
+
+
+def test_what_the_page_on_scale_shows_needs_the_devices_that_it_names(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its settings are taken; there is one processor here."""
+    arguments = shown("docs/scale.md", "--no-sync-batch-norm")
+    assert main([str(photos) if each == "DATA" else each for each in arguments]) != 0
+    assert "`devices` must be at most 1" in capsys.readouterr().err
+
+
+def test_what_the_page_on_evaluation_shows_predicts_by_two_crops(
+    run: Run, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = shown("docs/evaluation.md", "predict ANOTHER.jpg")
+    places = {"RUN": str(run.path), "ANOTHER.jpg": str(photos / "dawn" / "00.jpg")}
+    assert main([places.get(each, each) for each in arguments]) == 0
+    assert "dawn" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--augment-flip-vertical", "--augment-crop-evenly"])
+def test_what_the_page_on_augmentation_shows_is_drawn(
+    option: str, photos: Path, tmp_path: Path
+) -> None:
+    arguments = shown("docs/augmentation.md", option)
     output = tmp_path / "seen.png"
-    given = [str(photos) if each == "CELLS" else each for each in arguments]
+    given = [str(photos) if each in ("CELLS", "PHOTOS") else each for each in arguments]
     assert main([*given, "--image-size", "64", "--output", str(output)]) == 0
     assert output.is_file()
 

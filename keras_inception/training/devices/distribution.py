@@ -1,9 +1,10 @@
 """Devices to train on, of one host or of many.
 
 Every device holds the whole network and takes its share of each batch. The batch size is that of
-all devices together, and batch norm's statistics are those of the whole batch, so a training gives
-the same numbers, but for rounding, on however many devices. On TensorFlow these are the devices of
-one host (``tf.distribute.MirroredStrategy``), on JAX of one or many (``keras.distribution``).
+all devices together, and batch norm's statistics are those of the whole batch unless the recipe
+says otherwise, so a training gives the same numbers, but for rounding, on however many devices. On
+TensorFlow these are the devices of one host (``tf.distribute.MirroredStrategy``), on JAX of one or
+many (``keras.distribution``).
 
 Keras, TensorFlow and JAX are loaded inside the functions only, so that what is wrong with the
 environment can be told before.
@@ -100,6 +101,20 @@ class Devices:
                 "`gradient_accumulation_steps` must be 1 on several devices of TensorFlow's; on"
                 " JAX (KERAS_BACKEND=jax) it need not. Received:"
                 f" gradient_accumulation_steps={steps} on {self.count} devices"
+            )
+
+    def check_batch_norm(self, synchronized: bool) -> None:
+        """Refuse to let each device have its own batch norm where Keras can't.
+
+        Raises:
+            DeviceError: there are several devices of JAX's.
+        """
+        import keras
+
+        if not synchronized and self.count > 1 and keras.config.backend() == "jax":
+            raise DeviceError(
+                "`sync_batch_norm` must be true on several devices of JAX's, which sees one batch"
+                f" over all of them. Received: sync_batch_norm=false on {self.count} devices"
             )
 
     def agree(self, *on: bytes) -> None:

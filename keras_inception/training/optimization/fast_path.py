@@ -32,7 +32,7 @@ def take_fast_path(model: keras.Model) -> None:
     fuse_batch_norm(model)
     # Keras wraps the optimizer of a mixed_float16 model.
     _fuse_update(getattr(model.optimizer, "inner_optimizer", model.optimizer))
-    _trace_steps_once(model)
+    trace_steps_once(model)
 
 
 def fuse_batch_norm(model: keras.Model) -> None:
@@ -139,11 +139,14 @@ def _fuse_update(optimizer: Any) -> None:
         _replace(optimizer, "update_step", fused)
 
 
-def _trace_steps_once(model: keras.Model) -> None:
+def trace_steps_once(model: keras.Model) -> None:
     """Have ``fit`` run a compiled model's step as one function, where nothing needs the second.
 
-    That is on one device and without XLA, which can't compile what reads the data.
+    That is on one device and without XLA, which can't compile what reads the data. On other
+    backends do nothing.
     """
+    if keras.config.backend() != "tensorflow":
+        return
     import tensorflow as tf
 
     if model.run_eagerly or model.jit_compile or tf.distribute.has_strategy():

@@ -296,7 +296,7 @@ def optimizer_variables_have_paths_of_their_own() -> None:
 
 @relied_on
 def fit_calls_the_train_function_that_is_there_with_an_iterator() -> None:
-    """fast_path._trace_steps_once"""
+    """fast_path.trace_steps_once"""
     model = shallow()
     model.compile("sgd", "categorical_crossentropy")
     called = []
@@ -314,7 +314,7 @@ def fit_calls_the_train_function_that_is_there_with_an_iterator() -> None:
 
 @relied_on
 def compile_leaves_no_train_function_and_train_step_takes_a_batch() -> None:
-    """fast_path._trace_steps_once"""
+    """fast_path.trace_steps_once"""
     model = shallow()
     model.compile("sgd", "categorical_crossentropy")
     assert model.train_function is None
