@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_inception import InceptionResNetV1, WeightsError, load_weights, save_weights
 from keras_inception.models.catalogue import find
 from keras_inception.models.weight_files import open_for
+from keras_inception.published.conversion import convert_weights, verify_weights
 from keras_inception.published.network import told_by_file
 from tests.weights.checkpoints import Values, random_values, write_v2
 
@@ -24,12 +25,13 @@ NARROW = {"width": WIDTH, "input_shape": (96, 96, 3)}
 
 
 class Facenet:
-    """src/models/inception_resnet_v1.py and the trainer's classifier, an eighth as wide.
+    """src/models/inception_resnet_v1.py and the trainer's classifier, by default an eighth as wide.
 
     Called without values it notes the name and the shape of every variable; with them it computes.
     """
 
-    def __init__(self, values: Values | None = None) -> None:
+    def __init__(self, values: Values | None = None, width: float = WIDTH) -> None:
+        self.width = width
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.values = values
 
@@ -49,7 +51,7 @@ class Facenet:
         strides: int = 1, padding: str = "SAME",
     ) -> tf.Tensor:  # fmt: skip
         sides = (size, size) if isinstance(size, int) else size
-        filters = max(8, 8 * round(filters * WIDTH / 8))
+        filters = max(8, 8 * round(filters * self.width / 8))
         kernel = self.variable(f"{ROOT}/{scope}/weights", *sides, x.shape[-1], filters)
         return tf.nn.relu(self.norm(f"{ROOT}/{scope}", tf.nn.conv2d(x, kernel, strides, padding)))
 
@@ -233,6 +235,21 @@ def test_what_does_not_fit_is_named(checkpoint: Path) -> None:
         "bottleneck/kernel",
         *(f"bottleneck_bn/{part}" for part in ("beta", "moving_mean", "moving_variance")),
     ]
+
+
+@pytest.mark.slow
+def test_it_is_verified_and_converted_with_its_bottleneck(tmp_path: Path) -> None:
+    """At its full width, as the commands do."""
+    noting = Facenet(width=1)
+    noting(tf.zeros((1, 96, 96, 3)))
+    theirs = write_v2(tmp_path / "model.ckpt-7", random_values(noting.shapes))
+    assert convert_weights(theirs, tmp_path / "own.weights.h5", "InceptionResNetV1") == []
+    found = verify_weights(theirs, "InceptionResNetV1")
+    assert (found.source, found.classes, found.proved_by) == ("slim", 7, "facenet-pytorch 2.6.0")
+    assert found.difference is not None and found.difference < 1e-4
+    assert len(found.names) == len(noting.shapes)
+    again = verify_weights(tmp_path / "own.weights.h5", "InceptionResNetV1")
+    assert again.recorded and len(again.names) == len(found.names)
 
 
 def test_its_files_do_not_tell_how_pixels_were_scaled(checkpoint: Path) -> None:
