@@ -10,7 +10,7 @@ import keras
 
 from keras_inception.runs.recipe import Recipe
 
-STAGES = 4  # as there
+STAGES = 4  # as there, section 5.1
 
 
 def stages(recipe: Recipe) -> int:
