@@ -64,6 +64,7 @@ def main() -> None:
         return
     if options.smoke:
         options.batch_size, options.steps, options.rounds, options.size = 2, 2, 1, 107
+        options.limit = 3600
     elif not (gpu := the_gpu()):
         sys.exit("There is no NVIDIA GPU here. --smoke tries the program itself on a CPU.")
     results: dict[str, Any] = {
