@@ -54,8 +54,8 @@ class Recipe:
     )
     image_size_start: int | None = _setting(
         None,
-        "height and width in pixels of the first epochs' training images, from which they grow to"
-        " image_size; by default they do not",
+        "height and width in pixels of the first epochs' training images, which grow to image_size;"
+        " by default all have that size",
         AT_LEAST_1,
     )
     image_size_stages: int | None = _setting(
@@ -323,7 +323,7 @@ class Recipe:
     )
     distill_temperature: float | None = _setting(
         None,
-        "temperature that divides the logits of teacher and network before they are compared, so"
+        "temperature that divides the logits of teacher and network before the two are compared, so"
         " that unlikely classes count; by default 4",
         POSITIVE,
     )

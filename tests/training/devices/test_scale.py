@@ -226,7 +226,7 @@ def test_the_document_shows_commands_that_are_right() -> None:
     options = _parser().parse_args(shlex.split(command.replace("$hosts", "a:1234,b:1234"))[1:])
     assert given_hosts(options.hosts, None, {"SLURM_PROCID": "1"}) == (["a:1234", "b:1234"], 1)
     recipes = re.findall(r"--recipe[, ]+(\S+?),? ", text)
-    assert len(recipes) == 3 and set(recipes) <= set(RECIPES)
+    assert len(recipes) == 4 and set(recipes) <= set(RECIPES)
 
 
 def test_a_backend_that_can_not_is_refused() -> None:
