@@ -34,7 +34,7 @@ class SearchEnglishAndChinese(SearchEnglish):
 
 
 def _is_chinese(page: str) -> bool:
-    return "/zh/" in page
+    return "/zh/" in page or page.endswith(".zh-CN")
 
 
 def _join_lines(app: Sphinx, page: str, source: list[str]) -> None:
