@@ -56,7 +56,7 @@ def blocks(page: Path) -> Iterator[Block]:
     fenced = re.compile(r"^```(\w*|\{[\w-]+\})[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
     found = [(match.start(), match[1], match[2]) for match in fenced.finditer(text)]
     bare = fenced.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
-    indented = re.compile(r"(?:(?<=\n\n)|\A)((?:    .*\n|\n(?=    \S))+)")
+    indented = re.compile(r"(?:(?<=\n\n)|\A)((?:    .*\n|\n(?=    ))+)")
     found += [(match.start(), "", match[1]) for match in indented.finditer(bare)]
     for start, language, content in sorted(found):
         content = re.sub(r"(?m)^    ", "", content).strip("\n") if not language else content
