@@ -35,6 +35,7 @@ from keras_inception.runs.files import atomic_write, sync_folder
 from keras_inception.runs.machine import describe_machine, leave_gpus_to_keras
 from keras_inception.runs.named_recipes import load_recipe
 from keras_inception.runs.recipe import Recipe
+from keras_inception.version import __version__
 
 # Of run.json: the number goes up when what an older version reads changes its meaning. A run of
 # format 1 was trained by other arithmetic: gradients clipped on each device, weight decay past the
@@ -280,7 +281,8 @@ def versions() -> dict[str, str]:
 
     import keras
 
-    names = ["keras-inception", "keras", "tensorflow", "numpy"]
+    names = ["keras", "tensorflow", "numpy"]
     if keras.config.backend() == "jax":
         names.append("jax")
-    return {name: version(name) for name in names}
+    # Ours is the code's that runs: an editable install's metadata may be of an earlier one.
+    return {"keras-inception": __version__, **{name: version(name) for name in names}}

@@ -14,9 +14,10 @@ import pytest
 from keras_inception.data.examples import DataError
 from keras_inception.runs.named_recipes import RECIPES
 from keras_inception.runs.recipe import Recipe
-from keras_inception.runs.run import Run, RunError, open_run
+from keras_inception.runs.run import Run, RunError, open_run, versions
 from keras_inception.training.best_epoch import BestEpochMetric
 from keras_inception.training.train import train
+from keras_inception.version import __version__
 
 ROOT = Path(__file__).parents[2]
 TINY = RECIPES["small"].with_changes(
@@ -80,6 +81,13 @@ def test_a_run_holds_what_it_should(run: Run) -> None:
     assert list(run.path.glob("logs/train/events*")), "TensorBoard has something to show"
     rows = list(csv.DictReader((run.path / "history.csv").read_text().splitlines()))
     assert [float(row["epoch"]) for row in rows] == list(range(1, 13))
+
+
+def test_a_version_is_of_the_code_that_ran(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever an editable install's metadata says, which may be of an earlier one."""
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.0")
+    assert versions()["keras"] == "0.0"
+    assert versions()["keras-inception"] == __version__ != "0.0"
 
 
 def test_it_has_learned(run: Run) -> None:
