@@ -13,7 +13,7 @@ BIN := .venv/bin
 PROCESSES ?= 2
 NEEDED_KB := 4000000
 
-.PHONY: setup demo test test-slow parity parity-setup engines beam docs notebooks check format clean
+.PHONY: setup demo test test-slow parity parity-setup engines beam docs docs-setup notebooks check format clean
 
 setup: .venv/.installed
 
@@ -62,8 +62,10 @@ beam: .venv-beam/.installed
 	@.venv-beam/bin/pip install --disable-pip-version-check -q -r $<
 	@touch $@
 
-docs: .venv-docs/.installed
+docs: docs-setup
 	.venv-docs/bin/python -m sphinx -E -W --keep-going -q -b html -c docs -d build/docs-doctrees . build/docs
+
+docs-setup: .venv-docs/.installed
 
 .venv-docs/.installed: docs/requirements.txt
 	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs

@@ -1,6 +1,6 @@
 """The site: built strictly, whole in itself, found by a search in both languages.
 
-`make docs` sets up what builds it; without that the tests are skipped.
+`make docs-setup` sets up what builds it; without that the tests are skipped.
 """
 
 import json
@@ -20,7 +20,9 @@ ROOT = Path(__file__).parents[1]
 PYTHON = ROOT / ".venv-docs" / "bin" / "python"
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-docs: make docs"),
+    pytest.mark.skipif(
+        not (ROOT / ".venv-docs" / ".installed").exists(), reason="no .venv-docs: make docs-setup"
+    ),
 ]
 
 
