@@ -14,6 +14,8 @@ from inception_export.export import ExportError
 
 Precision = Literal["float32", "bfloat16", "float16", "int8"]
 PRECISIONS: tuple[Precision, ...] = typing.get_args(Precision)
+Format = Literal["saved_model", "onnx", "litert", "openvino"]
+FORMATS: tuple[Format, ...] = typing.get_args(Format)
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,14 @@ class ExportOptions:
         ExportError: an option breaks its rule.
     """
 
+    format: Format = field(
+        default="saved_model",
+        metadata={
+            "doc": "saved_model, which is served; or BASE/NAME.onnx, .tflite or .xml for another"
+            " engine, from pixels to scores, without resizing and labels, which a JSON beside it"
+            " has"
+        },
+    )
     version: int | None = field(
         default=None,
         metadata={
@@ -92,6 +102,7 @@ class ExportOptions:
     )
 
     def __post_init__(self) -> None:
+        self._check_format()
         for name in ("version", "top", "max_batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -118,3 +129,18 @@ class ExportOptions:
                 "`calibration` is for int8 alone: precision='int8'."
                 f" Received: precision={self.precision!r}"
             )
+
+    def _check_format(self) -> None:
+        if self.format not in FORMATS:
+            raise ExportError(
+                f"`format` must be one of {', '.join(map(repr, FORMATS))}."
+                f" Received: format={self.format!r}"
+            )
+        if self.format == "saved_model":
+            return
+        for name, only in (("precision", "float32"), ("mirror", False), ("version", None)):
+            if getattr(self, name) != only:
+                raise ExportError(
+                    f"`{name}` is for a SavedModel alone, where format={self.format!r}."
+                    f" Received: {name}={getattr(self, name)!r}"
+                )

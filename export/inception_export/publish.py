@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from inception_export.card.model_card import write_model_card
 from inception_export.export import FORMAT, MANIFEST, ExportError
+from inception_export.formats.portable import write_portable
 from inception_export.int8.images import training_images, validation_samples
 from inception_export.int8.quantize import quantize
 from inception_export.int8.support import check_machine, check_runs
@@ -131,7 +132,7 @@ def export_saved_model(
         changes: of ``options``, by their names: ``top=3, precision="bfloat16"``.
 
     Returns:
-        The version's folder.
+        The version's folder; of another ``format`` than a SavedModel, the file.
 
     Raises:
         ExportError: an argument breaks its rule, the version exists, another export of the model
@@ -143,9 +144,10 @@ def export_saved_model(
     labels = tuple(labels)
     check_place(base, name, options.version)
     flat = _check(model, labels, preprocessing)
+    home, record = Path(base) / name, record or {}
+    if options.format != "saved_model":
+        return write_portable((model, flat), home, labels, preprocessing, options, record, log)
     _check_int8(options, log)
-    record = record or {}
-    home = Path(base) / name
     made = _make_folders(home)
     target = home / str(options.version or next_version(home))
     try:

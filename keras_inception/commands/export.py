@@ -254,6 +254,10 @@ def _check_options(options: argparse.Namespace) -> None:
             f"{flags}: only of a MODEL.keras, since a run and published weights tell this"
             f" themselves (of a file of weights: --preprocessing). Received: {options.using}"
         )
+    if options.configs and options.format != "saved_model":
+        raise ValueError(
+            "--configs are of TF Serving, which serves a SavedModel: leave out --format."
+        )
     if (options.mean is None) != (options.std is None) or (options.mean and options.input_range):
         raise ValueError("Give --input-range, or both of --mean and --std.")
 
