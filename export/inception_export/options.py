@@ -5,6 +5,7 @@ This module loads neither Keras nor TensorFlow, so that ``--help`` answers at on
 
 from __future__ import annotations
 
+import dataclasses
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -138,9 +139,10 @@ class ExportOptions:
             )
         if self.format == "saved_model":
             return
-        for name, only in (("precision", "float32"), ("mirror", False), ("version", None)):
-            if getattr(self, name) != only:
+        of_all = ("format", "samples", "sample_classes", "calibration")  # the last has its own rule
+        for each in dataclasses.fields(self):
+            if each.name not in of_all and getattr(self, each.name) != each.default:
                 raise ExportError(
-                    f"`{name}` is for a SavedModel alone, where format={self.format!r}."
-                    f" Received: {name}={getattr(self, name)!r}"
+                    f"`{each.name}` is for a SavedModel alone: leave it out, or the format."
+                    f" Received: format={self.format!r}, {each.name}={getattr(self, each.name)!r}"
                 )

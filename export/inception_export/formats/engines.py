@@ -32,12 +32,14 @@ class Engine:
         suffix: of the file.
         packages: by the names that they are imported by, each with the one that pip installs.
         run: a file's answer to float32 images [batch, size, size, 3], on the CPU.
+        beside: the suffix of a second file, of weights, where there is one.
     """
 
     name: str
     suffix: str
     packages: dict[str, str]
     run: Callable[[Path, np.ndarray], Answer]
+    beside: str | None = None
 
     def check_installed(self) -> None:
         """Refuse, before any work, what a package is missing for.
@@ -98,6 +100,6 @@ ENGINES = {
             _run_onnx,
         ),
         Engine("litert", ".tflite", {"ai_edge_litert": "ai-edge-litert"}, _run_litert),
-        Engine("openvino", ".xml", {"openvino": "openvino"}, _run_openvino),
+        Engine("openvino", ".xml", {"openvino": "openvino"}, _run_openvino, ".bin"),
     )
 }

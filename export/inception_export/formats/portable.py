@@ -57,8 +57,10 @@ def write_portable(
     engine = ENGINES[options.format]
     engine.check_installed()
     target = home.with_name(f"{home.name}{engine.suffix}")
-    if target.exists():
-        raise ExportError(f"{target} exists already, and is never overwritten: remove it first.")
+    for suffix in (engine.suffix, engine.beside, f"{engine.suffix}.json"):
+        path = home.with_name(f"{home.name}{suffix}")
+        if suffix and path.exists():
+            raise ExportError(f"{path} exists already, and is never overwritten: remove it first.")
     home.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".tmp-{home.name}-", dir=home.parent) as folder:
         path = Path(folder) / target.name
