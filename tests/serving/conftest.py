@@ -29,12 +29,12 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
         for module in ("client", "connection", "remote_model"):
-            monkeypatch.setattr(f"inception_serving.{module}.time", self)
+            monkeypatch.setattr(f"inception_serving.client.{module}.time", self)
         on_asyncio = SimpleNamespace(**{**vars(asyncio), "sleep": self.pause})
-        monkeypatch.setattr("inception_serving.async_client.asyncio", on_asyncio)
-        monkeypatch.setattr("inception_serving.connection._FIRST_PAUSE_S", 10.0)
-        monkeypatch.setattr("inception_serving.connection._LONGEST_PAUSE_S", 40.0)
-        monkeypatch.setattr("inception_serving.connection.random.uniform", lambda low, high: high)
+        monkeypatch.setattr("inception_serving.client.async_client.asyncio", on_asyncio)
+        monkeypatch.setattr("inception_serving.client.connection._FIRST_PAUSE_S", 10.0)
+        monkeypatch.setattr("inception_serving.client.connection._LONGEST_PAUSE_S", 40.0)
+        monkeypatch.setattr("inception_serving.client.connection.random.uniform", lambda low, high: high)
 
     def monotonic(self) -> float:
         return self.now
