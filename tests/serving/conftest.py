@@ -34,7 +34,9 @@ class Clock:
         monkeypatch.setattr("inception_serving.client.async_client.asyncio", on_asyncio)
         monkeypatch.setattr("inception_serving.client.connection._FIRST_PAUSE_S", 10.0)
         monkeypatch.setattr("inception_serving.client.connection._LONGEST_PAUSE_S", 40.0)
-        monkeypatch.setattr("inception_serving.client.connection.random.uniform", lambda low, high: high)
+        monkeypatch.setattr(
+            "inception_serving.client.connection.random.uniform", lambda low, high: high
+        )
 
     def monotonic(self) -> float:
         return self.now
