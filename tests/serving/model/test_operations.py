@@ -11,7 +11,7 @@ from tensorflow.core.framework import graph_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
 from inception_serving import ModelServer, errors
-from inception_serving.server.model.operations import named, without_kernel
+from inception_serving.server.model.operations import functions_of, named, without_kernel
 from inception_serving.server.model.saved_model import SavedModel
 
 
@@ -20,7 +20,7 @@ def graph_of(*names: str) -> graph_pb2.GraphDef:
     graph = graph_pb2.GraphDef()
     for name in names[:2]:
         graph.node.add(name=name, op=name)
-    function = graph.library.function.add()
+    function = functions_of(graph).add()
     function.signature.name = "inner"
     graph.node.add(name="call", op="inner")
     for name in names[2:]:
@@ -47,7 +47,7 @@ def test_a_server_that_lacks_an_operation_says_which(saved_models: Path, tmp_pat
     folder = tmp_path / "odd" / "1"
     shutil.copytree(saved_models / "arithmetic", folder)
     file = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
-    functions = file.meta_graphs[0].graph_def.library.function
+    functions = functions_of(file.meta_graphs[0].graph_def)
     node = next(node for each in functions for node in each.node_def if node.op == "AddV2")
     node.op = "Fancy"
     (folder / "saved_model.pb").write_bytes(file.SerializeToString())

@@ -7,7 +7,6 @@ and 350,000 images of a network's size within the model.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,12 +14,12 @@ import numpy as np
 import tensorflow as tf
 
 from inception_serving.server.model.image_size import check_images, resize_bytes
+from inception_serving.server.model.operations import functions_of
 from inception_serving.tensors import STRING_BYTES, Tensor
 
 # An operation has its largest tensor as input and as output.
 _TENSORS_AT_A_TIME = 2
 _CHANNELS = (1, 3, 4)
-_FUNCTIONS = operator.attrgetter("library.function")  # of a GraphDef
 _STRING = np.dtype(object)
 
 
@@ -43,7 +42,7 @@ def _tensors(graph: Any, graph_def: Any) -> Iterator[tuple[Sequence[int], Any]]:
         for tensor in operation.outputs:
             if tensor.shape.rank is not None:
                 yield [-1 if size is None else size for size in tensor.shape], tensor.dtype
-    for function in _FUNCTIONS(graph_def):
+    for function in functions_of(graph_def):
         for node in function.node_def:
             # Of most operations; where the type is a parameter of the function, it says 0.
             dtype = tf.as_dtype((node.attr["T"].type if "T" in node.attr else 0) or tf.float32)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from typing import Any
 
 from tensorflow.python.framework import kernels
 
 from inception_serving import errors
+
+functions_of = operator.attrgetter("library.function")  # of a GraphDef
 
 # TensorFlow's words (core/framework/op.cc, op_kernel.cc; core/common_runtime/executor.cc). The last
 # is of operations that oneDNN computes, where it is off: what stands in for them makes nothing.
@@ -24,7 +27,7 @@ _LACKS = (
 
 def without_kernel(graph: Any) -> list[str]:
     """The operations of a GraphDef, its functions' too, that have no kernel of any device here."""
-    functions = graph.library.function
+    functions = functions_of(graph)
     own = {function.signature.name for function in functions}
     nodes = [*graph.node, *(node for function in functions for node in function.node_def)]
     needed = {node.op for node in nodes} - own
