@@ -121,7 +121,7 @@ def test_what_the_page_on_evaluation_shows_fits_thresholds(
     ]
     (tmp_path / "several.csv").write_text("\n".join(["path,label", *lines]) + "\n")
     arguments = shown("docs/evaluation.md", "--fit-thresholds")
-    places = {"DATA": str(tmp_path / "several.csv"), "runs/mine": str(tmp_path / "run")}
+    places = {"several.csv": str(tmp_path / "several.csv"), "runs/mine": str(tmp_path / "run")}
     assert main([places.get(each, each) for each in arguments] + SMALL) == 0
     assert list(open_run(tmp_path / "run").thresholds) == ["dawn", "dusk"]
 
