@@ -34,11 +34,13 @@ class Call:
     outputs: tuple[Number, ...]
 
     def run(self, values: dict[Number, Tensor]) -> None:
-        """Call the layer on ``values`` and add what it makes to them."""
+        """Call the layer on ``values`` as in inference and add what it makes to them."""
         args, kwargs = keras.tree.map_structure(
             lambda each: values[each.number] if isinstance(each, Place) else each,
             (self.args, self.kwargs),
         )
+        if isinstance(self.layer, keras.Layer):  # augmentation trains unless it is told not to
+            kwargs = {**kwargs, "training": False}
         made = keras.tree.flatten(self.layer(*args, **kwargs))
         values.update(zip(self.outputs, made, strict=True))
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -91,8 +92,12 @@ def _multiply_adds(program: Program, plan: Plan, values: dict[Number, Tensor]) -
 
 
 def _of_call(call: Call, values: dict[Number, Tensor]) -> int:
-    """The size of a layer's kernels, once for each pixel that it makes."""
+    """The size of a layer's kernels, once for each pixel that it makes, or that it spreads.
+
+    Other weights, such as PReLU's or a normalization's, multiply each value once or not at all.
+    """
     weights: list[Any] = getattr(call.layer, "weights", [])
-    kernels = sum(int(np.prod(each.shape)) for each in weights if len(each.shape) > 1)
-    pixels = int(np.prod([side or 1 for side in values[call.outputs[0]].shape[1:-1]]))
-    return kernels * pixels
+    kernels = sum(int(np.prod(each.shape)) for each in weights if each.name.endswith("kernel"))
+    spread = isinstance(call.layer, keras.layers.Conv2DTranspose)
+    pixels = values[call.inputs[0] if spread else call.outputs[0]].shape[1:-1]
+    return kernels * int(np.prod([side or 1 for side in pixels]))

@@ -81,3 +81,38 @@ def test_a_network_is_its_steps_rounded_to_bytes() -> None:
     assert apart.max() < 2.5
     assert np.mean(apart > 0.5) < 0.02
     assert made.std() > 20 * byte
+
+
+def test_layers_run_as_in_inference() -> None:
+    """Augmentation inside a model does nothing then; called alone, its layers would train."""
+    image = keras.Input((8, 8, 3))
+    x = layers.RandomContrast(0.9)(layers.RandomFlip()(image))
+    x = layers.Dropout(0.9)(layers.GaussianNoise(1.0)(x))
+    program = record(keras.Model(image, layers.Conv2D(2, 1)(x)))
+    images = np.random.default_rng(0).uniform(0, 255, (4, 8, 8, 3)).astype(np.float32)
+    values = {0: tf.constant(images)}
+    for call in program.calls[:-1]:
+        call.run(values)
+    np.testing.assert_array_equal(values[program.calls[-1].inputs[0]], images)
+
+
+@pytest.mark.parametrize(
+    ("layer", "multiply_adds"),
+    [
+        (layers.Conv2D(6, 3), 6 * 6 * 9 * 4 * 6),
+        (layers.Conv2D(6, 3, groups=2), 6 * 6 * 9 * 2 * 6),
+        (layers.Conv2DTranspose(6, 3, 2), 8 * 8 * 9 * 4 * 6),
+        (layers.SeparableConv2D(6, 3), 6 * 6 * (9 * 4 + 4 * 6)),
+        (layers.Dense(6), 8 * 8 * 4 * 6),
+        (layers.PReLU(), 0),
+        (layers.LayerNormalization(axis=(1, 2, 3)), 0),
+    ],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
+def test_multiply_adds_are_those_of_kernels(layer: keras.Layer, multiply_adds: int) -> None:
+    image = keras.Input((8, 8, 4))
+    program = record(keras.Model(image, layer(image)))
+    plan = make_plan(program, image_signed=True)
+    in_int8, of_all = measure(program, plan, [tf.zeros([1, 8, 8, 4])]).multiply_adds
+    assert of_all == multiply_adds
+    assert in_int8 == (multiply_adds if layer.name.startswith("conv2d") and plan.ranges else 0)
