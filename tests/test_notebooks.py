@@ -1,12 +1,15 @@
 """The notebooks: each runs in a kernel of its own, and is kept as it ran, in both languages."""
 
 import re
+import shlex
 import tempfile
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+
+from keras_inception.cli import _parser
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "notebooks"
@@ -158,6 +161,15 @@ def test_what_a_notebook_links_to_is_there(path: Path) -> None:
     text = "\n".join(cell.source for cell in cells(path, "markdown"))
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
         assert (path.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("path", ENGLISH + CHINESE, ids=name)
+def test_a_command_that_a_notebook_tells_to_type_is_one(path: Path) -> None:
+    text = "\n".join(cell.source for cell in cells(path, "markdown"))
+    typed = re.findall(r"^    keras-inception (.+)$", text, re.MULTILINE)
+    assert bool(typed) == path.name.startswith("7")
+    for command in typed:
+        _parser().parse_args(shlex.split(command))  # ends with 2 where it is none
 
 
 @pytest.mark.parametrize("notes", NOTES, ids=lambda path: path.name)
