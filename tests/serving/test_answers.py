@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from inception_serving import AnswerError, AsyncClient, Client, Limits, Timeout, errors, messages
+from inception_serving.client.results import version_statuses
 from inception_serving.client.signatures import from_response
 from inception_serving.tensors import to_proto
 from tests.serving.caller import free_port
@@ -168,6 +169,56 @@ def test_an_answer_that_is_none(kind: str, answer: Any, images: int, text: str) 
 def test_an_answer_that_is_no_message(kind: str) -> None:
     with FakeServer(lambda request: b"\xff" * 9) as server, pytest.raises(errors.InternalError):
         ask(kind, server.address, PNG, timeout_s=10)
+
+
+@pytest.mark.parametrize("value", [b"\xff\xff\xff\xff", None])
+def test_signatures_that_are_none(kind: str, value: bytes | None) -> None:
+    def answer(method: str, data: bytes, context: Any) -> bytes:
+        told = messages.GetModelMetadataResponse()
+        if value is not None:
+            told.metadata["signature_def"].Pack(messages.SignatureDefMap())
+            told.metadata["signature_def"].value = value
+        return bytes(told.SerializeToString())
+
+    with FakeServer(lambda request: rows(1)) as server, pytest.raises(AnswerError, match="no sig"):
+        server.answer = answer  # type: ignore[method-assign]
+        ask(kind, server.address, PNG)
+
+
+def test_a_state_that_is_not_known_has_its_number() -> None:
+    told = messages.GetModelStatusResponse()
+    told.model_version_status.add(version=1, state=99)
+    told.model_version_status.add(version=2, state=30)
+    states = [each.state for each in version_statuses(told)]
+    assert states == ["UNKNOWN (99)", "AVAILABLE"]
+
+
+def test_futures_that_are_cancelled_send_no_more() -> None:
+    wake = threading.Event()
+    with FakeServer(lambda request: wake.wait(60) and rows(1)) as server:
+        with Client(server.address, "m", in_flight=1, batch_size=1) as client:
+            client.metadata()
+            under_way = client.predict_async(PNG)
+            several, one = client.predict_async([PNG] * 9), client.predict_async(PNG)
+            assert several.cancel() and one.cancel()
+            assert wait([several, one], timeout=20).done == {several, one}
+            wake.set()
+            assert under_way.result(20).label == "cat"
+            assert not under_way.cancel()
+
+        assert server.calls.count("Predict") == 1
+
+
+def test_a_client_that_was_closed_connects_anew() -> None:
+    """As the other one does."""
+    with FakeServer(lambda request: rows(batch_of(request))) as server:
+        client = Client(server.address, "m")
+        for _ in range(2):
+            assert client.predict(PNG).label == "cat"
+            client.close()
+            client.close()
+        assert client.predict_async(PNG).result(20).label == "cat"
+        client.close()
 
 
 def test_futures_hear_of_it() -> None:

@@ -118,6 +118,10 @@ def read_address(given: str) -> Address:
     if scheme.lower() in ("http", "https") and separator:
         return _read_http(given)
     if given.startswith(_WITHOUT_PORT):
+        if given in _WITHOUT_PORT:
+            raise ValueError(
+                f"{given} stands before a name, such as unix:/path/to/socket: received {given!r}."
+            )
         return Address(given, given, "")
     prefix = next((each for each in _WITH_PORT if given.startswith(each)), "")
     if separator and not prefix:
@@ -155,9 +159,9 @@ def _host(given: str, name: str) -> str:
             f"An IPv6 address stands in brackets, with a port behind them: [{name}]:8500."
             f" Received {given!r}."
         )
-    found = re.fullmatch(r"(\[[0-9A-Fa-f:.%\w]+\]|[^\s:/@\[\]]+):(\d+)", name)
+    found = re.fullmatch(r"(\[[0-9A-Fa-f:.%\w]+\]|[^\s:/@\[\]]+):([0-9]+)", name)
     if found is None or not 0 < int(found[2]) < 65536:
-        host = name.partition(":")[0] or "localhost"
+        host = re.match(r"\[[^\]]*\]|[^\s:/]*", name)[0] or "localhost"  # type: ignore[index]
         raise ValueError(
             f"address is HOST:PORT, such as {host}:8500, gRPC's port as a rule, and a port is 1 to"
             f" 65535: received {given!r}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -72,9 +73,7 @@ class AsyncClient(ClientBase):
         self._open()
         deadline = self._deadline(timeout_s)
         try:
-            async with asyncio.timeout(
-                self._setup.timeout.total_s if timeout_s is None else timeout_s
-            ):
+            async with asyncio.timeout(deadline - time.monotonic()):
                 await self._turns.acquire()
         except TimeoutError:
             raise self._late() from None
@@ -94,7 +93,7 @@ class AsyncClient(ClientBase):
         """See `Client.predict_stream`; the images may come from an asynchronous iterator too."""
         if not isinstance(images, AsyncIterable):
             check_several(images, "predict_stream")
-        return self._stream(self._remote, images, signature, timeout_s)
+        return self._stream(self._remote, images, signature, self._seconds(timeout_s))
 
     async def compare(
         self,
@@ -193,10 +192,10 @@ class AsyncClient(ClientBase):
 
     async def wait_until_ready(self, timeout_s: float = 60.0) -> int:
         """See `Client.wait_until_ready`."""
-        return await self._run(self._remote.wait_until_ready(timeout_s))
+        return await self._run(self._remote.wait_until_ready(self._seconds(timeout_s)))
 
     async def close(self) -> None:
-        """Hang up; the requests under way are cancelled."""
+        """Hang up; the requests under way are cancelled, and a later call connects anew."""
         if self._home == (os.getpid(), asyncio.get_running_loop()):
             self._home = None
             await self._channel.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import math
 import os
 import threading
 import time
@@ -23,6 +24,7 @@ from numpy.typing import ArrayLike
 from inception_serving import errors
 from inception_serving.client.address import read_address
 from inception_serving.client.connection import (
+    MOST_SECONDS,
     ConnectionOptions,
     GrpcChannel,
     Limits,
@@ -100,6 +102,8 @@ class ClientBase:
         """
         _check_known(options)
         limits = limits or Limits(in_flight=self._IN_FLIGHT)
+        if not isinstance(limits, Limits):
+            raise ValueError(f"limits is a Limits, or None: received {limits!r}.")
         given = {"batch_size": batch_size, "in_flight": in_flight}
         self._setup = Setup(
             read_address(address),
@@ -136,8 +140,22 @@ class ClientBase:
         return self._versions[version]
 
     def _deadline(self, timeout_s: float | None) -> float:
-        total_s = self._setup.timeout.total_s
-        return time.monotonic() + (total_s if timeout_s is None else timeout_s)
+        return time.monotonic() + self._seconds(timeout_s)
+
+    def _seconds(self, timeout_s: float | None) -> float:
+        """What a call may take; no time at all, or less, is a deadline that has passed.
+
+        Raises:
+            ValueError: it is no number of seconds.
+        """
+        if timeout_s is None:
+            return self._setup.timeout.total_s
+        if not isinstance(timeout_s, int | float) or not -math.inf < timeout_s <= MOST_SECONDS:
+            raise ValueError(
+                f"timeout_s is a number of seconds, {MOST_SECONDS:g} at most: received"
+                f" {timeout_s!r}."
+            )
+        return timeout_s
 
     def _late(self) -> errors.DeadlineExceededError:
         return errors.DeadlineExceededError(
@@ -252,7 +270,7 @@ class Client(ClientBase):
             errors.ServingError: as `predict`, once the results before it have been given.
         """
         check_several(images, "predict_stream")
-        return self._stream(self._remote, images, signature, timeout_s)
+        return self._stream(self._remote, images, signature, self._seconds(timeout_s))
 
     def predict_async(
         self,
@@ -261,9 +279,14 @@ class Client(ClientBase):
         signature: str = DEFAULT_SIGNATURE,
         timeout_s: float | None = None,
     ) -> Future[Any]:
-        """As `predict`, but returns at once: the future has the result, or the error."""
+        """As `predict`, but returns at once: the future has the result, or the error.
+
+        The deadline of each request begins with its turn among those in flight. Cancelling the
+        future takes back what has not been sent.
+        """
         one = is_one(images)
         named = [name_image(images)] if one else name_images(images)
+        timeout_s = self._seconds(timeout_s)
         futures = [
             self._submit(self._remote, chunk, signature, lambda: self._deadline(timeout_s))
             for chunk in chunked(named, self._limits.batch_size)
@@ -406,11 +429,12 @@ class Client(ClientBase):
         Raises:
             errors.DeadlineExceededError: it took longer; the message has what was seen last.
         """
-        return self._run(self._remote.wait_until_ready(timeout_s))
+        return self._run(self._remote.wait_until_ready(self._seconds(timeout_s)))
 
     def close(self) -> None:
-        """Let the requests under way finish, and hang up."""
+        """Let the requests under way finish, and hang up; a later call connects anew."""
         if self._pid == os.getpid():
+            self._pid = 0
             self._pool.shutdown(wait=True)
             self._channel.close()
 

@@ -6,7 +6,9 @@ What a client does is written once, as generators of steps, and both clients car
 
 from __future__ import annotations
 
+import os
 import random
+import re
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
@@ -20,6 +22,9 @@ from inception_serving import errors, messages
 from inception_serving.client.address import Address
 
 # ---- options ----
+
+# Beyond it, clocks overflow on the way: 31 years.
+MOST_SECONDS = 1e9
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,11 @@ class Timeout:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not isinstance(value, int | float) or not value > 0:
-                raise ValueError(f"{name} is above 0, in seconds: received {value!r}.")
+            if not isinstance(value, int | float) or not 0 < value <= MOST_SECONDS:
+                raise ValueError(
+                    f"{name} is above 0 and at most {MOST_SECONDS:g}, in seconds: received"
+                    f" {value!r}."
+                )
 
 
 @dataclass(frozen=True)
@@ -63,8 +71,8 @@ class Limits:
                 "batch_size and in_flight are whole numbers of at least 1: received "
                 f"{self.batch_size!r} and {self.in_flight!r}."
             )
-        if not 0 < self.answer_bytes <= 2**31 - 1:
-            raise ValueError(f"answer_bytes is 1 to 2147483647: received {self.answer_bytes}.")
+        if not isinstance(self.answer_bytes, int) or not 0 < self.answer_bytes <= 2**31 - 1:
+            raise ValueError(f"answer_bytes is 1 to 2147483647: received {self.answer_bytes!r}.")
 
 
 Pem = bytes | str | Path
@@ -115,48 +123,73 @@ class Setup:
             raise ValueError(
                 f"compression is 'gzip' or None: received {self.options.get('compression')!r}."
             )
-        if self.address.target.startswith("http:") and any(
-            self.options.get(name) for name in Encryption.__annotations__
-        ):
+        if self.address.target.startswith("http:") and self.pem is not None:
             raise ValueError(
                 "http:// is not encrypted; for an encrypted connection, write https:// : received"
                 f" {self.address}."
             )
-        for name, value in self.headers:
-            if not name or not (name + value).isascii() or "\n" in name + value:
-                raise ValueError(f"A header is a line of ASCII: received {name!r}: {value!r}.")
+        given = self.options.get("headers") or {}
+        if not isinstance(given, Mapping):
+            raise ValueError(f"headers is a mapping of text to text: received {given!r}.")
+        for name, value in given.items():
+            if not all(isinstance(each, str) for each in (name, value)) or not (
+                _HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)
+            ):
+                raise ValueError(
+                    "A header is a line of ASCII, under a name of letters, digits, -, _ and . that"
+                    f" does not end in -bin: received {name!r}: {value!r}."
+                )
 
     @property
     def headers(self) -> list[tuple[str, str]]:
         """The headers, with names in small letters as gRPC wants them."""
-        return [(name.lower(), value) for name, value in self.options.get("headers", {}).items()]
+        given = self.options.get("headers") or {}
+        return [(name.lower(), value) for name, value in given.items()]
 
     @property
     def pem(self) -> tuple[bytes | None, bytes | None, bytes | None] | None:
         """Root certificates, client's key, client's certificate; None: no encryption.
 
         Raises:
-            ValueError: a file of them cannot be read.
+            ValueError: a file of them cannot be read, or is none.
         """
         names = ("root_certificates", "client_key", "client_certificate")
         given = [self.options.get(name) for name in names]
-        if not any([self.options.get("tls"), *given]):
+        # An empty one too, such as of a variable that is not set: it must not mean no encryption.
+        if not self.options.get("tls") and given == [None] * 3:
             return None
+        if (given[1] is None) != (given[2] is None):
+            raise ValueError("client_key and client_certificate go together: received one.")
         roots, key, certificate = (
             _pem(name, each) for name, each in zip(names, given, strict=True)
         )
-        if (key is None) != (certificate is None):
-            raise ValueError("client_key and client_certificate go together: received one.")
         return roots, key, certificate
 
 
+# What gRPC takes (its core/lib/surface/validate_metadata.cc); names in -bin have other values.
+_HEADER_NAME = re.compile(r"(?!.*-bin$)[a-z0-9_.-]+", re.IGNORECASE)
+_HEADER_VALUE = re.compile(r"[ -~]*")
+
+
 def _pem(name: str, given: Any) -> bytes | None:
-    if given is None or isinstance(given, bytes):
-        return given
-    try:
-        return Path(given).read_bytes()
-    except OSError as error:
-        raise ValueError(f"{name}: {given} cannot be read: {error.strerror}.") from error
+    if given is None:
+        return None
+    rule = f"{name} is PEM as bytes, or the path of a file of it"
+    if isinstance(given, bytes):
+        content, received = given, f"{len(given)} bytes"  # which may be a secret
+    elif isinstance(given, str | os.PathLike):
+        received = repr(os.fsdecode(given))
+        try:
+            content = Path(given).read_bytes()
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise ValueError(f"{rule}: {received} cannot be read: {why}.") from error
+    else:
+        raise ValueError(f"{rule}: received {given!r}.")
+    kind = "PRIVATE KEY" if name == "client_key" else "CERTIFICATE"
+    if f"{kind}-----".encode() not in content:
+        raise ValueError(f"{rule}: received {received}, which is no PEM of a {kind.lower()}.")
+    return content
 
 
 # ---- steps ----
@@ -346,7 +379,7 @@ def _grpc_options(setup: Setup) -> Sequence[tuple[str, Any]]:
         # A server that is back is found within half a second; gRPC's own is up to two minutes.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 500),
-        ("grpc.min_reconnect_backoff_ms", int(setup.timeout.connect_s * 1000)),
+        ("grpc.min_reconnect_backoff_ms", min(int(setup.timeout.connect_s * 1000), 2**31 - 1)),
         # A name of several servers, such as that of a headless service: each gets its share.
         ("grpc.lb_policy_name", "round_robin"),
         # Two clients of one process are two connections.

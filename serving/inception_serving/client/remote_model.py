@@ -49,12 +49,21 @@ class RemoteModel:
         """Nothing is sent before the first call; see `Client`.
 
         Raises:
-            ValueError: a version and a label are given, or no number is the version.
+            ValueError: a version and a label are given, or one of them, or the name, is none.
         """
-        if version is not None and (isinstance(version, bool) or not isinstance(version, int)):
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"model is the model's name on the server: received {name!r}.")
+        if version is not None and not (
+            isinstance(version, int) and not isinstance(version, bool) and 0 <= version < 2**63
+        ):
             raise ValueError(
-                f"version is a whole number, or None for the latest: received {version!r}. A label"
-                " is given as version_label."
+                "version is a whole number, 0 or more, or None for the latest: received"
+                f" {version!r}. A label is given as version_label."
+            )
+        if version_label is not None and (not isinstance(version_label, str) or not version_label):
+            raise ValueError(
+                "version_label is a label's name, or None for the latest version: received"
+                f" {version_label!r}."
             )
         if version is not None and version_label is not None:
             raise ValueError("Give a version or a version_label, not both.")

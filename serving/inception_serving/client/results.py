@@ -68,7 +68,7 @@ class VersionStatus:
     """One version of a model on the server.
 
     Attributes:
-        state: START, LOADING, AVAILABLE, UNLOADING or END.
+        state: START, LOADING, AVAILABLE, UNLOADING or END; UNKNOWN, with its number, for others.
         error: why it is not available, or "".
     """
 
@@ -115,9 +115,13 @@ def _kind(tensor: Tensor) -> str:
 
 def version_statuses(response: Any) -> list[VersionStatus]:
     """The versions in a GetModelStatusResponse, in its order."""
-    state_name = messages.ModelVersionStatus.State.Name
+    states = {number: name for name, number in messages.ModelVersionStatus.State.items()}
     return [
-        VersionStatus(entry.version, state_name(entry.state), entry.status.error_message)
+        VersionStatus(
+            entry.version,
+            states.get(entry.state, f"UNKNOWN ({entry.state})"),  # of a later TF Serving, maybe
+            entry.status.error_message,
+        )
         for entry in response.model_version_status
     ]
 
@@ -126,33 +130,50 @@ def gather(
     futures: Sequence[Future[_Part]],
     join: Callable[[list[_Part]], Any],
 ) -> Future[Any]:
-    """One future for all: their results joined in order, or the first error."""
+    """One future for all: their results joined in order, or the first error.
+
+    It can be cancelled until all are done, and with it those that have not begun.
+    """
     joined: Future[Any] = Future()
-    joined.set_running_or_notify_cancel()
     if not futures:
         joined.set_result(join([]))
     waiting = len(futures)
+    settled = False
     lock = threading.Lock()
+
+    def settle() -> bool:
+        """Whether there is somebody to tell, and it is not told yet; ask under the lock."""
+        nonlocal settled
+        first, settled = not settled, True
+        return first and joined.set_running_or_notify_cancel()
 
     def on_done(done: Future[_Part]) -> None:
         nonlocal waiting
+        if done.cancelled():
+            return
+        error = done.exception()
         with lock:
             waiting -= 1
-            last = waiting == 0
-            if joined.done() or done.cancelled():
+            if (error is None and waiting) or not settle():
                 return
-            error = done.exception()
-            if error is None and last:
-                try:
-                    joined.set_result(join([future.result() for future in futures]))
-                except Exception as failed:  # or nobody would hear of it
-                    joined.set_exception(failed)
-            elif error is not None:
-                joined.set_exception(error)
-        if error is not None:
+        if error is None:
+            try:
+                joined.set_result(join([future.result() for future in futures]))
+            except Exception as failed:  # or nobody would hear of it
+                joined.set_exception(failed)
+            return
+        joined.set_exception(error)
+        for future in futures:
+            future.cancel()
+
+    def on_cancel(done: Future[Any]) -> None:
+        if done.cancelled():
+            with lock:
+                settle()
             for future in futures:
                 future.cancel()
 
+    joined.add_done_callback(on_cancel)
     for future in futures:
         future.add_done_callback(on_done)
     return joined

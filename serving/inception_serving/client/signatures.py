@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from inception_serving import messages, tensors
 from inception_serving.errors import AnswerError, SignatureError
@@ -82,7 +83,11 @@ def from_response(response: Any) -> ModelMetadata:
     """
     signatures = messages.SignatureDefMap()
     field = "signature_def"
-    if field not in response.metadata or not response.metadata[field].Unpack(signatures):
+    try:
+        found = field in response.metadata and response.metadata[field].Unpack(signatures)
+    except DecodeError:
+        found = False
+    if not found:
         raise AnswerError("The server answered no signatures when asked for the model's metadata.")
     return ModelMetadata(
         response.model_spec.name,
@@ -110,6 +115,12 @@ def check_inputs(where: str, signature: Signature, inputs: Mapping[str, Any]) ->
     Raises:
         SignatureError: a name, dtype or shape does not fit.
     """
+    if not isinstance(inputs, Mapping) or not all(isinstance(name, str) for name in inputs):
+        received = list(inputs) if isinstance(inputs, Mapping) else type(inputs).__name__
+        raise SignatureError(
+            f"{where} takes a mapping of names to arrays, {_show(signature.inputs)}: received"
+            f" {received}."
+        )
     extra = sorted(set(inputs) - set(signature.inputs))
     missing = sorted(set(signature.inputs) - signature.optional - set(inputs))
     if extra or missing:
