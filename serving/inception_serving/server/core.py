@@ -103,14 +103,26 @@ class Core:
     def classify(self, spec: Any, examples: Any, *, call: Call) -> Any:
         """A ClassificationResponse to an `Input` of examples."""
         with self._use(spec, "Classify", call) as (number, model):
-            result = classify(model, spec.signature_name, examples, check_method=self._check_method)
+            result = classify(
+                model,
+                spec.signature_name,
+                examples,
+                check_method=self._check_method,
+                claim=call.claim,
+            )
         effective = _effective_spec(spec, number)
         return messages.ClassificationResponse(result=result, model_spec=effective)
 
     def regress(self, spec: Any, examples: Any, *, call: Call) -> Any:
         """A RegressionResponse to an `Input` of examples."""
         with self._use(spec, "Regress", call) as (number, model):
-            result = regress(model, spec.signature_name, examples, check_method=self._check_method)
+            result = regress(
+                model,
+                spec.signature_name,
+                examples,
+                check_method=self._check_method,
+                claim=call.claim,
+            )
         effective = _effective_spec(spec, number)
         return messages.RegressionResponse(result=result, model_spec=effective)
 
@@ -118,7 +130,9 @@ class Core:
         """A MultiInferenceResponse (servables/tensorflow/multi_inference_helper.cc)."""
         spec = request.tasks[0].model_spec if request.tasks else messages.ModelSpec()
         with self._use(spec, "MultiInference", call) as (number, model):
-            response = infer_all(model, number, request, check_method=self._check_method)
+            response = infer_all(
+                model, number, request, check_method=self._check_method, claim=call.claim
+            )
         # Of all methods, TF Serving counts this one's examples, and nothing else of it.
         count = count_examples(request.input)
         self._metrics.example_counts.observe(spec.name, value=count)

@@ -95,6 +95,22 @@ class TestClassify:
 
         assert [entry[0][1] for entry in pairs(response.result)] == [0.25, 1.0]
 
+    def test_a_context_counts_as_often_as_it_is_there(self, caller: Caller) -> None:
+        request = classification("scores_only")
+        context = request.input.example_list_with_context.context
+        context.features.feature["text"].bytes_list.value.append(bytes(1 << 20))
+        request.input.example_list_with_context.examples.extend([example(1)] * 100)
+        tasks = multi(("scores_only", "classify"))
+        tasks.input.CopyFrom(request.input)
+
+        for call in (
+            lambda: caller.predictions.Classify(request, timeout=20),
+            lambda: caller.predictions.MultiInference(tasks, timeout=20),
+        ):
+            with pytest.raises(grpc.RpcError) as caught:
+                call()
+            assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
     @pytest.mark.parametrize(
         ("signature", "code", "text"),
         [

@@ -20,6 +20,7 @@ CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
 _INPUTS = "inputs"
 
+Claim = Callable[[int], None]  # takes bytes from what the server may hold, or raises
 _Read = Callable[[Mapping[str, Tensor], int], Any]
 
 
@@ -29,6 +30,7 @@ def classify(
     examples: Any,
     *,
     check_method: bool = False,
+    claim: Claim | None = None,
 ) -> Any:
     """A ClassificationResult.
 
@@ -36,13 +38,15 @@ def classify(
         signature_name: "" for the default one.
         examples: the request's `Input`.
         check_method: refuse a signature that does not say it is one for classifying.
+        claim: told of the bytes that the examples take beyond their message, before they do: each
+            has the context before it.
 
     Raises:
         errors.StatusError: with TF Serving's code and text.
     """
     signature, name = _find(model, signature_name)
     outputs = _classify_outputs(signature, check_method)
-    return _classifications(*_run(model, name, signature, examples, outputs))
+    return _classifications(*_run(model, name, signature, examples, outputs, claim))
 
 
 def regress(
@@ -51,11 +55,12 @@ def regress(
     examples: Any,
     *,
     check_method: bool = False,
+    claim: Claim | None = None,
 ) -> Any:
     """A RegressionResult; see `classify`."""
     signature, name = _find(model, signature_name)
     outputs = _regress_outputs(signature, check_method)
-    return _regressions(*_run(model, name, signature, examples, outputs))
+    return _regressions(*_run(model, name, signature, examples, outputs, claim))
 
 
 def infer_all(
@@ -64,10 +69,11 @@ def infer_all(
     request: Any,
     *,
     check_method: bool = False,
+    claim: Claim | None = None,
 ) -> Any:
     """A MultiInferenceResponse: several signatures of one model on the same examples.
 
-    They are run as one, each fed the examples.
+    They are run as one, each fed the examples; see `classify`.
 
     Raises:
         errors.StatusError: with TF Serving's code and text.
@@ -94,7 +100,7 @@ def infer_all(
                 f"Unsupported signature method_name: {task.method_name}"
             )
         outputs[name] = _METHODS[task.method_name][0](model.signatures[name], check_method)
-    serialized = _serialize(request.input)
+    serialized = _serialize(request.input, claim)
     _check_inputs([model.signatures[name].inputs[_INPUTS] for name in outputs])
     found = model.run_together(outputs, _INPUTS, serialized)
     response = messages.MultiInferenceResponse()
@@ -184,14 +190,15 @@ def _run(
     signature: Any,
     examples: Any,
     outputs: Sequence[str],
+    claim: Claim | None,
 ) -> tuple[Mapping[str, Tensor], int]:
-    serialized = _serialize(examples)
+    serialized = _serialize(examples, claim)
     feeds = {_INPUTS: serialized}
     check_types(signature, feeds)
     return model.run(signature_name, feeds, outputs), len(serialized)
 
 
-def _serialize(examples: Any) -> Tensor:
+def _serialize(examples: Any, claim: Claim | None) -> Tensor:
     """Each example as bytes, after those of the context where there is one."""
     if count_examples(examples) == 0:
         raise errors.InvalidArgumentError("Input is empty.")
@@ -199,6 +206,8 @@ def _serialize(examples: Any) -> Tensor:
     context = b""
     if examples.WhichOneof("kind") == "example_list_with_context":
         context = chosen.context.SerializeToString()
+        if claim is not None:
+            claim(len(context) * len(chosen.examples))
     serialized = np.empty(len(chosen.examples), dtype=object)
     serialized[:] = [context + example.SerializeToString() for example in chosen.examples]
     return serialized
