@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from inception_serving import errors, tensors
-from inception_serving.server.model.saved_model import SavedModel
+from inception_serving.server.model.saved_model import SavedModel, from_tensorflow
 
 
 def test_a_run_that_fails_leaves_nothing_behind(saved_models: Path) -> None:
@@ -179,3 +180,25 @@ def test_mixed_precision(tmp_path: Path) -> None:
     rewriting = mixed_model._high_rank._session._config.graph_options.rewrite_options
     assert rewriting.auto_mixed_precision_onednn_bfloat16 == rewriting.ON
     np.testing.assert_allclose(mixed, exact, atol=0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("No. [Op:Cast]", "No."),
+        ("No. [Op:Cast] name: y", "No."),
+        ("a [Op:b] c", "a [Op:b] c"),
+        (" [Op:" * 3 + "]", " [Op: [Op:"),
+    ],
+)
+def test_what_python_adds_to_an_error_is_left_out(text: str, told: str) -> None:
+    assert str(from_tensorflow(tf.errors.InvalidArgumentError(None, None, text))) == told
+
+
+def test_an_error_that_quotes_a_client_takes_no_time() -> None:
+    error = tf.errors.InvalidArgumentError(None, None, " [Op:" * 40_000)
+    started = time.process_time()
+
+    from_tensorflow(error)
+
+    assert time.process_time() - started < 0.5

@@ -380,7 +380,10 @@ def from_tensorflow(error: Any) -> errors.StatusError:
         "",
         text,
     )
-    text = re.sub(r" \[Op:[^\]]*\](?: name: .*)?\Z", "", text)
+    # Looked for from the end, since an op may quote what a client sent, of any length.
+    start = text.rfind(" [Op:")
+    if start >= 0 and re.fullmatch(r" \[Op:[^\]]*\](?: name: .*)?", text[start:]):
+        text = text[:start]
     return errors.from_code(error.error_code, text)
 
 
