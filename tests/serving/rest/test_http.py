@@ -103,6 +103,7 @@ class TestConnections:
         (b"GET / HTTP/1.1\r\n goes on with nothing\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nx: " + b"x" * 70_000 + b"\r\n\r\n", 400),
         (post("Content-Length: 5"), 400),
+        (post("Transfer-Encoding: chunked", "Transfer-Encoding: identity"), 400),
         (b"POST /v1/ HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
         (b"POST /v1/ HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 413),
         (post("Expect: wonders"), 417),

@@ -18,6 +18,9 @@ from inception_serving.server.budget import Reservation
 _METHODS = {"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"}
 _WITHOUT_BODY = "HEAD"
 
+# What says where a request ends.
+_FRAMING = ("content-length", "transfer-encoding")
+
 _SHORTEST = len("GET / HTTP/1.0")
 _VERSION = re.compile(r"HTTP/ *([+-]?[0-9]+)\. *([+-]?[0-9]+)")
 _CHARACTER = r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})"
@@ -119,7 +122,7 @@ def add_header(headers: dict[str, str], last: str | None, line: bytes) -> str:
         raise BadRequest(400)
     name = name.lower()
     if name in headers:
-        if name == "content-length" and headers[name] != value.strip(" \t"):
+        if name in _FRAMING and headers[name] != value.strip(" \t"):
             raise BadRequest(400)  # libevent takes the first; who else reads them may not
         return ""  # what it goes on with is forgotten too
     headers[name] = value.strip(" \t")
