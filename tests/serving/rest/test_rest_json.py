@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import numpy as np
@@ -205,6 +206,21 @@ class TestBase64:
     def test_refused(self, text: str) -> None:
         with pytest.raises(errors.InvalidArgumentError, match="Unable to base64 decode"):
             json_values.read_bytes({"b64": text})
+
+    def test_blanks_take_no_time(self) -> None:
+        started = time.process_time()
+
+        self.test_refused(f"A{' ' * 50_000}!")
+
+        assert time.process_time() - started < 1
+
+
+def test_large_bodies_are_read_once() -> None:
+    """RapidJSON's own numbers take microseconds a byte, in which nobody else is answered."""
+    inputs = {"x": np.array([np.inf], np.float32)}
+
+    assert tensor_json.is_delicate(inputs, b"[1e999]")
+    assert not tensor_json.is_delicate(inputs, b"[1e999]" + b" " * (1 << 18))
 
 
 class TestErrorTexts:

@@ -30,7 +30,8 @@ _MOST_READ_SLOWLY = 1 << 18
 # Python's reader takes some milliseconds for these, in which nothing else runs.
 _MOST_READ_AT_ONCE = 1 << 18
 
-_BASE64 = re.compile(r"([A-Za-z0-9+/ \t\n\v\f\r]*)([=. \t\n\v\f\r]*)")
+# Possessive: of blanks that both parts may hold, every share would be tried.
+_BASE64 = re.compile(r"([A-Za-z0-9+/ \t\n\v\f\r]*+)([=. \t\n\v\f\r]*+)")
 _BASE64_BLANKS = str.maketrans("", "", " \t\n\v\f\r")
 
 
@@ -83,14 +84,19 @@ def parse_exactly(body: bytes) -> dict[str, Any]:
     return document
 
 
+def may_be_read_exactly(body: bytes) -> bool:
+    """Whether a body is short enough for `parse_exactly`."""
+    return len(body) <= _MOST_READ_SLOWLY
+
+
 def has_long_decimals(body: bytes) -> bool:
     """Whether RapidJSON may read a number of a body less exactly than Python."""
-    return len(body) <= _MOST_READ_SLOWLY and _LONG_DECIMAL.search(body) is not None
+    return may_be_read_exactly(body) and _LONG_DECIMAL.search(body) is not None
 
 
 def has_large_exponents(body: bytes) -> bool:
     """Whether RapidJSON may refuse a number of a body that is infinite to Python."""
-    return len(body) <= _MOST_READ_SLOWLY and _LARGE_EXPONENT.search(body) is not None
+    return may_be_read_exactly(body) and _LARGE_EXPONENT.search(body) is not None
 
 
 def signature_name(document: Mapping[str, Any]) -> str:

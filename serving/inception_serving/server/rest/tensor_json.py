@@ -39,7 +39,7 @@ def is_row_format(document: Mapping[str, Any]) -> bool:
 
 def is_delicate(inputs: Mapping[str, Tensor], body: bytes) -> bool:
     """Whether inputs hold numbers that RapidJSON may read, or refuse, in its own way."""
-    return any(
+    return json_values.may_be_read_exactly(body) and any(
         not np.isfinite(tensor.ravel()).all()
         or (tensor.dtype == np.float64 and json_values.has_long_decimals(body))
         for tensor in inputs.values()
