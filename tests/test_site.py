@@ -115,6 +115,14 @@ def test_every_public_name_and_command_is_in_the_reference(pages: dict[Path, Pag
     assert {"train", "data-check", "weights-convert", "serve"} <= commands.ids
 
 
+def test_the_reference_says_what_a_builder_takes(site: Path) -> None:
+    text = (site / "docs" / "reference" / "python.html").read_text("utf-8")
+    (_, told) = text.split('id="keras_inception.InceptionV4"')
+    told = re.sub(r"<[^>]*>|\s+", " ", told[: told.index("</dl>\n</dd></dl>")])
+    assert "arXiv:1602.07261" in told and re.search(r"include_top *: *bool", told)
+    assert "by default 0.2, as TF-Slim has it" in " ".join(told.split())
+
+
 def test_words_of_both_languages_are_found(site: Path) -> None:
     index = (site / "searchindex.js").read_text("utf-8")
     terms = json.loads("{" + index.split('"terms":{')[1].split("}")[0] + "}")

@@ -1,7 +1,9 @@
 """The reference, from docstrings and the parser: ``public-names PACKAGE`` and ``command-help``.
 
 Sources are read, not imported, so that neither TensorFlow nor a GPU is needed. The public names of
-a package are those of its ``__all__``; where they are defined stands in its imports.
+a package are those of its ``__all__``; where they are defined stands in its imports. Only the
+networks' builders, which are objects, are documented by the function that does so for ``help``; it
+needs no Keras.
 """
 
 import argparse
@@ -18,6 +20,7 @@ from sphinx.ext.napoleon import GoogleDocstring
 from sphinx.util.docutils import SphinxDirective
 
 _ROOTS = ("", "export", "serving")
+_BUILDER = "Application"
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
@@ -67,10 +70,39 @@ class PublicNames(SphinxDirective):
         for node in tree.body:
             if isinstance(node, Definition) and node.name == name:
                 return list(self._definition(node))
+            if (
+                isinstance(node, ast.Assign)
+                and ast.unparse(node.targets[0]) == name
+                and isinstance(node.value, ast.Call)
+                and ast.unparse(node.value.func) == _BUILDER
+            ):
+                return list(self._builder(root, name, node.value, tree))
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and any(each.name == name for each in node.names):
                 return self._of_name(root, name, node.module or "")
-        return [f".. py:data:: {name}", "", f"   In ``{module}``.", ""]
+        told = (ast.get_docstring(tree) or "").splitlines()
+        return [f".. py:data:: {name}", "", *(f"   {line}" for line in told), ""]
+
+    def _builder(self, root: Path, name: str, call: ast.Call, tree: ast.Module) -> Iterator[str]:
+        """A network's: the signature that all share, and what ``help`` says of this one."""
+        from keras_inception.models.catalogue import CATALOGUE
+        from keras_inception.models.documentation import document
+
+        shell = _file(root, "keras_inception.models.application")
+        (signature,) = (
+            _signature(member)
+            for node in ast.parse(shell.read_text("utf-8")).body
+            if isinstance(node, ast.ClassDef) and node.name == _BUILDER
+            for member in node.body
+            if isinstance(member, ast.FunctionDef) and member.name == "__call__"
+        )
+        heads = [key for each in call.args if isinstance(each, ast.Dict) for key in each.keys]
+        outputs = ["predictions", *(ast.literal_eval(key) for key in heads if key)]
+        told = document(CATALOGUE[name], ast.get_docstring(tree) or "", outputs)
+        yield from (f".. py:function:: {name}{signature}", "")
+        for line in GoogleDocstring(told, self.config, what="function").lines():
+            yield f"   {line}" if line else ""
+        yield ""
 
     def _definition(self, node: Definition, indent: str = "", kind: str = "") -> Iterator[str]:
         signature = _signature(node)

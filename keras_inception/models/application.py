@@ -23,11 +23,11 @@ from keras_inception.models.arguments import (
     check_choices,
     check_numbers,
     check_size,
-    document,
 )
 from keras_inception.models.catalogue import Entry, find, recognize
 from keras_inception.models.checks import check, check_choice, is_whole
 from keras_inception.models.conventions import conventions
+from keras_inception.models.documentation import document
 from keras_inception.models.layers import CHANNELS_LAST, Tensor, bottleneck
 from keras_inception.models.weight_files import open_for
 from keras_inception.weights.loading import Weights, assign_weights, check_variant
