@@ -269,14 +269,28 @@ def sample(
     Returns:
         float32 [batch, size, size, 3], in the range of the input.
     """
-    images = tf.raw_ops.ScaleAndTranslate(
-        images=images,
-        size=[preprocessing.size, preprocessing.size],
-        scale=scale,
-        translation=translation,
-        kernel_type=_KERNELS[preprocessing.interpolation],
-        antialias=preprocessing.antialias,
-    )
+    size = [preprocessing.size, preprocessing.size]
+
+    def resampled() -> Tensor:
+        return tf.raw_ops.ScaleAndTranslate(
+            images=images,
+            size=size,
+            scale=scale,
+            translation=translation,
+            kernel_type=_KERNELS[preprocessing.interpolation],
+            antialias=preprocessing.antialias,
+        )
+
+    if preprocessing.interpolation == "lanczos3":  # whose zeros are not zero in float32
+        images = resampled()
+    else:
+        # The same bits, and a millisecond that int8 notices: one of the 13 of Inception v3.
+        as_they_are = (
+            tf.reduce_all(tf.shape(images)[1:3] == size)
+            & tf.reduce_all(scale == 1.0)
+            & tf.reduce_all(translation == 0.0)
+        )
+        images = tf.cond(as_they_are, lambda: tf.cast(images, tf.float32), resampled)
     images.set_shape([None, preprocessing.size, preprocessing.size, 3])
     return images
 

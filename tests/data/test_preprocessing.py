@@ -16,6 +16,7 @@ from keras_inception.data.preprocessing import (
     preprocess,
     preprocess_encoded,
     resize,
+    sample,
     scale,
 )
 
@@ -38,6 +39,26 @@ def test_an_image_of_the_right_size_is_only_scaled() -> None:
     result = preprocess(pixels[np.newaxis], preprocessing).numpy()[0]
     np.testing.assert_allclose(result, pixels / 127.5 - 1, atol=1e-6)
     assert result.dtype == np.float32
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_an_image_of_the_right_size_keeps_its_bits(interpolation: str) -> None:
+    pixels = noise(32, 32)
+    preprocessing = Preprocessing(size=32, crop=1.0, interpolation=interpolation)
+    assert (resize(pixels[np.newaxis], preprocessing).numpy()[0] == pixels).all()
+
+
+def test_an_image_of_the_right_size_is_moved_and_scaled_all_the_same() -> None:
+    pixels, preprocessing = noise(32, 32), Preprocessing(size=32)
+
+    def sampled(scale: tuple[float, float], translation: tuple[float, float]) -> np.ndarray:
+        values = tf.constant(scale), tf.constant(translation)
+        return sample(pixels[np.newaxis], *values, preprocessing).numpy()[0]
+
+    moved = sampled((1.0, 1.0), (3.0, -2.0))
+    np.testing.assert_allclose(moved[3:, :-2], pixels[:-3, 2:], atol=1e-4)
+    enlarged = sampled((2.0, 1.0), (0.0, 0.0))
+    np.testing.assert_allclose(enlarged[1], pixels[0] * 0.75 + pixels[1] * 0.25, atol=1e-4)
 
 
 @pytest.mark.parametrize(("height", "width"), [(256, 256), (300, 200), (97, 411), (40, 60)])
