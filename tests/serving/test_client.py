@@ -31,6 +31,7 @@ from tests.serving.caller import free_port, png
 from tests.serving.conftest import Clock
 from tests.serving.saved_models import publish
 
+JUNK_PEM = b"-----BEGIN CERTIFICATE-----\nxxxx\n-----END CERTIFICATE-----\n"
 RED, GREEN, BLUE = png(200, 0, 0), png(0, 200, 0), png(0, 0, 200)
 
 
@@ -443,6 +444,16 @@ class TestServerErrors:
                     pytest.raises(errors.UnavailableError),
                 ):
                     client.metadata()  # the system's authorities do not know the certificate
+                numbered = server.address  # of one address, whose error gRPC tells
+                for wrong, words in (
+                    ({"tls": True}, "could not be encrypted: the server has to use TLS, and have"),
+                    ({}, "closes the connection, as a server does that encrypts"),
+                ):
+                    with (
+                        Client(numbered, "m", retries=0, timeout_s=5, **wrong) as client,
+                        pytest.raises(errors.UnavailableError, match=words),
+                    ):
+                        client.metadata()
             assert server.calls == 1
 
     @pytest.mark.parametrize(
@@ -455,7 +466,8 @@ class TestServerErrors:
             ({"timeout_s": 0}, "total_s is above 0 and at most 1e.09, in seconds: received 0."),
             ({"compression": "zip"}, "compression is 'gzip' or None: received 'zip'."),
             ({"client_key": b"k"}, "client_key and client_certificate go together"),
-            ({"root_certificates": "/nowhere.pem"}, "'/nowhere.pem' cannot be read: No such file"),
+            ({"root_certificates": JUNK_PEM}, "certificates or the key are damaged"),
+            ({"root_certificates": "/nowhere.pem"}, "'/nowhere.pem' cannot be read: No such"),
         ],
     )
     def test_settings_that_make_no_sense(self, options: dict, text: str) -> None:

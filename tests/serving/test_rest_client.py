@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import ssl
 import subprocess
@@ -277,6 +278,31 @@ class TestWhatIsAnswered:
         with fake(reply) as handler:
             assert ask(kind, handler.address, RED).label == "cat"
 
+    def test_one_that_hangs_up_in_its_answer_is_asked_again(self, kind: str) -> None:
+        def reply(request: Any) -> Any:
+            if len(request.seen) > 1:
+                return CAT
+            request.send_response(200)
+            request.send_header("content-length", "1000")
+            request.end_headers()
+            request.wfile.write(b"{")
+            request.close_connection = True
+            return None
+
+        with fake(reply) as handler:
+            assert ask(kind, handler.address, RED).label == "cat"
+
+    def test_an_answer_that_is_no_gzip(self, kind: str) -> None:
+        def reply(request: Any) -> None:
+            request.send_response(200)
+            request.send_header("content-length", "4")
+            request.send_header("content-encoding", "gzip")
+            request.end_headers()
+            request.wfile.write(b"junk")
+
+        with fake(reply) as handler, pytest.raises(AnswerError, match="cannot be decompressed"):
+            ask(kind, handler.address, RED)
+
     def test_a_deadline_holds_however_slowly_it_is_answered(self, kind: str) -> None:
         def trickle(request: Any) -> None:
             request.send_response(200)
@@ -334,6 +360,24 @@ class TestAddresses:
         monkeypatch.delenv("no_proxy", raising=False)
         with pytest.raises(errors.UnavailableError, match="through the proxy of http_proxy="):
             ask(kind, "http://models.example:8501", RED, timeout_s=2)
+
+    @pytest.mark.parametrize("proxy", ["ftp://x", "http://[::1"])
+    def test_a_proxy_that_is_none_is_named(
+        self, kind: str, monkeypatch: pytest.MonkeyPatch, proxy: str
+    ) -> None:
+        monkeypatch.setenv("http_proxy", proxy)
+        monkeypatch.delenv("no_proxy", raising=False)
+        with pytest.raises(ValueError, match=f"through the proxy of http_proxy={re.escape(proxy)}"):
+            ask(kind, "http://models.example:8501", RED)
+
+    def test_an_authority_among_comments(self, kind: str, tmp_path: Path) -> None:
+        """As bundles of a system have them, in letters that are no ASCII."""
+        key, certificate = make_certificate(tmp_path)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        bundle = "# F\u0151tan\u00fas\u00edtv\u00e1ny\n".encode() + certificate.read_bytes()
+        with fake(lambda request: CAT, context) as handler:
+            assert ask(kind, handler.address, RED, root_certificates=bundle).label == "cat"
 
     def test_https_with_an_authority(self, kind: str, tmp_path: Path) -> None:
         key, certificate = make_certificate(tmp_path)

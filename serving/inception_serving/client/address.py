@@ -18,6 +18,9 @@ _WITHOUT_PORT = ("unix:", "unix-abstract:", "xds:", "vsock:")
 # gRPC's own words where it found no server, as against a server's own UNAVAILABLE.
 _UNREACHED = ("failed to connect", "backends failing", "resolution failed", "errors resolving",
               "lookup failed")  # fmt: skip
+# What gRPC says of a handshake that fails, and of a server that hangs up.
+_TLS = ("SSL_ERROR", "Tls handshake", "Hostname Verification", "security handshak")
+_CLOSED = ("Socket closed", "Connection reset")
 # And where what answers speaks HTTP, but no gRPC.
 _HTTP = ("Failed parsing HTTP/2", "http1.x", "Received http2 header with status")
 
@@ -89,21 +92,40 @@ class Address:
                 f"What answers on {self} speaks HTTP and not gRPC: gRPC's port is 8500 as a rule,"
                 f" where REST's is 8501. ({text})"
             )
+        if any(words in text for words in _TLS):
+            return UnavailableError(self.unencrypted(text))
         if any(words in text for words in (*_UNREACHED, *_HTTP, "HTTP proxy")):
             return UnavailableError(self.unreached(text))
         return None
 
     def unreached(self, text: str) -> str:
         """The message where no server answers."""
-        through = ""
-        if proxy := self.proxy():
-            name, value = proxy
-            value = re.sub(r"//[^/@]*@", "//", value)  # without the password
-            through = (
-                f" The way there leads through the proxy of {name}={value}: no_proxy={self.host}"
-                " goes around it."
+        closed = ""
+        if any(words in text for words in _CLOSED):
+            closed = (
+                " It closes the connection, as a server does that encrypts and is asked without"
+                " tls, or without the client_certificate that it wants."
             )
-        return f"No server answers on {self}: is it running?{through} ({text})"
+        return f"No server answers on {self}: is it running?{closed}{self.through_proxy()} ({text})"
+
+    def unencrypted(self, text: str) -> str:
+        """The message where what answers and the client do not agree on encryption."""
+        return (
+            f"The connection to {self} could not be encrypted: the server has to use TLS, and have"
+            " a certificate of this name, by an authority of root_certificates or, without these,"
+            f" of the system. ({text})"
+        )
+
+    def through_proxy(self) -> str:
+        """The sentence that names the proxy on the way, with a blank before it; "" for none."""
+        if not (proxy := self.proxy()):
+            return ""
+        name, value = proxy
+        value = re.sub(r"//[^/@]*@", "//", value)  # without the password
+        return (
+            f" The way there leads through the proxy of {name}={value}: no_proxy={self.host}"
+            " goes around it."
+        )
 
 
 def read_address(given: str) -> Address:

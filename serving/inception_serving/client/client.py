@@ -36,6 +36,7 @@ from inception_serving.client.connection import (
     Timeout,
     Wait,
     drive,
+    tls_context,
 )
 from inception_serving.client.images import (
     Image,
@@ -112,7 +113,8 @@ class ClientBase:
             retries,
             options,
         )
-        _ = self._setup.pem  # to hear now of files that cannot be read
+        # To hear now of files that cannot be read, and of what gRPC tells in its log alone.
+        tls_context(self._setup.pem)
         if self._setup.address.is_http and find_spec("httpx") is None:
             raise ValueError(
                 f"An address of REST needs httpx, which is not installed: pip install httpx."

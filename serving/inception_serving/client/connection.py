@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
@@ -190,6 +191,36 @@ def _pem(name: str, given: Any) -> bytes | None:
     if f"{kind}-----".encode() not in content:
         raise ValueError(f"{rule}: received {received}, which is no PEM of a {kind.lower()}.")
     return content
+
+
+def tls_context(pem: tuple[bytes | None, bytes | None, bytes | None] | None) -> Any:
+    """What `ssl` makes of `Setup.pem`; None for no encryption.
+
+    Raises:
+        ValueError: a certificate or the key is damaged, or they do not belong together.
+    """
+    if pem is None:
+        return None
+    import ssl  # which most clients do without
+
+    roots, key, certificate = pem
+    try:
+        # Without the comments that bundles have between certificates, in other letters than ASCII.
+        context = ssl.create_default_context(
+            cadata=None if roots is None else roots.decode("ascii", "ignore")
+        )
+        if key is not None and certificate is not None:
+            with tempfile.TemporaryDirectory() as folder:  # ssl reads keys from files alone
+                both = Path(folder) / "both.pem"
+                both.touch(0o600)
+                both.write_bytes(key + b"\n" + certificate)
+                context.load_cert_chain(both, password="")  # rather than ask on the terminal
+    except ssl.SSLError as error:
+        raise ValueError(
+            "The certificates or the key are damaged or encrypted, or do not belong together:"
+            f" {error}."
+        ) from None
+    return context
 
 
 # ---- steps ----

@@ -14,10 +14,8 @@ import binascii
 import gzip
 import json
 import ssl
-import tempfile
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -26,7 +24,7 @@ import numpy as np
 from google.protobuf import json_format
 
 from inception_serving import errors, messages, tensors
-from inception_serving.client.connection import Send, Setup
+from inception_serving.client.connection import Send, Setup, tls_context
 from inception_serving.client.signatures import TensorSpec
 from inception_serving.tensors import Tensor
 
@@ -55,17 +53,27 @@ class RestChannel:
     """Connections to one address, for one event loop."""
 
     def __init__(self, setup: Setup) -> None:
-        """Nothing is sent before the first request."""
+        """Nothing is sent before the first request.
+
+        Raises:
+            ValueError: the environment's proxy is none that httpx can use.
+        """
         self._setup = setup
         self._most_bytes = setup.limits.answer_bytes // _JSON_SHARE
-        self._http = httpx.AsyncClient(
-            base_url=setup.address.target,
-            headers=setup.headers,
-            timeout=httpx.Timeout(None, connect=setup.timeout.connect_s),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
-            verify=_tls(setup) if setup.address.target.startswith("https:") else False,
-            trust_env=not setup.address.is_own,  # a proxy of the environment
-        )
+        encrypted = setup.address.target.startswith("https:")
+        context = (tls_context(setup.pem) or ssl.create_default_context()) if encrypted else False
+        try:
+            self._http = httpx.AsyncClient(
+                base_url=setup.address.target,
+                headers=setup.headers,
+                timeout=httpx.Timeout(None, connect=setup.timeout.connect_s),
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
+                verify=context,
+                trust_env=not setup.address.is_own,  # a proxy of the environment
+            )
+        except (ValueError, ImportError, httpx.InvalidURL) as error:
+            through = setup.address.through_proxy() or " A proxy of the environment is no address."
+            raise ValueError(f"{setup.address} cannot be asked.{through} ({error})") from None
 
     async def send_and_wait(self, step: Send) -> Any:
         """The response, of the class that gRPC's would be.
@@ -79,8 +87,13 @@ class RestChannel:
                 return await self._exchange(step)
         except TimeoutError:
             raise errors.DeadlineExceededError("Deadline exceeded") from None
+        except httpx.DecodingError as error:
+            raise errors.AnswerError(
+                f"What {self._setup.address} answered cannot be decompressed: {error}."
+            ) from None
         except httpx.RemoteProtocolError as error:
-            if "disconnected" in str(error):  # before it answered
+            # Before it answered, or in the middle of it.
+            if "disconnected" in str(error) or "closed connection" in str(error):
                 raise errors.UnavailableError(f"{self._setup.address}: {error}") from None
             raise errors.NotRestError(
                 f"What answers on {self._setup.address} speaks no HTTP/1.1: REST's port is 8501"
@@ -89,9 +102,7 @@ class RestChannel:
         except httpx.TransportError as error:
             text = str(error) or type(error).__name__
             if "SSL" in text:
-                raise errors.UnavailableError(
-                    f"The connection to {self._setup.address} could not be encrypted: {text}"
-                ) from None
+                raise errors.UnavailableError(self._setup.address.unencrypted(text)) from None
             raise errors.UnavailableError(self._setup.address.unreached(text)) from None
 
     async def close(self) -> None:
@@ -174,21 +185,6 @@ class BlockingRestChannel:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-
-
-def _tls(setup: Setup) -> ssl.SSLContext:
-    roots, key, certificate = setup.pem or (None, None, None)
-    try:
-        context = ssl.create_default_context(cadata=None if roots is None else roots.decode())
-        if key is not None and certificate is not None:
-            with tempfile.TemporaryDirectory() as folder:  # ssl reads keys from files alone
-                both = Path(folder) / "both.pem"
-                both.touch(0o600)
-                both.write_bytes(key + b"\n" + certificate)
-                context.load_cert_chain(both)
-    except (ssl.SSLError, UnicodeDecodeError) as error:
-        raise ValueError(f"The certificates or the key are no PEM: {error}.") from None
-    return context
 
 
 def _failure(status: int, text: str) -> errors.StatusError:
