@@ -5,17 +5,23 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from inception_serving import ModelServer
 from inception_serving.predictions import prediction_files
 from inception_serving.predictions.image_files import list_images
-from inception_serving.predictions.prediction import Prediction, PredictionError, predict_each
+from inception_serving.predictions.prediction import (
+    Prediction,
+    PredictionError,
+    predict_batch,
+    predict_each,
+)
 from inception_serving.predictions.prediction_files import csv_rows, safe_cell
 from keras_inception.cli import main
 from keras_inception.inference import predict as predict_module
@@ -155,6 +161,85 @@ def test_a_run_that_was_killed_goes_on(
     assert "6 of 13 images were predicted before." in told
     assert output.read_bytes() == whole.read_bytes()
     assert not part.exists()
+
+
+# Predicts 200 empty files, where a file may have so many bytes at most.
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from types import SimpleNamespace
+from inception_serving.predictions.prediction_files import write_predictions
+
+size, folder, output = int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+best = SimpleNamespace(labels=("cat",), scores=(0.5,))
+predictor = SimpleNamespace(about={}, thresholds={}, best=lambda images: [best] * len(images))
+paths = [str(path) for path in sorted(folder.iterdir())]
+try:
+    write_predictions(predictor, paths, output, using="x")
+except ValueError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_disk_that_is_full_loses_nothing(tmp_path: Path, suffix: str) -> None:
+    """Neither in the middle nor where all is predicted and the file itself is written."""
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    images, output = tmp_path / "images", tmp_path / f"p{suffix}"
+    images.mkdir()
+    for number in range(200):
+        (images / f"{number}.png").touch()
+
+    def write(size: int, output: Path) -> str:
+        command = [sys.executable, "-c", LIMITED, str(size), str(images), str(output)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    for size in (100, 5000):
+        told = write(size, output)
+        assert told.startswith(f"{output} can't be written: File too large. What is predicted is")
+        assert told.endswith(f"kept in {output}.part: make room, and the same command goes on.\n")
+        assert [path.name for path in tmp_path.glob("p*")] == [f"p{suffix}.part"]
+    assert not write(10**6, output)
+    assert not write(10**6, output.with_stem("whole"))
+    assert output.read_bytes() == output.with_stem("whole").read_bytes()
+    assert not output.with_name(f"{output.name}.part").exists()
+
+
+def test_a_disk_that_is_full_at_the_end(some: Path, using: str, tmp_path: Path) -> None:
+    output, beside = tmp_path / "p.csv", tmp_path / "p.csv.tmp"
+    beside.symlink_to("/dev/full")
+    with pytest.raises(PredictionError, match=r"p\.csv can't be written: No space left on device"):
+        predict_to_file([some], using, output)
+    assert not output.exists() and not beside.is_symlink()
+    predict_to_file([some], using, output)
+    assert len({row["image"] for row in rows(output)}) == 13
+
+
+class Scores:
+    """Answers one image with these scores, of the classes a, b and so on."""
+
+    about: ClassVar[dict[str, Any]] = {}
+    thresholds: ClassVar[dict[str, float]] = {}
+
+    def __init__(self, scores: tuple[float, ...]) -> None:
+        self.labels, self.scores = tuple("abc"[: len(scores)]), scores
+
+    def best(self, encoded: Sequence[bytes]) -> list[Any]:
+        return [self]
+
+    def refusal(self, error: Exception) -> None: ...
+
+
+def test_scores_that_are_no_numbers_are_a_failure(tmp_path: Path) -> None:
+    image = tmp_path / "a.png"
+    image.touch()
+    nan = predict_batch(Scores((float("nan"), 0.5)), [str(image)], 5, None)[0]
+    assert (nan.labels, nan.error) == ((), "the model answers scores that are NaN")
+    logits = predict_batch(Scores((2.0, -1.0)), [str(image)], 5, None)[0]
+    assert (logits.labels, logits.error) == (("a", "b"), "")
+    assert predict_batch(Scores((2.0, -1.0)), [str(image)], 5, 0.0)[0].labels == ("a",)
 
 
 def test_what_was_begun_otherwise_is_not_gone_on_with(

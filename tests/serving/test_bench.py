@@ -220,11 +220,19 @@ class TestCommand:
         shown = capsys.readouterr().out
         assert "UNAVAILABLE of" in shown and "requests failed" in shown
 
+    def test_a_file_that_is_no_image_is_named(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "a.png").write_bytes(PNG)
+        (tmp_path / "b.png").write_text("notes")
+        assert main(["bench", "localhost:1", "--model", "any", str(tmp_path)]) == 1
+        assert f"{tmp_path}/b.png is not a JPEG, PNG" in capsys.readouterr().err
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
             (["--clients", "0"], "'0' is no whole number of at least 1"),
-            (["--rate", "5,x"], "'x' is no time above 0"),
+            (["--rate", "5,x"], "'x' is no number above 0, a second"),
             (["--figure", "x.gif"], "is no name of a PNG or SVG"),
             (["--clients", "1", "--rate", "1"], "not allowed with"),
         ],
@@ -235,3 +243,15 @@ class TestCommand:
         with pytest.raises(SystemExit):
             main(["bench", "localhost:1", "--model", "any", "x.png", *arguments])
         assert message in capsys.readouterr().err
+
+
+def test_a_servers_words_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.png").write_bytes(PNG)
+
+    def predict(request: Any) -> Any:
+        raise errors.InternalError("first\n\t second \x1b[31m red")
+
+    with FakeServer(predict) as server:
+        command = ["bench", server.address, "--model", "any", str(tmp_path / "a.png")]
+        assert main(command) == 1
+    assert capsys.readouterr().err.endswith(" bench: first second \\x1b[31m red\n")

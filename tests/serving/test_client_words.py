@@ -55,11 +55,10 @@ def test_a_version_that_is_not_there_is_answered_with_those_that_are(server: Mod
 
 
 def test_a_model_that_is_not_there_is_named(server: ModelServer) -> None:
-    with (
-        Client(server.address, model="colors") as client,
-        pytest.raises(errors.NotFoundError, match=r"There is no model 'colors' on 127\.0\.0\.1:"),
-    ):
-        client.metadata()
+    with Client(server.address, model="colors") as client:
+        for call in (client.metadata, client.status):
+            with pytest.raises(errors.NotFoundError, match=r"There is no model 'colors' on 127\."):
+                call()
 
 
 @pytest.mark.parametrize("one", ["photo.jpg", b"\xff\xd8\xff", 3, None])

@@ -22,7 +22,7 @@ from inception_serving.client.async_client import open_async_channel
 from inception_serving.client.client import DEFAULT_SIGNATURE, Client
 from inception_serving.client.connection import Send
 from inception_serving.client.images import Image, encode, is_one
-from inception_serving.errors import StatusError
+from inception_serving.errors import AnswerError, StatusError
 
 # Of the one thread that sends and receives: where it works longer than this share of the time, the
 # numbers are its own rather than the server's.
@@ -32,6 +32,7 @@ _CONNECTIONS = 16
 # Requests under way, beyond which a loop sends no more: the server will not catch up.
 _MOST_UNDER_WAY = 10_000
 NOT_SENT = "NOT_SENT"
+NO_ANSWER = "NO_ANSWER"
 
 
 class Sample(NamedTuple):
@@ -40,7 +41,8 @@ class Sample(NamedTuple):
     Attributes:
         start_s: when it was sent or due, from the beginning of the measurement.
         seconds: what it took.
-        code: "OK", the name of its status, or `NOT_SENT` where too many were under way.
+        code: "OK", the name of its status, `NOT_SENT` where too many were under way, or
+            `NO_ANSWER` where what was answered is none.
     """
 
     start_s: float
@@ -236,6 +238,8 @@ class _Load:
                 await channel.send_and_wait(next(self._requests))
             except StatusError as error:
                 code = error.code
+            except AnswerError:
+                code = NO_ANSWER
             self._note(start, code)
             return code
 

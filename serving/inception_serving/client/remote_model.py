@@ -299,6 +299,12 @@ class RemoteModel:
         Raises:
             errors.StatusError: the server's answer, or that there is none.
         """
+        try:
+            return (yield from self._status(deadline))
+        except errors.NotFoundError as error:
+            raise (yield from self._not_found(error, deadline)) from None
+
+    def _status(self, deadline: float) -> Steps[list[VersionStatus]]:
         request = messages.GetModelStatusRequest(model_spec=self._spec())
         response = yield from call(self._setup, "GetModelStatus", request, deadline)
         return version_statuses(response)
@@ -338,7 +344,7 @@ class RemoteModel:
         while True:
             try:
                 left = deadline - time.monotonic()
-                found = yield from self.status(time.monotonic() + max(0.1, min(5.0, left)))
+                found = yield from self._status(time.monotonic() + max(0.1, min(5.0, left)))
                 ready = [entry.version for entry in found if entry.state == "AVAILABLE"]
                 if ready:
                     return max(ready)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from inception_serving.errors import ServingError, nearest
+from inception_serving.text import one_line
 
 ADDRESS = "the server's gRPC, or http://HOST:PORT for REST"
 
@@ -85,7 +86,7 @@ def run_command(
         message = _words(error) if ours else describe(error)
         if options.traceback or not message:
             raise
-        print(f"{options.prog}: {message}", file=sys.stderr)
+        print(f"{options.prog}: {one_line(message)}", file=sys.stderr)
         return 1
 
 
@@ -93,7 +94,9 @@ def _words(error: Exception) -> str:
     """An error's message; of one of the system's without its number."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
-    return str(error) or type(error).__name__
+    # A server's own words may have lines.
+    text = " ".join(str(error).split()) if isinstance(error, ServingError) else str(error)
+    return text or type(error).__name__
 
 
 def add_connection(command: argparse.ArgumentParser, note: str = "") -> None:

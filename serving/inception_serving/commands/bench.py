@@ -57,7 +57,7 @@ def add(commands: Any) -> None:
     )
     load.add_argument(
         "--rate",
-        type=_several(seconds),
+        type=_several(_rate),
         metavar="R[,R...]",
         help="open loop: so many requests a second, at random moments, answered or not",
     )
@@ -189,10 +189,12 @@ def _name(result: BenchResult) -> str:
 
 
 def _read(paths: Sequence[str]) -> list[bytes]:
+    from inception_serving.client.images import encode  # with NumPy
+
     images: list[bytes] = []
     left = _MOST_BYTES
     for path in paths:
-        image = Path(path).read_bytes()
+        image = encode(path)  # whose error names the file
         left -= len(image)
         if images and left < 0:
             break
@@ -205,6 +207,13 @@ def _several(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
         return [kind(each) for each in text.split(",")]
 
     return read
+
+
+def _rate(text: str) -> float:
+    try:
+        return seconds(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0, a second") from None
 
 
 def _picture(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -129,23 +130,35 @@ def predict_batch(
         # One bad image fails its batch: find it, and predict the others.
         return _one_by_one(predictor, batch, top, threshold)
     milliseconds = (perf_counter() - start) * 1000 / len(batch)
-    predictions = []
-    for path, each in zip(batch, ranked, strict=True):
-        fitted = [predictor.thresholds[label] for label in each.labels if predictor.thresholds]
-        lowest = fitted or [0.0] * len(each.labels)
-        if threshold is not None:
-            lowest = [threshold] * len(each.labels)
-        reached = [row for row, score in enumerate(each.scores) if score >= lowest[row]][:top]
-        predictions.append(
-            Prediction(
-                path,
-                tuple(each.labels[row] for row in reached),
-                tuple(each.scores[row] for row in reached),
-                milliseconds,
-                thresholds=tuple(fitted[row] for row in reached if fitted),
-            )
-        )
-    return predictions
+    return [
+        _select(predictor, path, each, top, threshold, milliseconds)
+        for path, each in zip(batch, ranked, strict=True)
+    ]
+
+
+def _select(
+    predictor: ImagePredictor,
+    path: str,
+    ranked: Ranked,
+    top: int,
+    threshold: float | None,
+    milliseconds: float,
+) -> Prediction:
+    """The best classes of one image that reach their thresholds."""
+    if any(map(math.isnan, ranked.scores)):
+        return Prediction(path, (), (), milliseconds, "the model answers scores that are NaN")
+    fitted = [predictor.thresholds[label] for label in ranked.labels if predictor.thresholds]
+    lowest = fitted or [-math.inf] * len(ranked.labels)
+    if threshold is not None:
+        lowest = [threshold] * len(ranked.labels)
+    reached = [row for row, score in enumerate(ranked.scores) if score >= lowest[row]][:top]
+    return Prediction(
+        path,
+        tuple(ranked.labels[row] for row in reached),
+        tuple(ranked.scores[row] for row in reached),
+        milliseconds,
+        thresholds=tuple(fitted[row] for row in reached if fitted),
+    )
 
 
 def _one_by_one(

@@ -78,7 +78,7 @@ def write_predictions(
 
     Raises:
         PredictionError: the file is there, or has another end, or what was begun is of other
-            settings.
+            settings, or the disk is full; what is predicted by then is kept.
     """
     check_output(output)
     settings = {
@@ -95,13 +95,15 @@ def write_predictions(
             for each in predict_each(
                 predictor, left, top=top, threshold=threshold, batch_size=batch_size
             ):
-                journal.write(json.dumps(_row(each)) + "\n")
-                journal.flush()
+                with _kept(output):
+                    journal.write(json.dumps(_row(each)) + "\n")
+                    journal.flush()
                 advance(1)
         wanted = set(paths)
         failed = [each for each in _read(journal) if each.error and each.image in wanted]
         chosen = (each for each in _read(journal) if each.image in wanted)
-        _WRITERS[output.suffix.lower()](output, chosen)
+        with _kept(output):
+            _WRITERS[output.suffix.lower()](output, chosen)
         _part(output).unlink()
     return Written(output, len(paths), failed)
 
@@ -133,6 +135,18 @@ def _bar(progress: Callable[[int], Any] | None, images: int) -> Any:
     return contextlib.nullcontext(_ignore) if progress is None else progress(images)
 
 
+@contextlib.contextmanager
+def _kept(output: Path) -> Iterator[None]:
+    """Tell what to do where the disk has no more room, whose errors name no file."""
+    try:
+        yield
+    except OSError as error:
+        raise PredictionError(
+            f"{output} can't be written: {error.strerror or error}. What is predicted is kept in"
+            f" {_part(output)}: make room, and the same command goes on."
+        ) from error
+
+
 def _ignore(done: int) -> None:
     """Where there is no bar."""
 
@@ -144,7 +158,8 @@ def _part(output: Path) -> Path:
     return output.with_name(f"{output.name}.part")
 
 
-def _open_journal(output: Path, settings: dict[str, Any]) -> IO[str]:
+@contextlib.contextmanager
+def _open_journal(output: Path, settings: dict[str, Any]) -> Iterator[IO[str]]:
     """What was begun, to go on with, or a new one; a line that was cut off is taken away.
 
     Raises:
@@ -161,8 +176,9 @@ def _open_journal(output: Path, settings: dict[str, Any]) -> IO[str]:
         file.seek(0)
         first = file.readline()
         if not first:
-            file.write(json.dumps(settings) + "\n")
-            file.flush()
+            with _kept(output):
+                file.write(json.dumps(settings) + "\n")
+                file.flush()
         elif (before := _settings(path, first)) != settings:
             names = {*before, *settings}
             other = [
@@ -174,10 +190,10 @@ def _open_journal(output: Path, settings: dict[str, Any]) -> IO[str]:
                 f"{path} was begun with {', '.join(other)}. Give the same again to go on, or remove"
                 " the file to begin anew."
             )
-    except BaseException:
-        file.close()
-        raise
-    return file
+        yield file
+    finally:
+        with contextlib.suppress(OSError):  # a line that found no room, which is told already
+            file.close()
 
 
 def _settings(path: Path, line: str) -> dict[str, Any]:
@@ -282,11 +298,15 @@ def _atomic_write(path: Path, mode: Literal["w", "wb"]) -> Iterator[IO[Any]]:
     """Write a file beside its place and rename it: at `path` is a whole file, or none."""
     beside = path.with_name(f"{path.name}.tmp")
     text = {"encoding": "utf-8", "newline": "", "errors": "backslashreplace"} if mode == "w" else {}
-    with beside.open(mode, **text) as file:  # type: ignore[call-overload]
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    try:
+        with beside.open(mode, **text) as file:  # type: ignore[call-overload]
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 _WRITERS = {".csv": _write_csv, ".jsonl": _write_jsonl, ".parquet": _write_parquet}
