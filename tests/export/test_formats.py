@@ -5,6 +5,7 @@ The engines are in nobody's way: where one is not installed, its tests are skipp
 
 from __future__ import annotations
 
+import errno
 import json
 import warnings
 from pathlib import Path
@@ -58,6 +59,25 @@ EXPORTED: dict[str, keras.Model] = {}
 def as_keras(path: Path, images: np.ndarray) -> Answer:
     rows = EXPORTED[path.read_text()](images, training=False)
     return Answer("images", "probabilities", np.asarray(rows))
+
+
+@pytest.mark.parametrize("written", ["m.onnx", "m.onnx.json"])
+def test_a_disk_that_is_full_is_told_in_a_line(
+    model: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    stand_in(monkeypatch, as_keras, {})
+    write = Path.write_text
+
+    def full(path: Path, *arguments: Any) -> int:
+        if path.name == written:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, *arguments)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    words = r"m\.onnx can't be written: No space left on device\.$"
+    with pytest.raises(ExportError, match=words):
+        export(model, tmp_path, "onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_written_is_compared_and_described(

@@ -50,8 +50,8 @@ def write_portable(
         The file.
 
     Raises:
-        ExportError: a package is missing, the file is there already, Keras's exporter refuses the
-            network, or what was written answers otherwise than the model.
+        ExportError: a package is missing, the file is there already or can't be written, Keras's
+            exporter refuses the network, or what was written answers otherwise than the model.
     """
     model, flat = models
     engine = ENGINES[options.format]
@@ -61,22 +61,25 @@ def write_portable(
         path = home.with_name(f"{home.name}{suffix}")
         if suffix and path.exists():
             raise ExportError(f"{path} exists already, and is never overwritten: remove it first.")
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".tmp-{home.name}-", dir=home.parent) as folder:
-        path = Path(folder) / target.name
-        _export(portable_network(flat, preprocessing), path, engine)
-        manifest = _compare(path, engine, model, preprocessing, options, log)
-        manifest |= {
-            "labels": list(labels),
-            "activation": activation_name(flat),
-            "preprocessing": dataclasses.asdict(preprocessing),
-            "versions": versions(),
-        } | record
-        about = Path(folder) / f"{target.name}.json"
-        about.write_text(json.dumps(manifest, indent=1, ensure_ascii=False), "utf-8")
-        # The file that is asked for comes last, so that with it all is there.
-        for each in sorted(Path(folder).iterdir(), key=lambda each: each == path):
-            each.rename(target.parent / each.name)
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".tmp-{home.name}-", dir=home.parent) as folder:
+            path = Path(folder) / target.name
+            _export(portable_network(flat, preprocessing), path, engine)
+            manifest = _compare(path, engine, model, preprocessing, options, log)
+            manifest |= {
+                "labels": list(labels),
+                "activation": activation_name(flat),
+                "preprocessing": dataclasses.asdict(preprocessing),
+                "versions": versions(),
+            } | record
+            about = Path(folder) / f"{target.name}.json"
+            about.write_text(json.dumps(manifest, indent=1, ensure_ascii=False), "utf-8")
+            # The file that is asked for comes last, so that with it all is there.
+            for each in sorted(Path(folder).iterdir(), key=lambda each: each == path):
+                each.rename(target.parent / each.name)
+    except OSError as error:
+        raise ExportError(f"{target} can't be written: {error.strerror or error}.") from error
     log(f"Written {target}, and {target.name}.json: labels, preprocessing, differences")
     return target
 
@@ -110,6 +113,8 @@ def _export(network: keras.Model, path: Path, engine: Engine) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the converters, about their own code
             network.export(str(path), format=engine.name, verbose=False)
+    except OSError:
+        raise  # of the disk, and not of the network
     except Exception as error:  # of whatever kind a converter's errors are
         why = " ".join(str(error).split())[:300]
         raise ExportError(
