@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,12 +18,14 @@ from PIL import Image
 
 from inception_export.export import FORMAT, MANIFEST, SAMPLES
 from inception_export.samples import MOST_RECORDED_BYTES, choose_recorded, record_answers
-from inception_serving import ModelServer
+from inception_serving import ModelServer, messages
 from inception_serving.client import export_record
 from inception_serving.client.export_record import read_export_record
 from inception_serving.client.verify_serving import _compare_ranked, verify_serving
+from inception_serving.tensors import to_proto
 from keras_inception.cli import main
 from tests.serving.saved_models import save_colours
+from tests.serving.test_answers import FakeServer, response
 
 ROOT = Path(__file__).parents[2]
 OLD = ROOT / "tests" / "export" / "made_by_246bb20" / "colours"
@@ -137,6 +140,49 @@ def test_another_model_is_seen(
     assert "The server answers with version 7, and the export is version 1." in shown
 
 
+@pytest.mark.parametrize(
+    ("answers", "problems"),
+    [
+        (
+            {name: np.full([4, 3], b"x", object) for name in ("classes", "scores", "logits")},
+            {"strings and strings, not strings and numbers", "strings, not numbers"},
+        ),
+        (
+            {name: np.zeros([4, 3], np.float32) for name in ("classes", "scores")}
+            | {"logits": np.zeros([4, 3], np.complex64)},
+            {"float32 and float32, not strings and numbers", "complex64, not numbers"},
+        ),
+    ],
+)
+def test_answers_of_another_kind_are_told(
+    export: Path, answers: dict[str, np.ndarray], problems: set[str]
+) -> None:
+    """Of a model whose signatures have these names, and other dtypes."""
+
+    class Another(FakeServer):
+        @staticmethod
+        def signatures() -> Any:
+            known = messages.SignatureDefMap()
+            for name in ("serving_default", "logits"):
+                signature = known.signature_def[name]
+                signature.inputs["image_bytes"].dtype = messages.DataType.DT_STRING
+                for output, value in answers.items():
+                    signature.outputs[output].dtype = to_proto(value).dtype
+            return known
+
+    def keep(record: dict[str, np.ndarray]) -> None:
+        for name in [name for name in record if name.startswith(OTHERS)]:
+            del record[name]
+
+    rewrite(export, keep)
+    with Another(lambda request: response(**answers)) as server:
+        found = verify_serving(server.address, "photos", export)
+    assert {check.problem for check in found.checks} == {f"answers {each}" for each in problems}
+
+
+OTHERS = ("all_classes", "features", "classify", "predict_images")
+
+
 def ranked(*rows: dict[str, float]) -> dict[str, np.ndarray]:
     names = np.array([[name.encode() for name in row] for row in rows])
     return {"classes": names, "scores": np.array([list(row.values()) for row in rows])}
@@ -183,6 +229,21 @@ def test_what_is_none_of_ours_or_damaged_is_told(
         verify_serving(served.address, "photos", tmp_path / "colours")
     with pytest.raises(ValueError, match=r"one of 'float32', 'tf32'.*precision='int4'"):
         verify_serving(served.address, "photos", export, precision="int4")
+    for change in (
+        lambda record: record.update(pictures=np.array([], str)),
+        lambda record: record.update(pictures=np.array("0.jpg")),
+    ):
+        spoilt = shutil.copytree(export, tmp_path / "spoilt")
+        rewrite(spoilt, change)
+        with pytest.raises(ValueError, match=r"answers\.npz is damaged"):
+            verify_serving(served.address, "photos", spoilt)
+        shutil.rmtree(spoilt)
+    manifest = (export / MANIFEST).read_text()
+    for text in ("[]", '{"format": "1"}', '{"precision": []}', "[" * 100_000):
+        (export / MANIFEST).write_text(text)
+        with pytest.raises(ValueError, match=r"keras_inception\.json is damaged"):
+            verify_serving(served.address, "photos", export)
+    (export / MANIFEST).write_text(manifest)
     (export / SAMPLES / "0.jpg").unlink()
     with pytest.raises(ValueError, match=r"answers\.npz is damaged"):
         verify_serving(served.address, "photos", export)

@@ -88,13 +88,15 @@ def read_recorded_answers(folder: Path) -> RecordedAnswers | None:
         with np.load(path) as arrays:  # which refuses pickled objects
             record = dict(arrays)
         names = [str(name) for name in record.pop("pictures")]
+        if not names:
+            raise ValueError("it names no picture")
         pictures = tuple((path.parent / Path(name).name).read_bytes() for name in names)
         pixels = tuple(record.pop(f"pixels/{name}") for name in names)
         answers: dict[str, dict[str, NDArray[Any]]] = {}
         for name, array in record.items():
             signature, output = name.split("/")
             answers.setdefault(signature, {})[output] = array
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is damaged: {error}") from None
     return RecordedAnswers(pictures, pixels, answers)
 
@@ -120,9 +122,14 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        manifest: dict[str, Any] = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
+        manifest = json.loads(file.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is damaged: {error}") from None
+    kinds = {"format": int, "precision": str}
+    if not isinstance(manifest, dict) or not all(
+        isinstance(manifest.get(name, kind()), kind) for name, kind in kinds.items()
+    ):
+        raise ValueError(f"{file} is damaged: it is no object with a number as its format.")
     if manifest.get("format", FORMAT) > FORMAT:
         raise ValueError(
             f"{file} was written by a later version: its format is {manifest['format']}, and this"

@@ -89,7 +89,7 @@ def classifications(
     if labels.dtype.kind != "O" or scores.dtype.kind not in "fV":  # V: bfloat16
         raise AnswerError(
             "classes are strings and scores are floats: the server answered "
-            f"{_kind(labels)} and {_kind(scores)}."
+            f"{kind_of(labels)} and {kind_of(scores)}."
         )
     if labels.ndim != 2 or labels.shape != scores.shape or labels.shape[0] != images:
         raise AnswerError(
@@ -109,7 +109,8 @@ def classifications(
     ]
 
 
-def _kind(tensor: Tensor) -> str:
+def kind_of(tensor: Tensor) -> str:
+    """What a tensor holds, in a word."""
     return "strings" if tensor.dtype.kind == "O" else str(tensor.dtype)
 
 

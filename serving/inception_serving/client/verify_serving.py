@@ -11,7 +11,8 @@ import numpy as np
 
 from inception_serving.client.client import Client
 from inception_serving.client.export_record import RecordedAnswers, read_export_record
-from inception_serving.errors import ServingError, StatusError
+from inception_serving.client.results import kind_of
+from inception_serving.errors import AnswerError, ServingError, StatusError
 from inception_serving.messages import Example
 
 
@@ -192,9 +193,12 @@ def _ask(client: Client, signature: str, record: RecordedAnswers) -> dict[str, n
     else:
         asked = [("image_bytes", list(record.pictures))]
     parts = [client.predict_tensors({name: value}, signature=signature) for name, value in asked]
-    return {
-        name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in parts[0]
-    }
+    try:
+        return {
+            name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in parts[0]
+        }
+    except ValueError:
+        raise AnswerError("answers of one picture have another shape than another's") from None
 
 
 def _example(picture: bytes) -> bytes:
@@ -220,6 +224,9 @@ def _compare_ranked(
     """
     if not {"classes", "scores"} <= set(answers):
         return None, f"answers {', '.join(sorted(answers))}, not classes and scores"
+    if answers["classes"].dtype.kind not in "OS" or not _is_real(answers["scores"]):
+        kinds = " and ".join(kind_of(answers[name]) for name in ("classes", "scores"))
+        return None, f"answers {kinds}, not strings and numbers"
     shape, answered = recorded["classes"].shape, answers["classes"].shape
     if shape != answered or shape != answers["scores"].shape:
         return None, f"answers {list(answered)} classes, and the export {list(shape)}"
@@ -247,9 +254,15 @@ def _compare_ranked(
     return largest, ""
 
 
+def _is_real(tensor: np.ndarray) -> bool:
+    return tensor.dtype.kind in "fiuV"  # V: bfloat16
+
+
 def _compare_values(recorded: np.ndarray, answered: np.ndarray | None) -> tuple[float | None, str]:
     if answered is None:
         return None, "is not among the answers"
+    if not _is_real(answered):
+        return None, f"answers {kind_of(answered)}, not numbers"
     if answered.shape != recorded.shape:
         return None, f"answers {list(answered.shape)}, and the export {list(recorded.shape)}"
     difference = float(np.abs(answered.astype(np.float64) - recorded).max())
