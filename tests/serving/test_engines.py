@@ -267,6 +267,26 @@ def test_the_list_of_models_has_the_paths_of_the_container(programs: Path, base:
     assert 'base_path: "/models"\n' in (configs / "models.config").read_text()
 
 
+def test_a_model_that_is_a_link(programs: Path, base: Path, tmp_path: Path) -> None:
+    """A program follows it; in a container it leads nowhere."""
+    install(programs, "docker", "print('28')")
+    install(programs, "tensorflow_model_server", "")
+    models = (tmp_path / "linked").resolve()
+    models.mkdir()
+    (models / "flowers").symlink_to(base / "flowers")
+    found = external.ModelFolder(models)()
+    server = external._External(external.Program("0.0.0.0"), models, programs.parent, 1.0)
+    server.write_models(found)
+    written = (programs.parent / "models.config").read_text()
+    assert f'base_path: "{models}/flowers"\n' in written
+    container = external._External(Container("127.0.0.1"), models, programs.parent, 1.0)
+    with pytest.raises(
+        ServerStartError, match=r"linked/flowers is a link to .*, and the container"
+    ):
+        container.write_models(found)
+    container.write_models(found)  # which is told once
+
+
 def test_a_container_has_ports_of_this_machine_alone(programs: Path) -> None:
     install(programs, "docker", "print('28')")
     container = Container("127.0.0.1")

@@ -130,15 +130,26 @@ class _External:
         self._stopping = threading.Event()
 
     def write_models(self, models: Sequence[ModelConfig]) -> None:
-        """Write the list of models, for the server to read, where it is another than before."""
+        """Write the list of models, for the server to read, where it is another than before.
+
+        Raises:
+            errors.ServerStartError: one is a link to a folder that the server does not see; once.
+        """
         if list(models) == self._models:
             return
         self._models = list(models)
+        for each in models:
+            if self._place.follows_links or each.base_path.resolve().is_relative_to(self._base):
+                continue
+            raise errors.ServerStartError(
+                f"{each.base_path} is a link to {each.base_path.resolve()}, and the container has"
+                f" {self._base} alone: put the model's files there. Or --engine embedded."
+            )
         config = messages.ModelServerConfig()
         for each in models:
             model = config.model_config_list.config.add()
             model.name, model.model_platform = each.name, each.platform
-            inside = each.base_path.resolve().relative_to(self._base)
+            inside = each.base_path.relative_to(self._base)
             model.base_path = str(self._place.models(self._base) / inside)
             if each.num_versions is None:
                 model.model_version_policy.all.SetInParent()
@@ -168,8 +179,12 @@ class _External:
                 while not self._stopping.wait(_POLL_S):
                     if process.poll() is not None:
                         self._ended(process, errors.ServingError)
-                    with contextlib.suppress(OSError):  # a disk that is away for a moment
+                    try:
                         self.write_models(folder())
+                    except errors.ServerStartError as error:  # those before it stay served
+                        print(error, file=sys.stderr, flush=True)
+                    except OSError:  # a disk that is away for a moment
+                        pass
             finally:
                 self._stop(process)
 

@@ -27,6 +27,11 @@ class Place(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def follows_links(self) -> bool:
+        """Whether a model may be a link to a folder elsewhere."""
+        ...
+
     def models(self, base: Path) -> PurePosixPath: ...
 
     def configs(self, folder: Path) -> PurePosixPath: ...
@@ -51,6 +56,7 @@ class Program:
     """
 
     name = PROGRAM
+    follows_links = True
 
     def __init__(self, host: str) -> None:
         if shutil.which(PROGRAM) is None:
@@ -93,6 +99,7 @@ class Container:
     """
 
     name = "docker"
+    follows_links = False  # a container has the folder that is mounted, and nothing else
 
     def __init__(self, host: str) -> None:
         if shutil.which("docker") is None:
