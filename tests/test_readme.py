@@ -71,7 +71,7 @@ def test_each_result_stands_in_its_file() -> None:
         f"{images['ours']:.1f} images/s; keras.applications {images['keras.applications']:.1f},"
         f" timm {images['timm']:.1f}",
         f"{median(gpu['ours']):,.0f} images/s; timm under torch.compile {mean(gpu['timm']):,.0f}",
-        f"{served['served']['gRPC JPEG, batching, 1 client(s)']['p50, ms']:.0f} ms in the middle;"
+        f"{served['served']['gRPC JPEG, batching, 1 client(s)']['p50, ms']:.0f} ms, the median;"
         f" {served['in-process at batch 1, ms']:.0f} ms without a server",
         f"{sizes['ours']:.0f} MB, loaded in {loads['ours']['seconds']['median']:.1f} s;"
         f" `model.export` {sizes['model.export']:.0f} MB,"
