@@ -18,79 +18,61 @@ from keras_inception.data.preprocessing import Preprocessing, preprocess, prepro
 _FORMATS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"RIFF")
 
 
-class Servable(tf.Module):
-    """A network with its preprocessing and labels inside.
+def make_signatures(
+    network: ServingGraph, preprocessing: Preprocessing, labels: tuple[str, ...], top: int
+) -> dict[str, Any]:
+    """A function for each signature, by its name.
 
     Args:
         network: from float32 [batch, size, size, 3].
         preprocessing: the input protocol.
         labels: the class names, in the order of the network's outputs.
         top: classes answered by ``serving_default`` and ``classify``, at most all.
-        labels_file: of the same names, to go with the SavedModel.
-
-    Attributes:
-        endpoints: a function for each signature, by its name.
     """
 
-    def __init__(
-        self,
-        network: ServingGraph,
-        preprocessing: Preprocessing,
-        labels: tuple[str, ...],
-        top: int,
-        labels_file: str,
-    ) -> None:
-        super().__init__(name="servable")
-        # The bare variables: a Keras model as an attribute would be tracked layer by layer, and
-        # its weights stored twice.
-        self.weights = network.variables
-        self.labels_file = tf.saved_model.Asset(labels_file)
+    # One function, so that the graph holds it once for all signatures.
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def decoded_and_answered(image_bytes: Tensor) -> dict[str, Tensor]:
+        # Decoding and resizing run on the CPU only; a GPU then gets one dense batch.
+        with tf.device("/device:CPU:0"):
+            images = preprocess_encoded(image_bytes, preprocessing)
+        return network.answer(images)
 
-        # One function, so that the graph holds it once for all signatures.
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-        def decoded_and_answered(image_bytes: Tensor) -> dict[str, Tensor]:
-            # Decoding and resizing run on the CPU only; a GPU then gets one dense batch.
-            with tf.device("/device:CPU:0"):
-                images = preprocess_encoded(image_bytes, preprocessing)
-            return network.answer(images)
+    def encoded(image_bytes: Tensor, name: str) -> dict[str, Tensor]:
+        with tf.device("/device:CPU:0"), tf.control_dependencies([_check(image_bytes, name)]):
+            checked = tf.identity(image_bytes)
+        return decoded_and_answered(checked)
 
-        def encoded(image_bytes: Tensor, name: str) -> dict[str, Tensor]:
-            with tf.device("/device:CPU:0"), tf.control_dependencies([_check(image_bytes, name)]):
-                checked = tf.identity(image_bytes)
-            return decoded_and_answered(checked)
-
-        def of_image_bytes(choose: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> Any:
-            @tf.function(
-                input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")],
-                autograph=False,
-            )
-            def signature(image_bytes: Tensor) -> dict[str, Tensor]:
-                return choose(encoded(image_bytes, "image_bytes"))
-
-            return signature
-
+    def of_image_bytes(choose: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> Any:
         @tf.function(
-            input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")]
+            input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")],
+            autograph=False,
         )
-        def predict_images(images: Tensor) -> dict[str, Tensor]:
-            with tf.device("/device:CPU:0"):
-                images = preprocess(images, preprocessing)
-            return {"probabilities": network.answer(images)["probabilities"]}
+        def signature(image_bytes: Tensor) -> dict[str, Tensor]:
+            return choose(encoded(image_bytes, "image_bytes"))
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
-        def classify(inputs: Tensor) -> dict[str, Tensor]:
-            example = {"image/encoded": tf.io.FixedLenFeature([], tf.string)}
-            image_bytes = tf.io.parse_example(inputs, example)["image/encoded"]
-            return _best(encoded(image_bytes, "image/encoded"), labels, top)
+        return signature
 
-        self.endpoints = {
-            "serving_default": of_image_bytes(lambda answer: _best(answer, labels, top)),
-            "all_classes": of_image_bytes(lambda answer: _best(answer, labels, len(labels))),
-            "predict_images": predict_images,
-            "logits": of_image_bytes(lambda answer: {"logits": answer["logits"]}),
-            "features": of_image_bytes(lambda answer: {"features": answer["features"]}),
-            "classify": classify,
-        }
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])
+    def predict_images(images: Tensor) -> dict[str, Tensor]:
+        with tf.device("/device:CPU:0"):
+            images = preprocess(images, preprocessing)
+        return {"probabilities": network.answer(images)["probabilities"]}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
+    def classify(inputs: Tensor) -> dict[str, Tensor]:
+        example = {"image/encoded": tf.io.FixedLenFeature([], tf.string)}
+        image_bytes = tf.io.parse_example(inputs, example)["image/encoded"]
+        return _best(encoded(image_bytes, "image/encoded"), labels, top)
+
+    return {
+        "serving_default": of_image_bytes(lambda answer: _best(answer, labels, top)),
+        "all_classes": of_image_bytes(lambda answer: _best(answer, labels, len(labels))),
+        "predict_images": predict_images,
+        "logits": of_image_bytes(lambda answer: {"logits": answer["logits"]}),
+        "features": of_image_bytes(lambda answer: {"features": answer["features"]}),
+        "classify": classify,
+    }
 
 
 def _best(answer: dict[str, Tensor], labels: tuple[str, ...], count: int) -> dict[str, Tensor]:
