@@ -17,6 +17,7 @@ Precision = Literal["float32", "bfloat16", "float16", "int8"]
 PRECISIONS: tuple[Precision, ...] = typing.get_args(Precision)
 Format = Literal["saved_model", "onnx", "litert", "openvino"]
 FORMATS: tuple[Format, ...] = typing.get_args(Format)
+MAX_ACCURACY_LOSS = 0.005
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class ExportOptions:
         },
     )
     max_accuracy_loss: float = field(
-        default=0.005,
+        default=MAX_ACCURACY_LOSS,
         metadata={
             "doc": "for int8: how far its accuracy on the samples, by default the run's validation"
             " images, may lie below that of the Keras model on the same; 1 lets every export pass"
@@ -125,11 +126,16 @@ class ExportOptions:
                 f"`precision` must be one of {', '.join(map(repr, PRECISIONS))}."
                 f" Received: precision={self.precision!r}"
             )
-        if self.calibration and self.precision != "int8":
-            raise ExportError(
-                "`calibration` is for int8 alone: precision='int8'."
-                f" Received: precision={self.precision!r}"
-            )
+        of_int8 = {
+            "calibration": bool(self.calibration),
+            "max_accuracy_loss": self.max_accuracy_loss != MAX_ACCURACY_LOSS,
+        }
+        for name, given in of_int8.items():
+            if given and self.precision != "int8":
+                raise ExportError(
+                    f"`{name}` is for int8 alone: precision='int8'."
+                    f" Received: precision={self.precision!r}"
+                )
 
     def _check_format(self) -> None:
         if self.format not in FORMATS:

@@ -27,7 +27,13 @@ from inception_export.int8.support import check_machine, check_runs
 from inception_export.options import ExportOptions
 from inception_export.parity import TOLERANCES, answers_of, compare, run_in_a_process, sample_images
 from inception_export.pixel_range import check_range
-from inception_export.samples import choose_recorded, measure_samples, record_answers, spread
+from inception_export.samples import (
+    choose_recorded,
+    measure_samples,
+    record_answers,
+    shown_samples,
+    spread,
+)
 from inception_export.saved_model import write_saved_model
 from inception_export.serving_graph import activation_name, make_serving_graph, split
 from inception_export.versions import next_version
@@ -215,18 +221,20 @@ def _write(
     log(f"The network's graph: {after} operations{folded}")
     top = min(options.top, len(labels))
     write_saved_model(folder, network, preprocessing, labels, top)
-    write_warmup_requests(folder, name, images, sorted({1, options.max_batch_size}))
-    recorded = choose_recorded(images)
-    compared = [*images, *(each for each in recorded if each not in images)]
+    shown = shown_samples(options) or sample_images()
+    write_warmup_requests(folder, name, shown, sorted({1, options.max_batch_size}))
+    recorded = choose_recorded(shown)
+    asked = [*images, *(each for each in recorded if each not in images)]
     # Beside each other: the process takes seconds to start.
     with ThreadPoolExecutor(1) as pool:
-        process = pool.submit(run_in_a_process, folder, compared)
-        expected = answers_of(model, preprocessing, compared, options.mirror)
+        process = pool.submit(run_in_a_process, folder, asked)
+        expected = answers_of(model, preprocessing, images, options.mirror)
         written = process.result()
-    differences = compare(written, expected, labels)
-    rows = [compared.index(each) for each in recorded]
+    compared = [{name: rows[: len(images)] for name, rows in each.items()} for each in written]
+    differences = compare(compared, expected, labels)
+    places = [asked.index(each) for each in recorded]
     # As the session answers, since TF Serving runs one.
-    record_answers(folder, recorded, {name: each[rows] for name, each in written[1].items()})
+    record_answers(folder, recorded, {name: rows[places] for name, rows in written[1].items()})
     tolerance = TOLERANCES[options.precision]
     log(_told(differences))
     if not differences["probabilities"] <= tolerance:
@@ -269,10 +277,11 @@ def _check_int8(options: ExportOptions, log: Callable[[str], None]) -> None:
     """Refuse what int8 can't be made of, or where it doesn't run."""
     if options.precision != "int8":
         return
-    if len(options.calibration) < 2:
+    count = len(options.calibration)
+    if count < 2:
         raise ExportError(
             "int8 takes the ranges of its tensors from images as the model will see, some hundred"
-            f" of them: --calibration FOLDER. Received: {len(options.calibration)} images"
+            f" of them, at least two: --calibration FOLDER. Received: {count or 'none'}"
         )
     check_runs(log)
 

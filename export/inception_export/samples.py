@@ -37,9 +37,16 @@ _MOST_ENCODED_BYTES = 2**16
 
 @dataclass(frozen=True)
 class EncodedImages(Sequence[bytes]):
-    """Images as a sequence of their bytes, each read when it is asked for."""
+    """Images as a sequence of their bytes, each read when it is asked for.
+
+    Args:
+        images: any.
+        of_run: what images of a run they are; empty where a person named them for the export,
+            which may keep some.
+    """
 
     images: Images
+    of_run: str = ""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -50,13 +57,16 @@ class EncodedImages(Sequence[bytes]):
         return self.images.encoded(range(len(self))[index])
 
 
-def read_samples(paths: Sequence[tuple[str, str]], log: Log) -> dict[str, Any]:
+def read_samples(
+    paths: Sequence[tuple[str, str]], log: Log, what: str = "samples"
+) -> dict[str, Any]:
     """Image files as ``samples`` and ``sample_classes`` of ``ExportOptions``.
 
     Args:
         paths: (place, file): a folder that was named and a file somewhere below it, whose class
             is the folder directly below the place; or twice the same file.
         log: is told of files that can't be decoded, which are left out.
+        what: they are called there.
 
     Raises:
         ExportError: none can be decoded.
@@ -67,8 +77,8 @@ def read_samples(paths: Sequence[tuple[str, str]], log: Log) -> dict[str, Any]:
     if bad:
         reasons = listed([f"{each.name} ({each.reason})" for each in bad], 3)
         if not len(kept):
-            raise ExportError(f"None of the samples can be decoded: {reasons}.")
-        log(f"{len(bad)} samples can't be decoded and are left out: {reasons}")
+            raise ExportError(f"None of the {what} can be decoded: {reasons}.")
+        log(f"{len(bad)} {what} can't be decoded and are left out: {reasons}")
     below = [Path(paths[index][1]).relative_to(paths[index][0]).parts for index in kept.tolist()]
     classes = [printable(one_form(parts[0])) if len(parts) > 1 else "" for parts in below]
     return {"samples": EncodedImages(files.take(kept)), "sample_classes": classes}
@@ -79,6 +89,12 @@ def spread(samples: Sequence[bytes], most: int = MOST_COMPARED) -> list[bytes]:
     count = min(len(samples), most)
     places = np.linspace(0, len(samples) - 1, count).round().astype(int).tolist()
     return [samples[place] for place in places]
+
+
+def shown_samples(options: ExportOptions) -> list[bytes]:
+    """Those that may be kept in the export: what a person gave, none that it took of a run."""
+    private = isinstance(options.samples, EncodedImages) and options.samples.of_run
+    return [] if private else spread(options.samples)
 
 
 def true_classes(classes: Sequence[str], labels: Sequence[str], log: Log) -> np.ndarray:
@@ -122,6 +138,11 @@ def measure_samples(
                 f" that accuracy can't be measured. The classes: {listed(labels)}. Name a folder of"
                 " class folders, or images without folders."
             )
+        if options.precision == "int8":
+            log(
+                "int8: its accuracy is not measured. Give images of known classes: --samples"
+                " FOLDER, a folder of class folders"
+            )
         return {}
     best = best_classes(folder, options.samples, truth, labels)
     measured = accuracy_of(best, truth)
@@ -147,6 +168,8 @@ def measure_samples(
             f" {beside_keras['changed_class']} have another best class"
         )
         measured |= beside_keras
+    if of_run := getattr(options.samples, "of_run", ""):
+        measured |= {"of_run": of_run}
     return {"samples": measured | {"recorded": recorded}}
 
 
@@ -180,11 +203,15 @@ def expected_classes(
 ) -> np.ndarray:
     """The same of the Keras model; with ``mirror``, of each image and its mirror image together."""
     found = np.full(len(truth), -1, np.int64)
+    spec = tf.TensorSpec([None, preprocessing.size, preprocessing.size, 3], tf.float32)
+    answer = tf.function(  # traced once, whatever the number of images
+        lambda images: model(images, training=False), input_signature=[spec], autograph=False
+    )
     for batch in _known(truth):
         images = preprocess_encoded(tf.constant([samples[each] for each in batch]), preprocessing)
-        scores = model.predict_on_batch(images)
+        scores = answer(images).numpy()
         if mirror:
-            scores = scores + model.predict_on_batch(images[:, :, ::-1])
+            scores = scores + answer(images[:, :, ::-1]).numpy()
         found[batch] = scores.argmax(axis=1)
     return found
 

@@ -277,7 +277,7 @@ def _chosen(options: argparse.Namespace) -> ExportOptions:
         places = getattr(options, name)
         if places:
             found = [(place, path) for place in places for path in list_images([place], print)]
-            read = read_samples(found, print)
+            read = read_samples(found, print, "samples" if name == "samples" else f"{name} images")
             chosen |= read if name == "samples" else {name: read["samples"]}
     return ExportOptions(**chosen)
 

@@ -185,9 +185,12 @@ def _accuracy(manifest: dict[str, Any]) -> str:
     samples = manifest.get("samples")
     if samples and "accuracy" in samples:
         low, high = wilson(samples["accuracy"] * samples["images"], samples["images"])
+        which = "samples of known classes that were given to `export`"
+        if samples.get("of_run"):
+            which = f"of the run's {samples['of_run']}"
         parts.append(
-            f"Of this export as it was written, on {samples['images']:,} samples of known classes"
-            f" that were given to `export`: accuracy {number(samples['accuracy'])}"
+            f"Of this export as it was written, on {samples['images']:,} {which}: accuracy"
+            f" {number(samples['accuracy'])}"
             f" (95 % interval {number(low)} to {number(high)}).{_beside_keras(samples)}"
         )
     if not parts:

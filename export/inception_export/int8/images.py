@@ -49,7 +49,7 @@ def training_images(run: Run) -> EncodedImages:
         if name(images, index) not in left_out and images.name(index) not in left_out
     ]
     places = spread_places(len(kept), MOST_IMAGES)
-    return EncodedImages(images.take(np.array(kept, np.int64)[places]))
+    return EncodedImages(images.take(np.array(kept, np.int64)[places]), "training images")
 
 
 def validation_samples(run: Run, log: Callable[[str], None]) -> dict[str, Any]:
@@ -57,11 +57,11 @@ def validation_samples(run: Run, log: Callable[[str], None]) -> dict[str, Any]:
     try:
         examples = run.validation
     except (DataError, OSError) as error:
-        log(f"int8: its accuracy is not measured (--samples FOLDER): {error}")
+        log(f"int8: the run's validation images can't be read: {error}")
         return {}
     examples = examples.take(spread_places(len(examples), MOST_MEASURED))
-    samples = {"samples": EncodedImages(examples.images)}
+    samples = {"samples": EncodedImages(examples.images, "validation images")}
     if examples.multi_label or not len(examples):
-        log("int8: its accuracy is not measured, since no image has a single known class")
+        log("int8: none of the run's validation images has a single known class")
         return samples if len(examples) else {}
     return samples | {"sample_classes": [run.labels[target] for target in examples.targets]}

@@ -22,6 +22,7 @@ from inception_export.serving_graph import split
 from keras_inception.data.preprocessing import Preprocessing, preprocess_encoded
 
 MOST_IMAGES = 256
+FEW_IMAGES = 64
 _BATCH = 8
 # One image of so many is set apart to choose the method on.
 _APART = 4
@@ -44,7 +45,7 @@ def quantize(
         The body, and what the manifest says of it.
 
     Raises:
-        ExportError: nothing of it can be in int8.
+        ExportError: nothing of it can be in int8, or all images are one.
     """
     body, dense, _ = split(model)
     folded = fold_batch_norm(body, "float32")
@@ -56,9 +57,19 @@ def quantize(
             " in int8 for: Conv2D without groups or dilation, of one stride. Nothing was published."
         )
     images = [images[place] for place in spread_places(len(images), MOST_IMAGES).tolist()]
+    digests = [hashlib.sha256(image).digest() for image in images]
+    if len(set(digests)) == 1:
+        raise ExportError(
+            "int8 takes the ranges of its tensors from images that differ, and these"
+            f" {len(images)} are one and the same: --calibration FOLDER. Nothing was published."
+        )
     apart = images[::_APART]
     seen_images = [image for place, image in enumerate(images) if place % _APART]
-    log(f"int8: calibrated on {len(seen_images)} images, the method chosen on {len(apart)} more")
+    few = " (few: some hundred are better)" if len(images) < FEW_IMAGES else ""
+    log(
+        f"int8: calibrated on {len(seen_images)} images, the method chosen on {len(apart)}"
+        f" more{few}"
+    )
     seen = measure(program, plan, _batches(seen_images, preprocessing))
     weights = dense.kernel.value.numpy()
     apart_batches = list(_batches(apart, preprocessing))
@@ -75,7 +86,7 @@ def quantize(
     share = in_int8 / (of_all + weights.size)
     log(
         f"int8: {share:.1%} of the multiply-adds; ranges by {best}, which changes the logits by"
-        f" {losses[best]:.2%} of their variance"
+        f" {losses[best]:.2g} of their variance"
     )
     return networks[best], {
         "multiply_adds": share,
@@ -83,17 +94,13 @@ def quantize(
         "loss": losses,
         "calibration_images": len(seen_images),
         "images_set_apart": len(apart),
-        "calibration_sha256": hashlib.sha256(b"".join(map(_digest, images))).hexdigest(),
+        "calibration_sha256": hashlib.sha256(b"".join(digests)).hexdigest(),
     }
 
 
 def spread_places(count: int, most: int) -> np.ndarray:
     """The places of all, or of many ``most``, evenly from the first to the last: int64 [places]."""
     return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
-
-
-def _digest(image: bytes) -> bytes:
-    return hashlib.sha256(image).digest()
 
 
 def _batches(images: Sequence[bytes], preprocessing: Preprocessing) -> Iterator[Tensor]:

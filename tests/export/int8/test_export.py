@@ -17,6 +17,7 @@ from inception_export.export import ExportError
 from inception_export.int8 import support
 from inception_export.int8.images import training_images, validation_samples
 from inception_export.options import ExportOptions
+from inception_export.parity import sample_images
 from inception_export.publish import export_run, export_saved_model
 from inception_export.samples import compare_accuracy
 from inception_serving import Client, ModelServer
@@ -68,8 +69,19 @@ def test_the_manifest_says_how_it_was_calibrated(manifest: dict, run: Run, base:
     assert about["multiply_adds"] > 0.99
     assert f"ranges by {about['method']}" in (base / "log.txt").read_text()
     card = (base / "photos" / "1" / "assets.extra" / "model_card.md").read_text("utf-8")
+    assert manifest["samples"]["of_run"] == "validation images"
+    assert f"on {len(run.validation)} of the run's validation images: accuracy 1.0000" in card
     assert "0 of them got another best class." in card
     assert "- It runs on x86 processors with VNNI alone" in card
+
+
+def test_images_of_a_run_are_not_kept_in_its_export(base: Path) -> None:
+    """As in another precision: they were not given for it, and may be nobody's to see."""
+    extra = base / "photos" / "1" / "assets.extra"
+    kept = {path.read_bytes() for path in (extra / "samples").iterdir() if path.suffix != ".npz"}
+    assert kept == set(samples.choose_recorded(sample_images()))
+    warm_up = (extra / "tf_serving_warmup_requests").read_bytes()
+    assert all(image in warm_up for image in sample_images())
 
 
 def test_weights_take_a_byte_each(base: Path, models: Path) -> None:
@@ -170,6 +182,8 @@ def test_what_int8_has_no_kernel_for_stays_float32(tmp_path: Path) -> None:
     assert manifest["int8"]["multiply_adds"] == pytest.approx(in_int8 / (in_int8 + in_float32))
     assert manifest["parity"]["features"] < 0.1  # of their standard deviation
     assert "samples" not in manifest
+    assert any("its accuracy is not measured" in line and "--samples" in line for line in lines)
+    assert "int8: calibrated on 24 images, the method chosen on 8 more (few: some" in lines[0]
 
 
 def test_a_network_that_int8_can_do_nothing_of_is_refused(tmp_path: Path) -> None:
@@ -187,8 +201,11 @@ def test_a_network_that_int8_can_do_nothing_of_is_refused(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"precision": "int8"}, "--calibration FOLDER. Received: 0 images"),
-        ({"calibration": [b""] * 4}, "for int8 alone"),
+        ({"precision": "int8"}, "--calibration FOLDER. Received: none"),
+        ({"precision": "int8", "calibration": [b""]}, "at least two: .* Received: 1"),
+        ({"precision": "int8", "calibration": noise(1) * 4}, "these 4 are one and the same"),
+        ({"calibration": [b""] * 4}, "`calibration` is for int8 alone"),
+        ({"max_accuracy_loss": 0.1}, "`max_accuracy_loss` is for int8 alone"),
         ({"max_accuracy_loss": 2.0}, "a share, from 0 to 1"),
     ],
 )
@@ -247,6 +264,16 @@ def test_the_command_refuses_before_it_loads_anything(
     monkeypatch.setattr(support.platform, "machine", lambda: "aarch64")
     assert main([*command, "--precision", "int8"]) != 0
     assert "int8 runs on x86 processors only" in capsys.readouterr().err
+
+
+def test_calibration_images_that_are_broken_are_called_so(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    command = ["export", str(run.path), str(tmp_path / "models"), "--name", "m"]
+    assert main([*command, "--precision", "int8", "--calibration", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "None of the calibration images can be decoded" in said and "1.png" in said
 
 
 LOAD = """
