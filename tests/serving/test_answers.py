@@ -221,6 +221,39 @@ def test_a_client_that_was_closed_connects_anew() -> None:
         client.close()
 
 
+def test_a_client_is_closed_once_all_is_answered() -> None:
+    """Over the one connection, of those too that had not begun."""
+    peers = set()
+
+    class Server(FakeServer):
+        def answer(self, method: str, data: bytes, context: Any) -> bytes:
+            peers.add(context.peer())
+            return super().answer(method, data, context)
+
+    with Server(lambda request: time.sleep(0.02) or rows(1)) as server:
+        client = Client(server.address, "m", in_flight=1)
+        futures = [client.predict_async(PNG) for _ in range(5)]
+        client.close()
+        assert [future.result(0).label for future in futures] == ["cat"] * 5
+    assert len(peers) == 1
+
+
+def test_an_interrupt_waits_for_no_server() -> None:
+    wake = threading.Event()
+    with FakeServer(lambda request: wake.wait(60) and rows(1)) as server:
+        started = time.monotonic()
+        with pytest.raises(KeyboardInterrupt), Client(server.address, "m") as client:
+            client.metadata()
+            futures = [client.predict_async(PNG) for _ in range(9)]
+            while "Predict" not in server.calls:
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+        took = time.monotonic() - started
+        wake.set()
+    assert took < 20
+    assert all(future.cancelled() or future.exception(0) for future in futures)
+
+
 def test_futures_hear_of_it() -> None:
     with FakeServer(lambda request: rows(0)) as server, Client(server.address, "m") as client:
         with pytest.raises(AnswerError):

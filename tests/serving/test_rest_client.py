@@ -416,6 +416,22 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
     return key, certificate
 
 
+def test_an_interrupt_waits_for_no_server() -> None:
+    wake = threading.Event()
+    with fake(lambda request: wake.wait(60) and CAT) as handler:
+        started = time.monotonic()
+        with pytest.raises(KeyboardInterrupt), Client(handler.address, "m") as client:
+            client.metadata()
+            future = client.predict_async(RED)
+            while not handler.seen:
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+        took = time.monotonic() - started
+        wake.set()
+    assert took < 20
+    assert isinstance(future.exception(0), errors.CancelledError)
+
+
 def test_http_is_not_encrypted() -> None:
     with pytest.raises(ValueError, match="http:// is not encrypted"):
         Client("http://localhost:8501", "m", tls=True)

@@ -51,7 +51,7 @@ class AsyncClient(ClientBase):
     Its options, methods and errors are those of `Client`, and so is what it does between sending
     and being answered. It sends with `grpc.aio`, on the event loop; a thread reads and encodes
     images and tensors, which would hold the loop up. Cancelling a call cancels its request. In
-    another event loop it connects anew.
+    another event loop, one after the other, it connects anew.
     """
 
     _IN_FLIGHT = 16

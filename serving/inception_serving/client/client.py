@@ -436,9 +436,16 @@ class Client(ClientBase):
     def close(self) -> None:
         """Let the requests under way finish, and hang up; a later call connects anew."""
         if self._pid == os.getpid():
-            self._pid = 0
             self._pool.shutdown(wait=True)
             self._channel.close()
+            self._pid = 0
+
+    def _interrupt(self) -> None:
+        """Hang up at once; the requests under way are cancelled."""
+        if self._pid == os.getpid():
+            self._channel.close()
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pid = 0
 
     def __enter__(self) -> Client:
         return self
@@ -449,7 +456,10 @@ class Client(ClientBase):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        if kind is None or issubclass(kind, Exception):
+            self.close()
+        else:  # Ctrl+C, which is not to wait until a server's time is up
+            self._interrupt()
 
     # ---- steps carried out ----
 

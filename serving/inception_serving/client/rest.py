@@ -16,6 +16,7 @@ import json
 import ssl
 import threading
 from collections.abc import Mapping
+from concurrent.futures import CancelledError
 from typing import Any
 from urllib.parse import quote
 
@@ -176,15 +177,24 @@ class BlockingRestChannel:
         future = asyncio.run_coroutine_threadsafe(self._channel.send_and_wait(step), self._loop)
         try:
             return future.result()
+        except CancelledError:
+            raise errors.CancelledError("The client was closed") from None
         finally:
             future.cancel()  # where the caller was interrupted
 
     def close(self) -> None:
-        """Hang up."""
-        asyncio.run_coroutine_threadsafe(self._channel.close(), self._loop).result()
+        """Hang up; the requests under way are cancelled."""
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    async def _end(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._channel.close()
 
 
 def _failure(status: int, text: str) -> errors.StatusError:

@@ -150,7 +150,8 @@ def gather(
 
     def on_done(done: Future[_Part]) -> None:
         nonlocal waiting
-        if done.cancelled():
+        if done.cancelled():  # by whoever cancelled all, or as the client was interrupted
+            joined.cancel()
             return
         error = done.exception()
         with lock:

@@ -104,7 +104,7 @@ def predict_each(
         while window:
             yield from window.popleft().result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)  # so that Ctrl+C waits for no server
 
 
 def predict_batch(
