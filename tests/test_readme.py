@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import runpy
 import shlex
 import shutil
 import signal
@@ -43,12 +44,20 @@ def test_the_chinese_page_is_in_step() -> None:
         return blocks + [line.split("    #")[0].rstrip() for line in lines]
 
     def links(page: str) -> set[str]:
-        return set(re.findall(r"\]\(([^)]+)\)", page)) - {"README.md", "README.zh-CN.md"}
+        found = re.findall(r"\]\(([^)]+)\)", page)
+        return {each.replace(".zh-CN.", ".") for each in found} - {"README.md"}
 
     assert code(CHINESE) == code(README)
     assert links(README) <= links(CHINESE)
     assert CHINESE.count("\n| ") == README.count("\n| ")
     assert set(re.findall(r"`[^`\n]+`", README)) <= set(re.findall(r"`[^`\n]+`", CHINESE))
+
+
+@pytest.mark.parametrize("name", ["flow.svg", "flow.zh-CN.svg"])
+def test_the_picture_of_the_flow_is_the_program_s(name: str, tmp_path: Path) -> None:
+    figures = ROOT / "docs" / "figures"
+    runpy.run_path(str(figures / "draw.py"))["draw_flow"](tmp_path / name)
+    assert (tmp_path / name).read_bytes() == (figures / name).read_bytes()
 
 
 def test_each_result_stands_in_its_file() -> None:

@@ -1,4 +1,4 @@
-"""The README's pictures: ``flow.svg``, and ``answer.png`` from what ``make demo`` has left.
+"""The README's pictures: ``flow.svg`` in each language, and ``answer.png`` from ``make demo``'s work.
 
     python docs/figures/draw.py
 
@@ -16,26 +16,44 @@ import numpy as np
 HERE = Path(__file__).parent
 DEMO = HERE.parents[1] / "demo"
 
-# Blue, orange, green, grey: boxes with dark words on them, on a light page or a dark one.
-BOXES = (
-    ("your images", ("PHOTOS/cat/1.jpg", "PHOTOS/dog/3.jpg"), "#e8eaed"),
-    ("train", ("a run: network,", "curves, report"), "#cfe3fb"),
-    ("export", ("a SavedModel with", "preprocessing, labels"), "#fde3c8"),
-    ("serve", ("TF Serving, or ours", "on a laptop"), "#d3efd8"),
-    ("ask", ("gRPC, REST, browser:", "classes and scores"), "#e8eaed"),
-)
+# Grey, blue, orange, green: boxes with dark words on them, on a light page or a dark one.
+COLOURS = ("#e8eaed", "#cfe3fb", "#fde3c8", "#d3efd8", "#e8eaed")
+# By file: the picture's title, and of each box its own and two lines.
+FLOWS = {
+    "flow.svg": (
+        "From a folder of images to answers: train, export, serve, ask",
+        (
+            ("your images", "PHOTOS/cat/1.jpg", "PHOTOS/dog/3.jpg"),
+            ("train", "a run: network,", "curves, report"),
+            ("export", "a SavedModel with", "preprocessing, labels"),
+            ("serve", "TF Serving, or ours", "on a laptop"),
+            ("ask", "gRPC, REST, browser:", "classes and scores"),
+        ),
+    ),
+    "flow.zh-CN.svg": (
+        "从图片文件夹到预测结果：训练、导出、服务、请求",  # noqa: RUF001
+        (
+            ("你的图片", "PHOTOS/cat/1.jpg", "PHOTOS/dog/3.jpg"),
+            ("训练", "网络、曲线、报告", "都在一个文件夹里"),
+            ("导出", "SavedModel", "内含预处理和标签"),
+            ("服务", "TF Serving 或", "本机自带的服务器"),
+            ("请求", "gRPC、REST、浏览器", "得到类别和得分"),
+        ),
+    ),
+}
 WIDTH, HEIGHT, GAP = 152, 84, 22
 
 
 def draw_flow(path: Path) -> None:
-    """The way from images to answers, a box a command."""
-    total = len(BOXES) * (WIDTH + GAP) - GAP + 4
+    """The way from images to answers, a box a command, in the language of the file's name."""
+    named, boxes = FLOWS[path.name]
+    total = len(boxes) * (WIDTH + GAP) - GAP + 4
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} {HEIGHT + 4}"'
         ' font-family="sans-serif" text-anchor="middle" role="img">',
-        "<title>From a folder of images to answers: train, export, serve, ask</title>",
+        f"<title>{named}</title>",
     ]
-    for number, (title, about, colour) in enumerate(BOXES):
+    for number, ((title, *about), colour) in enumerate(zip(boxes, COLOURS, strict=True)):
         left = 2 + number * (WIDTH + GAP)
         middle = left + WIDTH / 2
         lines.append(
@@ -108,5 +126,6 @@ def _draw(path: Path, shown: list[Any], pixels: np.ndarray, heat: np.ndarray) ->
 
 
 if __name__ == "__main__":
-    draw_flow(HERE / "flow.svg")
+    for name in FLOWS:
+        draw_flow(HERE / name)
     draw_answer(HERE / "answer.png")
