@@ -1,4 +1,4 @@
-"""The README's pictures: ``flow.svg`` in each language, and ``answer.png`` from ``make demo``'s work.
+"""The README's pictures: ``flow.svg`` in each language, and ``answer.png`` of the demo's answers.
 
     python docs/figures/draw.py
 
