@@ -104,6 +104,11 @@ def _reason(message: str) -> str:
     return message.partition("\n\t [[{{node")[0].splitlines()[-1]
 
 
+def to_text(path: str) -> str:
+    """A path as it can be written, a byte of it that is no UTF-8 as ``\\udcfc``."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
 def to_row(keyed: tuple[str, Answer]) -> Any:
     """An image's row, with its path; that of one that failed goes by the tag `failed`."""
     path, answer = keyed
@@ -122,7 +127,7 @@ def build(pipeline: beam.Pipeline, options: argparse.Namespace) -> None:
         # Otherwise whoever found the files reads and scores them all.
         | "spread" >> beam.Reshuffle()
         | "read" >> fileio.ReadMatches()
-        | "load" >> beam.Map(lambda file: (file.metadata.path, file.read()))
+        | "load" >> beam.Map(lambda file: (to_text(file.metadata.path), file.read()))
         | "score" >> RunInference(KeyedModelHandler(handler))
         | "to rows" >> beam.Map(to_row).with_outputs("failed", main="scored")
     )
@@ -130,6 +135,35 @@ def build(pipeline: beam.Pipeline, options: argparse.Namespace) -> None:
         _ = rows[name] | f"write {name}" >> parquetio.WriteToParquet(
             options.output + suffix, schema, file_name_suffix=".parquet", codec="zstd"
         )
+
+
+def find_problem(export: str, signature: str) -> str:
+    """What is wrong with an export or a signature, before any image is read; "" for nothing."""
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    systems = filesystems.FileSystems
+    graph = systems.join(export, "saved_model.pb")
+    rule = "--export must be the folder of one version, BASE/NAME/VERSION, with its saved_model.pb"
+    if not systems.exists(graph):
+        return f"{rule}. Received: {export}"
+    with systems.open(graph) as file:
+        try:
+            saved = saved_model_pb2.SavedModel.FromString(file.read())
+        except DecodeError:
+            return f"{rule}, which is damaged. Received: {export}"
+    known = {name: each for meta in saved.meta_graphs for name, each in meta.signature_def.items()}
+    fit = [
+        name
+        for name, each in sorted(known.items())
+        if len(each.inputs) == 1 and {"classes", "scores"} <= set(each.outputs)
+    ]
+    if signature in fit:
+        return ""
+    return (
+        "--signature must take one input and give classes and scores, as these do:"
+        f" {', '.join(fit) or 'none'}. Received: {signature}"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -145,6 +179,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch-size", type=int, default=8, help="at most (%(default)s)")
     options, of_beam = parser.parse_known_args(arguments)
     systems = filesystems.FileSystems
+    if options.batch_size < 1:
+        parser.error(f"--batch-size must be 1 or more. Received: {options.batch_size}")
+    if problem := find_problem(options.export, options.signature):
+        parser.error(problem)
     if not systems.match([options.images], [1])[0].metadata_list:
         parser.error(f"--images matches no file. Received: {options.images}")
     if systems.match([f"{options.output}*.parquet"], [1])[0].metadata_list:

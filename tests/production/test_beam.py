@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -118,6 +119,35 @@ def test_several_processes_give_the_same(export: Path, images: Path, tmp_path: P
         check=True, capture_output=True, env=environment,
     )  # fmt: skip
     check(tmp_path, export, images)
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        (["--export=nowhere"], "--export must be the folder of one version.* Received: nowhere"),
+        (["--signature=nope"], "as these do: serving_default. Received: nope"),
+        (["--batch-size=0"], "--batch-size must be 1 or more. Received: 0"),
+    ],
+)
+def test_mistakes_are_told_before_any_image_is_read(
+    export: Path, images: Path, tmp_path: Path, options: list[str], rule: str
+) -> None:
+    done = subprocess.run(
+        command(export, images, tmp_path / "scores", *options), capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert re.search(rule, done.stderr.splitlines()[-1])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_is_no_text(export: Path, images: Path, tmp_path: Path) -> None:
+    names = tmp_path / "names"
+    names.mkdir()
+    content = next(iter((images / "0").iterdir())).read_bytes()
+    (names / os.fsdecode(b"\xfc\n.png")).write_bytes(content)
+    subprocess.run(command(export, names, tmp_path / "scores"), check=True, capture_output=True)
+    (row,) = rows(tmp_path, "scores-0*.parquet")
+    assert row["path"] == f"{names}/\\udcfc\n.png"
 
 
 def test_answers_that_are_there_are_not_mixed_with_new_ones(
