@@ -6,6 +6,7 @@ import base64
 import contextlib
 import gc
 import io
+import itertools
 import json
 import socket
 import struct
@@ -13,7 +14,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from inception_serving import ModelServer, errors
-from inception_serving.server.budget import ByteBudget
+from inception_serving.server.budget import ByteBudget, Workspace
 from inception_serving.server.model.image_size import ImageSize, check_images, find_images
 from inception_serving.server.rest import server as rest_server
 from inception_serving.server.wire import Steps
@@ -268,6 +269,79 @@ class TestBudget:
         for one in held:
             one.release()
         budget.reserve(1 << 19).release()
+
+    def test_a_small_request_always_has_a_place(self) -> None:
+        """However exactly others take half of what is left, again and again."""
+        budget = ByteBudget(1 << 20)
+        for _ in range(30):
+            with contextlib.suppress(errors.UnavailableError):
+                budget.reserve(budget.limit - budget._held >> 1)
+
+        for _ in range(1000):
+            budget.reserve(512)
+        with pytest.raises(errors.UnavailableError):
+            budget.reserve(513)
+
+    def test_slow_bodies_make_way(self, base: Path) -> None:
+        """Each has all but its last byte, of half of what the others left."""
+        limit, sizes = 1 << 20, (500_000, 200_000, 100_000)
+        with (
+            ModelServer(base / "arithmetic", rest_port=0, max_bytes_in_flight=limit) as server,
+            contextlib.ExitStack() as stack,
+        ):
+            caller = Caller(server.address)
+            stack.enter_context(caller.channel)
+            slow = []
+            for size in sizes:
+                client = socket.create_connection(("127.0.0.1", server.rest_port or 0), timeout=10)
+                slow.append(stack.enter_context(client))
+                head = f"POST {PREDICT} HTTP/1.1\r\nContent-Length: {size}\r\n\r\n"
+                client.sendall(head.encode() + b" " * (size - 1))
+            time.sleep(0.5)
+
+            caller.predict({"x": np.zeros(70_000, np.float32)})
+            url = f"{server.rest_address}{PREDICT}"
+            body = b'{"instances": [1]}' + b" " * 250_000
+            answer = httpx.post(url, content=body, timeout=20)
+            refused = slow[0].recv(65536)
+            slow[1].sendall(b" ")
+            not_refused = slow[1].recv(65536)
+
+        assert answer.json() == {"predictions": [2.5]}
+        assert refused.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        assert not_refused.startswith(b"HTTP/1.1 400 Bad Request\r\n")  # of blanks alone
+
+
+class TestWorkspace:
+    def test_not_all_wait(self) -> None:
+        """Each that does has a thread, and small runs would find none."""
+        workspace = Workspace(8)
+        release = threading.Event()
+        entered = threading.Semaphore(0)
+
+        def run() -> str:
+            try:
+                with workspace.take(4, deadline=None, turns=None):
+                    entered.release()
+                    release.wait(20)
+            except errors.ResourceExhaustedError as error:
+                return str(error)
+            return ""
+
+        with ThreadPoolExecutor(30) as pool:
+            runs = [pool.submit(run) for _ in range(30)]
+            assert entered.acquire(timeout=10)
+            refused = [each.result() for each in itertools.islice(as_completed(runs, 10), 13)]
+            with workspace.take(1, deadline=None, turns=None):
+                pass
+            release.set()
+            answered = [each.result(10) for each in runs].count("")
+
+        assert answered == 17
+        assert set(refused) == {
+            "Requests that take about 64 bytes of memory to run wait for their turn: try again "
+            "later."
+        }
 
 
 class TestSlowAndSilent:

@@ -14,6 +14,11 @@ from inception_serving import errors
 # The defaults keep what requests add to the loaded models below 1.5 GiB.
 _BYTES, _WORK_BYTES = 128 << 20, 768 << 20
 _MUCH = 1 << 20
+# What a request may have whatever others hold, as a part of the limit: 64 KiB. Calls and
+# connections, and so what all of these may have together, are counted elsewhere.
+_ALWAYS = 1 / 2048
+# What waits for memory may want so many times what there is, or nobody else would find a thread.
+_MOST_WAITING = 8
 
 
 def default_limit() -> int:
@@ -40,14 +45,20 @@ def _memory() -> int:
 class ByteBudget:
     """The bytes of all requests in flight, over gRPC and REST together.
 
-    A request may have half of what the others leave, so that they never leave nothing: however
-    many large requests there are, a small one finds its place.
+    A request may have half of what the others leave, so that they never leave nothing, and a small
+    one always finds its place.
+
+    Attributes:
+        limit: the bytes.
+        on_much: told when the requests begin, or cease, to hold a megabyte.
+        make_way: ends a request that comes slowly, for one that has no place; whether one was.
     """
 
     def __init__(self, limit: int) -> None:
         """At most `limit` bytes."""
         self.limit = limit
         self.on_much: Callable[[bool], None] = lambda is_much: None
+        self.make_way: Callable[[], bool] = lambda: False
         self._held = 0
         self._lock = threading.Lock()
 
@@ -69,19 +80,25 @@ class ByteBudget:
 
     def take(self, size: int, already: int) -> None:
         """Take more for a request that holds `already`; see `reserve`."""
-        with self._lock:
-            wanted = size + already
-            if wanted > self.largest:
-                raise errors.ResourceExhaustedError(
-                    f"The request is larger than the {self.largest} bytes that this server takes."
-                )
-            others = self._held - already
-            if wanted > (self.limit - others) // 2:
+        wanted = size + already
+        if wanted > self.largest:
+            raise errors.ResourceExhaustedError(
+                f"The request is larger than the {self.largest} bytes that this server takes."
+            )
+        while not self._has_taken(size, already):
+            if not self.make_way():
                 raise errors.UnavailableError(
-                    f"The other requests in flight hold {others} bytes, of at most {self.limit}: "
-                    "try again later."
+                    f"The other requests in flight hold {self._held - already} bytes, of at most "
+                    f"{self.limit}: try again later."
                 )
-            self._change(size)
+
+    def _has_taken(self, size: int, already: int) -> bool:
+        with self._lock:
+            left = self.limit - (self._held - already)
+            fits = size + already <= max(left // 2, int(self.limit * _ALWAYS))
+            if fits:
+                self._change(size)
+            return fits
 
     def give_back(self, size: int) -> None:
         """Give back what was taken."""
@@ -100,6 +117,11 @@ class Reservation:
     def __init__(self, budget: ByteBudget) -> None:
         self._budget = budget
         self._size = 0
+
+    @property
+    def size(self) -> int:
+        """The bytes that it has."""
+        return self._size
 
     def grow(self, size: int) -> None:
         """Take more; see `ByteBudget.reserve`."""
@@ -166,11 +188,13 @@ class Workspace:
 
     Small runs share a half of it. Large ones have the other, but one less at a time than there are
     processors, and others wait: a decoder that works on a huge image for a second would
-    otherwise have every thread that runs small ones.
+    otherwise have every thread that runs small ones. Not all wait: each that does has a thread.
     """
 
     def __init__(self, limit: int) -> None:
         """At most `limit` bytes."""
+        self._most_waiting = limit * _MOST_WAITING
+        self._waiting = 0
         self._most_small = limit // 2
         self._most_large = limit - self._most_small
         self._large_at_a_time = max(1, (os.cpu_count() or 1) - 1)
@@ -188,7 +212,7 @@ class Workspace:
             turns: of which this thread has one, that others may have while it waits.
 
         Raises:
-            errors.ResourceExhaustedError: the run is larger than any may be.
+            errors.ResourceExhaustedError: the run is larger than any may be, or too many wait.
             errors.DeadlineExceededError: the deadline passed first.
         """
         if size > self._most_large:
@@ -218,8 +242,17 @@ class Workspace:
     def _wait(self, enter: Callable[[int], bool], size: int, deadline: float | None) -> None:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         with self._changed:
-            if not self._changed.wait_for(lambda: enter(size), left):
-                raise errors.DeadlineExceededError("Deadline exceeded before the work began")
+            if self._waiting + size > self._most_waiting:
+                raise errors.ResourceExhaustedError(
+                    f"Requests that take about {self._waiting} bytes of memory to run wait for "
+                    "their turn: try again later."
+                )
+            self._waiting += size
+            try:
+                if not self._changed.wait_for(lambda: enter(size), left):
+                    raise errors.DeadlineExceededError("Deadline exceeded before the work began")
+            finally:
+                self._waiting -= size
 
     def _enter_small(self, size: int) -> bool:
         with self._changed:

@@ -339,6 +339,24 @@ class TestReload:
         assert found == (2.0, 1)
         assert code == grpc.StatusCode.DEADLINE_EXCEEDED
 
+    def test_those_that_wait_have_no_turns(self, models: Path, tmp_path: Path) -> None:
+        """Requests are answered beside them, with one thread; and not any number waits."""
+        two = entry("two", models / "two")
+        text = config(two, entry("never", models / "never"))
+        with (
+            serving(config(two), tmp_path, grpc_threads=1) as (_, caller),
+            ThreadPoolExecutor(10) as pool,
+        ):
+            calls = [pool.submit(refused, caller, text, timeout_s=3) for _ in range(10)]
+            found = answer(caller, name="two")
+            still = not all(call.done() for call in calls)
+            codes = [call.result(20)[0] for call in calls]
+
+        assert found == (2.0, 5)
+        assert still
+        assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 2
+        assert codes.count(grpc.StatusCode.DEADLINE_EXCEEDED) == 8
+
     def test_while_requests_flow(self, models: Path, tmp_path: Path) -> None:
         two = entry("two", models / "two")
         both = config(two, entry("three", models / "three"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import re
 import socket
@@ -14,6 +15,9 @@ import httpx
 import pytest
 
 from inception_serving import ModelServer
+from inception_serving.server.budget import ByteBudget
+from inception_serving.server.rest.http import Connection, Response, page
+from inception_serving.server.rest.http_request import Request
 
 PREDICT = "/v1/models/arithmetic:predict"
 BODY = b'{"instances": [1]}'
@@ -104,6 +108,7 @@ class TestConnections:
         (b"GET / HTTP/1.1\r\nx: " + b"x" * 70_000 + b"\r\n\r\n", 400),
         (post("Content-Length: 5"), 400),
         (post("Transfer-Encoding: chunked", "Transfer-Encoding: identity"), 400),
+        (post(*["a:"] * 1100), 400),
         (b"POST /v1/ HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
         (b"POST /v1/ HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 413),
         (post("Expect: wonders"), 417),
@@ -201,3 +206,60 @@ def test_a_connection_that_comes_as_the_server_stops_is_closed(base: Path) -> No
             stopped.result(20)
             client.settimeout(5)
             assert client.recv(1) == b""
+
+
+class Transport(asyncio.Transport):
+    """One that takes answers, and of which nothing is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_paused = False
+
+    def pause_reading(self) -> None:
+        self.is_paused = True
+
+    def resume_reading(self) -> None:
+        self.is_paused = False
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        pass
+
+
+def test_others_have_their_turn_between_small_chunks() -> None:
+    """Each takes microseconds, and 256 KB of them come at a time."""
+
+    async def send() -> tuple[int, bool, int, bool]:
+        answered: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        async def answer(request: Request) -> Response:
+            answered.set_result(len(request.body))
+            request.held.release()
+            return Response(200, b"")
+
+        budget = ByteBudget(1 << 20)
+        connection = Connection(answer, lambda error: page(500), budget, set(), idle_s=9)
+        transport = Transport()
+        connection.connection_made(transport)
+        head = b"POST /v1/ HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection.data_received(head + b"1\r\n \r\n" * 10_000 + b"0\r\n\r\n")
+        at_once, was_paused = budget._held, transport.is_paused
+        size = await asyncio.wait_for(answered, 10)
+        await asyncio.sleep(0)
+        connection.connection_lost(None)
+        return at_once, was_paused, size, transport.is_paused
+
+    at_once, was_paused, size, is_paused = asyncio.run(send())
+
+    assert 0 < at_once < 100
+    assert was_paused
+    assert size == 10_000
+    assert not is_paused

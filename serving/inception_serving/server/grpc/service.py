@@ -45,6 +45,8 @@ _OPTIONS = (
 _MAX_ERROR_BYTES = 1024
 _TRUNCATED = "...TRUNCATED"
 
+_MOST_RELOADS = 8  # at a time, of which one is worked on
+
 _CANCEL_S = 1.0  # for calls that have been told to end
 _REFUSING_THREADS = 4
 
@@ -88,6 +90,7 @@ class GrpcServer:
         self._typed = typed
         self._turns = Turns(threads)
         self._reload_config = reload_config
+        self._reloads = threading.BoundedSemaphore(_MOST_RELOADS)
         self._refuse_when_busy = refuse_when_busy
         self._pool = ThreadPoolExecutor(MAX_CALLS, thread_name_prefix="grpc")
         self._calls = _Calls()
@@ -211,7 +214,15 @@ class GrpcServer:
                 "This server takes no HandleReloadConfigRequest: --enable_reload_config, or "
                 "reload_config=True, lets it."
             )
-        return self._core.reload(request, context.is_active)
+        if not self._reloads.acquire(blocking=False):
+            raise errors.ResourceExhaustedError(
+                f"{_MOST_RELOADS} HandleReloadConfigRequest wait for each other: try again later."
+            )
+        try:
+            with self._turns.lend():  # or what waits for models to load would have all turns
+                return self._core.reload(request, context.is_active)
+        finally:
+            self._reloads.release()
 
     # ---- what is common to all ----
 

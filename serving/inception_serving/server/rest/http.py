@@ -22,7 +22,11 @@ from inception_serving.server.rest.http_request import BadRequest, FirstLine, Re
 
 _log = logging.getLogger(__name__)
 
-_LONGEST_HEAD = 1 << 16  # libevent's has no end
+_LONGEST_HEAD, _MOST_LINES = 1 << 16, 1000  # libevent's has no end
+# Parts of requests, such as chunks, that are read of a connection before others have their turn.
+_STEPS_AT_ONCE = 64
+# Of a body so much must come in this time, where others need its place.
+_STEADY_BYTES, _STEADY_S = 1 << 16, 0.25
 _LINGER_S = 2.0  # for a client that still sends while it is refused
 
 # libevent's own, which end where HTTP/1.1's first specification did; then the name of the class.
@@ -105,7 +109,7 @@ class Connection(asyncio.Protocol):
     def _begin(self) -> None:
         """Be ready for the next request."""
         self._read: Callable[[], bool] = self._read_first_line
-        self._place = 0
+        self._place = self._lines = 0  # of the buffer, that have been read
         self._first: FirstLine | None = None
         self._headers: dict[str, str] = {}
         self._last_header: str | None = None
@@ -114,6 +118,20 @@ class Connection(asyncio.Protocol):
         self._held: Reservation | None = None
         self._since = self._loop.time()
         self._began = self._since
+        self._steady = self._since  # the last time that a good part of a body had come
+        self._since_steady = 0  # bytes
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether what comes of a body comes fast, or is little."""
+        if self._held is None or self._held.size < _STEADY_BYTES:
+            return True
+        return self.steady_since > self._loop.time() - _STEADY_S
+
+    @property
+    def steady_since(self) -> float:
+        """When a good part of a body came last."""
+        return self._steady
 
     @property
     def waiting_since(self) -> float | None:
@@ -131,6 +149,11 @@ class Connection(asyncio.Protocol):
         self._is_ending = True
         if self._task is None:
             self._transport.close()
+
+    def make_way(self) -> None:
+        """End in the middle of a body, whose place others need."""
+        text = "The request came slowly, and others needed its place: try again later."
+        self._end_with(self._refuse(errors.UnavailableError(text)))
 
     def abort(self) -> None:
         """End now."""
@@ -191,20 +214,31 @@ class Connection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         try:
-            while self._task is None and not self._is_ending and self._read():
-                pass
+            for _ in range(_STEPS_AT_ONCE):
+                if self._task is not None or self._is_ending or not self._read():
+                    return
+            self._transport.pause_reading()
+            self._loop.call_soon(self._go_on_again)
         except BadRequest as error:
             self._end_with(page(error.status))
         except errors.StatusError as error:
             self._end_with(self._refuse(error))
 
+    def _go_on_again(self) -> None:
+        """Go on with what has come, after others have had their turn."""
+        if self._task is None:
+            self._transport.resume_reading()
+            self._go_on()
+
     def _read_line(self) -> bytes | None:
         """The next line, without its end; None where it is not there yet."""
         end = self._buffer.find(b"\n", self._place)
-        if (end if end >= 0 else len(self._buffer)) > _LONGEST_HEAD:
+        is_too_long = (end if end >= 0 else len(self._buffer)) > _LONGEST_HEAD
+        if is_too_long or self._lines > _MOST_LINES:
             raise BadRequest(400)
         if end < 0:
             return None
+        self._lines += 1
         line = bytes(self._buffer[self._place : end])
         self._place = end + 1
         return line[:-1] if line.endswith(b"\r") else line
@@ -229,7 +263,7 @@ class Connection(asyncio.Protocol):
             self._start()
             return False
         self._expect_body()
-        self._since = self._loop.time()
+        self._since = self._steady = self._loop.time()
         if size is None:
             self._read = self._read_chunk_size
             return True
@@ -252,7 +286,11 @@ class Connection(asyncio.Protocol):
         """Move what has come of a body, or of a chunk, to it; whether that was all."""
         assert self._held is not None
         part = min(len(self._buffer), self._size)
-        self._held.grow(part)
+        held, self._held = self._held, None  # or it might have to make way for itself
+        try:
+            held.grow(part)
+        finally:
+            self._held = held
         if part == len(self._buffer) and not self._body:
             self._body, self._buffer = self._buffer, self._body
         else:
@@ -260,6 +298,9 @@ class Connection(asyncio.Protocol):
             del self._buffer[:part]
         self._size -= part
         self._since = self._loop.time()
+        self._since_steady += part
+        if self._since_steady >= _STEADY_BYTES:
+            self._since_steady, self._steady = 0, self._since
         return self._size == 0
 
     def _read_body(self) -> bool:
@@ -293,7 +334,7 @@ class Connection(asyncio.Protocol):
 
     def _drop_read(self) -> None:
         del self._buffer[: self._place]
-        self._place = 0
+        self._place = self._lines = 0
 
     # ---- its answer ----
 

@@ -9,7 +9,8 @@ import socket
 import threading
 import time
 import zlib
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 from inception_serving import errors
 from inception_serving.server.budget import (
@@ -42,6 +43,7 @@ _LAST_ROUNDS = 3  # of the loop, in which connections come that were being accep
 _IDLE_S = 30
 # One that has been at its request for so long makes way where there are too many.
 _YOUNG_S = 0.25
+_MAKE_WAY_S = 0.5  # that a request over gRPC waits for a slow one over REST to end
 # Requests that are worked on, or wait for their turn or for memory.
 _MAX_REQUESTS = 256
 # In Python: an empty list or dictionary, and a number, each with its place in a list.
@@ -85,6 +87,7 @@ class RestServer:
         self._pool = ThreadPoolExecutor(max(threads, _MAX_REQUESTS), thread_name_prefix="rest")
         self._timeout_s = timeout_s
         self._budget = budget
+        budget.make_way = self._make_way_for_bytes
         self._cors = cors
         self._metrics = metrics
         self._metrics_path = metrics_path
@@ -110,6 +113,25 @@ class RestServer:
         self._thread.start()
         while not started.wait(0.05) and self._thread.is_alive():
             pass
+
+    def _end_slow_body(self) -> bool:
+        """End the request whose body has come most slowly, if one comes slowly; whether one was."""
+        slow = [each for each in self._connections if not each.is_steady]
+        if slow:
+            min(slow, key=lambda each: each.steady_since).make_way()
+        return bool(slow)
+
+    def _make_way_for_bytes(self) -> bool:
+        """See `ByteBudget`; from any thread."""
+        if threading.current_thread() is self._thread:
+            return self._end_slow_body()
+        if self._loop is None or self._thread is None or not self._thread.is_alive():
+            return False
+        answer: Future[bool] = Future()
+        with suppress(RuntimeError, TimeoutError):  # the loop has just ended, or is busy
+            self._loop.call_soon_threadsafe(lambda: answer.set_result(self._end_slow_body()))
+            return answer.result(_MAKE_WAY_S)
+        return False
 
     def stop(self, grace_s: float) -> None:
         """Refuse new requests, and give those in flight `grace_s` seconds to finish."""
