@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks import attack_bombs as bombs
 from inception_serving import errors
@@ -15,11 +18,69 @@ from inception_serving.server.model.image_size import (
     check_images,
     find_images,
 )
+from inception_serving.server.model.webp import TooManyBlocks, _Bits, _count_blocks, webp_size
 from inception_serving.server.wire import Steps
 
 LIMIT = 1 << 26
 PNG = bombs.png(20_000, 20_000)
+
+
+class Bits:
+    """Bits, the lowest of a byte first."""
+
+    def __init__(self) -> None:
+        self.value = self.count = 0
+
+    def add(self, *parts: tuple[int, int]) -> None:
+        """Numbers, each with how many bits it has."""
+        for value, count in parts:
+            self.value |= value << self.count
+            self.count += count
+
+    def bytes(self) -> bytes:
+        return self.value.to_bytes(self.count // 8 + 16, "little")
+
+
+def lossless(width: int, height: int, *, side: int, groups: int) -> bytes:
+    """A lossless image of blocks of 2**side, in so many groups of codes of one symbol each.
+
+    The blocks' groups are written in codes of 8 bits for the lower byte and of none for the
+    upper one; see https://developers.google.com/speed/webp/docs/webp_lossless_bitstream_specification.
+    """
+    one = ((1, 1), (0, 1), (0, 1), (0, 1))
+    bits = Bits()
+    bits.add((0x2F, 8), (width - 1, 14), (height - 1, 14), (0, 4))  # no alpha, version 0
+    bits.add((0, 1), (0, 1), (1, 1), (side - 2, 3), (0, 1))  # nothing but blocks
+    # Of the code's lengths two occur, 8 and a run of zeros (18); each has a code of one bit.
+    bits.add((0, 1), (8, 4), *[(1 if symbol in (18, 8) else 0, 3) for symbol in _ORDER[:12]])
+    bits.add((0, 1), *[(0, 1)] * 256, (1, 1), (24 - 11, 7))
+    for _ in range(4):
+        bits.add(*one)
+    blocks = (width + 2**side - 1 >> side) * (height + 2**side - 1 >> side)
+    for block in range(blocks):
+        bits.add((int(f"{block % groups:08b}"[::-1], 2), 8))
+    for _ in range(groups):
+        bits.add(*one * 5)
+    return bits.bytes()
+
+
+def riff(*chunks: tuple[bytes, bytes]) -> bytes:
+    body = b"WEBP"
+    for kind, data in chunks:
+        body += kind + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+_ORDER = (17, 18, 0, 1, 2, 3, 4, 5, 16, 6, 7, 8)
+BLOCKS = lossless(1024, 1024, side=2, groups=200)
+VP8X = b"\x10\0\0\0" + struct.pack("<I", 1023)[:3] * 2
 UNSIZABLE = {
+    "many compressed texts": bombs.png(8, 8)[:33]
+    + bombs.png_chunk(b"zTXt", b"") * 17
+    + bombs.png(8, 8)[33:],
+    "many chunks": bombs.PNG_START + bombs.png(8, 8)[8:33] + bombs.png_chunk(b"tEXt", b"") * 9_000,
+    "a WebP of many blocks": riff((b"VP8L", BLOCKS)),
+    "alpha of many blocks": riff((b"VP8X", VP8X), (b"ALPH", b"\1" + BLOCKS[5:]), (b"VP8 ", b"")),
     "a chunk before the header": PNG.replace(
         bombs.PNG_START, bombs.PNG_START + bombs.png_chunk(b"teSt", bytes(13)), 1
     ),
@@ -95,8 +156,80 @@ def test_memory_is_that_of_the_largest() -> None:
     assert check_images({"x": images}, LIMIT) == 4 * ((DECODED_AT_A_TIME - 1) * 100**2 + 200**2)
 
 
-def test_several_scans_take_memory_for_coefficients() -> None:
-    assert check(bombs.progressive_jpeg(100, 100, 3)) == 10 * 100**2
+@pytest.mark.parametrize(
+    ("mode", "options", "scans", "pixel_bytes"),
+    [
+        ("L", {}, None, 4),
+        ("RGB", {}, None, 4),
+        ("L", {"progressive": True}, None, 6),
+        ("RGB", {"progressive": True}, None, 10),
+        ("RGB", {"progressive": True}, 1, 10),
+        ("CMYK", {"progressive": True}, None, 12),
+    ],
+)
+def test_scans_take_memory_for_coefficients(
+    mode: str, options: dict[str, Any], scans: int | None, pixel_bytes: int
+) -> None:
+    file = io.BytesIO()
+    Image.new(mode, (100, 100)).save(file, "JPEG", **options)
+    parts = file.getvalue().split(b"\xff\xda")
+    image = b"\xff\xda".join(parts[: None if scans is None else 1 + scans])
+
+    assert check(image) == pixel_bytes * 100**2
+
+
+def test_texts_of_a_png_take_memory() -> None:
+    """libpng keeps 8 MB of each at most, and zlib's best is 1,032 to one."""
+    texts = bombs.png_chunk(b"zTXt", bytes(9_000)) + bombs.png_chunk(b"iCCP", bytes(100))
+    image = bombs.png(100, 100)
+
+    assert check(image[:33] + texts + image[33:]) == 4 * 100**2 + 8_000_000 + 103_200
+
+
+class TestLosslessWebp:
+    def test_groups_of_codes_take_memory(self) -> None:
+        """6 KB each, and 64 bytes more for each of the file's."""
+        data = lossless(1024, 1024, side=4, groups=200) + bytes(20_000)
+        image = riff((b"VP8L", data))
+
+        assert check(image) == 8 * 1024**2 + 64**2 * 6144 + 64 * (len(data) - 5)
+
+    @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+    @pytest.mark.parametrize("method", [0, 4, 6])
+    def test_what_libwebp_writes(self, mode: str, method: int) -> None:
+        """Its images within the image are read to where the blocks are, 2,600 at most."""
+        rows, columns = np.mgrid[:300, :400]
+        planes = [(rows * columns // 97) % 256, (rows // 7 * 40) % 256, columns % 256, rows % 256]
+        pixels = np.stack(planes, axis=-1).astype(np.uint8)
+        picture = Image.fromarray(pixels, "RGBA").convert("RGB" if mode == "P" else mode)
+        picture = picture.quantize(16).convert("RGB") if mode == "P" else picture
+        file = io.BytesIO()
+        picture.save(file, "WEBP", lossless=True, method=method, exif=bytes(2000))
+
+        data = file.getvalue()
+
+        size = webp_size(data)
+        image = data[data.index(b"VP8L") + 8 + 5 :]
+
+        assert size is not None
+        assert (size.width, size.height, size.is_lossless) == (400, 300, True)
+        assert 1 <= _count_blocks(_Bits(image), 400, 300) <= 2600
+
+    def test_what_is_no_image_is_read_to_an_end(self) -> None:
+        noise = np.random.default_rng(0).integers(0, 256, (300, 8000), np.uint8)
+        ends = []
+        for data in noise:
+            try:
+                size = webp_size(
+                    riff((b"VP8L", lossless(999, 999, side=9, groups=1)[:5] + bytes(data)))
+                )
+            except TooManyBlocks:
+                ends.append(None)
+            else:
+                assert size is not None
+                ends.append(size.codes)
+
+        assert len(set(ends)) > 3
 
 
 def test_padding_does_not_take_long() -> None:

@@ -5,8 +5,7 @@ decoder behind `tf.io.decode_image` reads it, and what can't be sized so is refu
 make something of it that its size was to forbid.
 
 Sources: libjpeg-turbo's jdmarker.c, libpng's pngread.c, giflib's dgif_lib.c and tensorflow's
-core/lib/gif/gif_io.cc, which makes every frame as large as the largest; libwebp's
-doc/webp-container-spec.txt.
+core/lib/gif/gif_io.cc, which makes every frame as large as the largest; `webp` has WebP's.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from inception_serving import errors
+from inception_serving.server.model.webp import TooManyBlocks, webp_size
 from inception_serving.server.wire import MAX_FIELDS, Steps, find_bytes
 from inception_serving.tensors import Tensor
 
@@ -36,8 +36,13 @@ DECODED_AT_A_TIME = min(10, 2 * (os.cpu_count() or 5))
 _MOST_SCANS = 64
 _MOST_SEGMENTS = 4096
 # Bytes a pixel while it is decoded: the pixels, with alpha; and, where a JPEG comes in several
-# scans, three components of coefficients.
-_PIXEL_BYTES, _COEFFICIENT_BYTES = 4, 6
+# scans, or in part of one, the coefficients of each component.
+_PIXEL_BYTES, _COEFFICIENT_BYTES = 4, 2
+_PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
+# Texts of a PNG, which libpng inflates and keeps, each to so much at most (pnglibconf.h,
+# PNG_USER_CHUNK_MALLOC_MAX); zlib's best is 1,032 to one.
+_PNG_TEXTS = (b"zTXt", b"iTXt", b"iCCP")
+_MOST_PNG_TEXTS, _MOST_TEXT, _INFLATED = 16, 8_000_000, 1032
 # Bytes in a pixel of a float32 image.
 _FLOAT_PIXEL_BYTES = 12
 _STRING = np.dtype(object)
@@ -62,12 +67,14 @@ class ImageSize:
         pixels: of all its frames, each as large as the largest.
         width, height: of a frame.
         pixel_bytes: memory a pixel while it is decoded.
+        more_bytes: memory beside the pixels.
     """
 
     width: int
     height: int
     frames: int = 1
     pixel_bytes: int = _PIXEL_BYTES
+    more_bytes: int = 0
 
     @property
     def pixels(self) -> int:
@@ -100,7 +107,7 @@ def check_images(inputs: Mapping[str, Tensor], limit: int, row_bytes: int = 0) -
                             f"Input {name}, element {index}: an image of {size.pixels} pixels; "
                             f"this server decodes {limit} at most."
                         )
-                    taken = size.pixels * size.pixel_bytes
+                    taken = size.pixels * size.pixel_bytes + size.more_bytes
                     taken += resize_bytes(size.width, size.height, row_bytes)
                     (heapq.heappush if len(largest) < DECODED_AT_A_TIME else heapq.heappushpop)(
                         largest, taken
@@ -166,13 +173,29 @@ def _png_size(data: bytes) -> ImageSize:
         if len(data) < 16:
             raise IndexError
         raise _Unsizable("a PNG that does not begin with its header")
-    return ImageSize(*struct.unpack_from(">II", data, 16))
+    width, height = struct.unpack_from(">II", data, 16)
+    texts: list[int] = []
+    place = 33  # behind the header
+    # Writers make chunks of kilobytes; whoever writes many small ones wants to be slow.
+    for _ in range(len(data) // 64 + 4096):
+        if place + 8 > len(data):
+            break
+        length, kind = struct.unpack_from(">I4s", data, place)
+        if kind in _PNG_TEXTS:
+            texts.append(min(length * _INFLATED, _MOST_TEXT))
+        place += 12 + length
+    else:
+        raise _Unsizable("a PNG of very many chunks")
+    if len(texts) > _MOST_PNG_TEXTS:
+        raise _Unsizable(f"a PNG of more than {_MOST_PNG_TEXTS} compressed texts")
+    return ImageSize(width, height, more_bytes=sum(texts))
 
 
 def _jpeg_size(data: bytes) -> ImageSize | None:
     """From the first frame header, SOF0 to SOF15 but the three that are something else."""
     size = None
-    scans = 0
+    scans = components = 0
+    is_whole = True  # the first scan has all that there is
     place = 2
     for _ in range(_MOST_SEGMENTS):
         # libjpeg passes over what is no marker, and so over the data of a scan.
@@ -186,7 +209,11 @@ def _jpeg_size(data: bytes) -> ImageSize | None:
         length = struct.unpack_from(">H", data, place)[0]
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and size is None:
             size = struct.unpack_from(">HH", data, place + 3)
-        scans += marker == 0xDA
+            components = data[place + 7]
+            is_whole = marker not in _PROGRESSIVE
+        if marker == 0xDA:
+            scans += 1
+            is_whole = is_whole and scans == 1 and data[place + 2] >= components
         if scans > _MOST_SCANS:
             raise _Unsizable(f"a JPEG of more than {_MOST_SCANS} scans")
         place += length
@@ -195,7 +222,7 @@ def _jpeg_size(data: bytes) -> ImageSize | None:
     if size is None:
         return None
     height, width = size
-    more = _COEFFICIENT_BYTES if scans > 1 else 0
+    more = 0 if is_whole else _COEFFICIENT_BYTES * components
     return ImageSize(width, height, pixel_bytes=_PIXEL_BYTES + more)
 
 
@@ -232,19 +259,13 @@ def _gif_size(data: bytes) -> ImageSize:
 
 
 def _webp_size(data: bytes) -> ImageSize:
-    kind = data[12:16]
-    if kind == b"VP8X":
-        if data[20] & 2:  # TensorFlow 2.21 writes beyond its memory where it has no alpha
-            raise _Unsizable("an animated WebP")
-        width = int.from_bytes(data[24:27], "little") + 1
-        height = int.from_bytes(data[27:30], "little") + 1
-        return ImageSize(width, height)
-    if kind == b"VP8L":
-        bits = struct.unpack_from("<I", data, 21)[0]
-        return ImageSize((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
-    if kind == b"VP8 ":
-        width, height = struct.unpack_from("<HH", data, 26)
-        return ImageSize(width & 0x3FFF, height & 0x3FFF)
-    if len(data) < 16:
-        raise IndexError
-    raise _Unsizable("a WebP of an unknown kind")
+    try:
+        size = webp_size(data)
+    except TooManyBlocks:
+        raise _Unsizable("a WebP of very many blocks") from None
+    if size is None:
+        raise _Unsizable("a WebP of an unknown kind")
+    if size.is_animated:  # TensorFlow 2.21 writes beyond its memory where it has no alpha
+        raise _Unsizable("an animated WebP")
+    pixel_bytes = _PIXEL_BYTES * (1 + size.is_lossless)
+    return ImageSize(size.width, size.height, pixel_bytes=pixel_bytes, more_bytes=size.codes)
