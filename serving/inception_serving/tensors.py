@@ -344,16 +344,16 @@ def _from_typed(proto: Any, entry: _Type, count: int) -> Tensor:
         flat[:] = list(values)
         fill: Any = b""
     elif entry.field == "half_val":
-        flat = _numbers(values, np.dtype(np.int32)).astype(np.uint16).view(entry.numpy)
+        flat = _numbers(values, np.dtype(np.int32), count).astype(np.uint16).view(entry.numpy)
         fill = 0
     elif entry.numpy.kind == "c":
-        flat = _numbers(values, np.dtype(entry.numpy.type(0).real.dtype))
+        flat = _numbers(values, np.dtype(entry.numpy.type(0).real.dtype), 2 * count)
         flat = flat[: len(flat) // 2 * 2].view(entry.numpy)
         fill = 0
     else:
         # int_val is wider than int8 or uint8; TensorFlow casts, so this does.
         wide = np.dtype(np.int32) if entry.field == "int_val" else entry.numpy
-        flat = _numbers(values, wide).astype(entry.numpy, copy=False)
+        flat = _numbers(values, wide, count).astype(entry.numpy, copy=False)
         fill = 0
     flat = flat[:count]
     if len(flat) < count:
@@ -362,8 +362,9 @@ def _from_typed(proto: Any, entry: _Type, count: int) -> Tensor:
     return flat
 
 
-def _numbers(values: Any, dtype: np.dtype[Any]) -> Tensor:
-    flat = np.empty(len(values), dtype)
+def _numbers(values: Any, dtype: np.dtype[Any], most: int) -> Tensor:
+    flat = np.empty(min(len(values), most), dtype)
     for start in range(0, len(flat), _CHUNK):
-        flat[start : start + _CHUNK] = values[start : start + _CHUNK]
+        end = min(start + _CHUNK, len(flat))
+        flat[start:end] = values[start:end]
     return flat

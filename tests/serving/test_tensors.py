@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -170,3 +172,17 @@ def _proto(text: str) -> TensorProto:
     from google.protobuf import text_format
 
     return text_format.Parse(text, TensorProto())
+
+
+def test_values_beyond_the_shape_take_no_memory() -> None:
+    proto = TensorProto(dtype=tf.int64.as_datatype_enum)
+    proto.tensor_shape.dim.add(size=2)
+    proto.int64_val.extend(range(2_000_000))
+    tracemalloc.start()
+
+    tensor = tensors.from_proto(proto)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert tensor.tolist() == [0, 1]
+    assert peak < 1_000_000

@@ -20,6 +20,11 @@ MAX_FIELDS = 1 << 17
 _SMALL = 1 << 16
 _MAX_VARINT_BYTES = 10
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+# Bytes of a number in memory, of the types that take less on the wire; and the bytes of a number
+# but for its last (google/protobuf/descriptor.proto, FieldDescriptorProto.Type).
+_WIDTHS = {3: 8, 4: 8, 18: 8, 5: 4, 13: 4, 14: 4, 17: 4, 8: 1}
+_CONTINUED = bytes(range(0x80, 0x100))
+_COUNTED_AT_ONCE = 1 << 20
 
 
 class Malformed(ValueError):
@@ -45,18 +50,22 @@ class Steps:
             )
 
 
-def check_message(data: bytes, descriptor: Any) -> None:
+def check_message(data: bytes, descriptor: Any) -> int:
     """Refuse a message that would be large in memory by the number of its parts.
 
     Args:
         descriptor: protobuf's, of the message.
+
+    Returns:
+        The bytes by which its packed numbers are larger in memory, which is up to 8 times.
 
     Raises:
         errors.InvalidArgumentError: it has too many parts; bytes that are no message pass, as
             the parser has words for them.
     """
     if len(data) <= _SMALL:
-        return
+        return 0
+    more = 0
     steps = Steps()
     left = [(descriptor, 0, len(data))]
     while left:
@@ -64,10 +73,23 @@ def check_message(data: bytes, descriptor: Any) -> None:
         try:
             for number, start, stop in _fields(data, begin, end, steps):
                 field = descriptor.fields_by_number.get(number)
-                if field is not None and field.message_type is not None and start < stop:
+                if field is None or start == stop:
+                    continue
+                if field.message_type is not None:
                     left.append((field.message_type, start, stop))
+                elif width := _WIDTHS.get(field.type, 0):
+                    more += max(0, width * _count_numbers(data, start, stop) - (stop - start))
         except Malformed:
-            return
+            return more
+    return more
+
+
+def _count_numbers(data: bytes, begin: int, end: int) -> int:
+    """How many varints there are, counted in parts, between which others have their turn."""
+    return sum(
+        len(data[place : min(place + _COUNTED_AT_ONCE, end)].translate(None, _CONTINUED))
+        for place in range(begin, end, _COUNTED_AT_ONCE)
+    )
 
 
 def find_bytes(data: bytes, path: Sequence[int], steps: Steps) -> Iterator[bytes]:

@@ -51,6 +51,28 @@ def test_what_passes(data: bytes) -> None:
     check_message(data, PredictRequest.DESCRIPTOR)
 
 
+@pytest.mark.parametrize(
+    ("field", "width"),
+    [
+        (bombs.part(7, bytes(70_000)), 4),
+        (bombs.part(10, bytes(70_000)), 8),
+        (bombs.part(10, b"\xff" * 9 + b"\1" + bytes(70_000)), 8),
+        (bombs.part(11, bytes(70_000)), 1),
+        (bombs.part(17, bytes(70_000)), 8),
+        (bombs.part(16, bytes(70_000)), 4),
+        (bombs.part(5, bytes(70_000)), 0),
+        (bombs.part(4, bytes(70_000)), 0),
+    ],
+    ids=["int", "int64", "long", "bool", "uint64", "uint32", "float", "content"],
+)
+def test_packed_numbers_are_larger_in_memory(field: bytes, width: int) -> None:
+    data = bombs.predict(b"m", b"", bombs.tensor_input(b"x", field))
+    long = field.count(b"\xff") // 9
+    expected = width * (70_000 + long) - (70_000 + 10 * long) if width else 0
+
+    assert check_message(data, PredictRequest.DESCRIPTOR) == expected
+
+
 def test_a_field_is_found_as_often_as_it_is_there() -> None:
     data = bombs.part(1, b"a") + b"\x10\1" + bombs.part(1, b"b") + bombs.part(3, b"c") + b"\x0a\x7f"
 

@@ -278,7 +278,7 @@ class GrpcServer:
         with self._turns.take(deadline, refuse=self._refuse_when_busy):
             if not context.is_active():
                 raise errors.DeadlineExceededError("Deadline exceeded before the work began")
-            check_message(data, request_type.DESCRIPTOR)
+            held.grow(check_message(data, request_type.DESCRIPTOR))
             request = request_type.FromString(data)
             response = handle(request, context, Call(deadline, held.grow, self._turns))
             return bytes(response.SerializeToString())
