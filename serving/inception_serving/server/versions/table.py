@@ -64,6 +64,9 @@ class VersionTable:
 
     def __init__(self) -> None:
         self._versions: dict[str, dict[int, LoadedVersion]] = {}
+        # Those that answer, and the latest of them, for requests, which should not look for them.
+        self._ready: dict[str, dict[int, LoadedVersion]] = {}
+        self._latest: dict[str, int] = {}
         self._labels: dict[str, Mapping[str, int]] = {}
         self._lock = threading.Lock()
 
@@ -166,6 +169,12 @@ class VersionTable:
             version.error = error
             if model is not None:
                 version.model = model
+            ready = self._ready.setdefault(version.name, {})
+            if state == VersionState.AVAILABLE:
+                ready[version.number] = version
+            else:
+                ready.pop(version.number, None)
+            self._latest[version.name] = max(ready, default=0)
         if error is None:
             _log.info("%s: %s%s", version, state.name, note)
         else:
@@ -208,11 +217,5 @@ class VersionTable:
             _log.info("%s: %s", version, version.state.name)
 
     def _available(self, name: str, number: int | None) -> LoadedVersion | None:
-        ready = {
-            version.number: version
-            for version in self._versions.get(name, {}).values()
-            if version.state == VersionState.AVAILABLE
-        }
-        if number is None:
-            number = max(ready, default=None)
-        return None if number is None else ready.get(number)
+        ready = self._ready.get(name, {})
+        return ready.get(self._latest.get(name, 0) if number is None else number)
