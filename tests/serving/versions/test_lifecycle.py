@@ -11,19 +11,25 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+from google.protobuf import text_format
+from tensorflow_serving.apis import model_management_pb2, predict_pb2, prediction_log_pb2
 
-from inception_serving import ModelServer, ServerStartError
-from inception_serving.server.model.saved_model import SavedModel
+from inception_serving import ModelServer, ServerStartError, errors
+from inception_serving.server.config.model_config import ModelConfig
+from inception_serving.server.model.saved_model import Model, SavedModel
 from inception_serving.server.versions.folder import find_versions
+from inception_serving.server.versions.loading import Loader
+from inception_serving.server.versions.table import VersionState, VersionTable
+from inception_serving.server.versions.threads import LoadThreads
 from tests.serving.caller import Caller, free_port
 from tests.serving.saved_models import publish
 
@@ -443,3 +449,106 @@ def is_open(port: int, host: str = "127.0.0.1") -> bool:
     except ConnectionRefusedError:
         return False
     return True
+
+
+class TestAHangingDisk:
+    """A read that never returns, such as of a network's disk that has gone."""
+
+    @pytest.fixture
+    def hanging(
+        self, saved_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[Path]:
+        """BASE of `a`, whose version 2 hangs, and of `b`."""
+        monkeypatch.setattr("inception_serving.server.versions.threads.STALLED_S", 0.5)
+        release = threading.Event()
+        load = Loader.__call__
+
+        def load_or_hang(loader: Loader, config: ModelConfig, path: Path) -> Model:
+            if config.name == "a" and path.name == "2":
+                release.wait(60)
+            return load(loader, config, path)
+
+        monkeypatch.setattr(Loader, "__call__", load_or_hang)
+        for name in "ab":
+            publish(saved_models / "arithmetic", tmp_path / name / "1")
+        yield tmp_path
+        release.set()
+
+    def test_other_models_are_kept_up(self, hanging: Path, saved_models: Path) -> None:
+        with ModelServer(hanging, poll_s=0.05, grace_s=0.2) as server:
+            caller = Caller(server.address)
+            publish(saved_models / "arithmetic_plus_three", hanging / "a" / "2")
+            wait_until(lambda: caller.states("a").get(2) == "LOADING")
+            publish(saved_models / "arithmetic_plus_three", hanging / "b" / "2")
+            wait_until(lambda: caller.states("b") == {2: "AVAILABLE", 1: "END"})
+            publish(saved_models / "arithmetic", hanging / "b" / "3")
+            wait_until(lambda: caller.states("b")[2] == "END")
+            still = answer(caller, name="a"), caller.states("a")
+            caller.channel.close()
+
+        assert still == ((2.0, 1), {2: "LOADING", 1: "AVAILABLE"})
+
+    def test_other_models_can_be_asked_for(self, hanging: Path, saved_models: Path) -> None:
+        def text(*names: str) -> str:
+            return "".join(
+                f"config {{ name: '{name}' base_path: '{hanging / name}' "
+                "model_platform: 'tensorflow' }"
+                for name in names
+            )
+
+        file = hanging / "models.config"
+        file.write_text(f"model_config_list {{ {text('a')} }}")
+        with ModelServer(model_config_file=file, poll_s=0.05, grace_s=0.2) as server:
+            caller = Caller(server.address)
+            publish(saved_models / "arithmetic_plus_three", hanging / "a" / "2")
+            wait_until(lambda: caller.states("a").get(2) == "LOADING")
+            request = model_management_pb2.ReloadConfigRequest()
+            text_format.Parse(f"model_config_list {{ {text('a', 'b')} }}", request.config)
+            caller.models.HandleReloadConfigRequest(request, timeout=20)
+            found = answer(caller, name="b")
+            caller.channel.close()
+
+        assert found == (2.0, 1)
+
+    def test_what_comes_back_is_loaded(self) -> None:
+        begun, release, done = threading.Event(), threading.Event(), []
+
+        def hang() -> None:
+            begun.set()
+            done.append(release.wait(20))
+
+        threads = LoadThreads(1)
+        first = threads.submit(hang)
+        second = threads.submit(lambda: done.append("second"))
+        begun.wait(20)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("inception_serving.server.versions.threads.STALLED_S", 0.0)
+            waited = not second.done()
+            threads.replace_stalled()
+            second.result(10)
+        was_stalled = threads.is_stalled(first)
+        release.set()
+        first.result(10)
+
+        assert waited and was_stalled
+        assert done == ["second", True]
+        assert not threads.is_stalled(first)
+
+
+def test_versions_that_have_gone_take_no_time() -> None:
+    table = VersionTable()
+    table.add_model("m")
+    for number in range(20_000):
+        version = table.add("m", number, Path(str(number)))
+        table.move(version, VersionState.AVAILABLE, model=cast(Model, object()))
+        if number:
+            table.unload(version)
+    started = time.process_time()
+
+    for _ in range(1000):
+        table.release(table.acquire("m", None)[0])
+
+    assert time.process_time() - started < 0.3
+    assert table.latest("m") == 0
+    with pytest.raises(errors.NotFoundError):
+        table.acquire("m", 1)

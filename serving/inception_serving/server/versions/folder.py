@@ -76,6 +76,8 @@ class ModelFolder:
         if self._model_name is not None:
             return [ModelConfig(self._model_name, self._base, self._num_versions)]
         for child in sorted(self._base.iterdir()):
+            if child.name in self._seen:
+                continue  # nor is its disk asked, which may hang
             if child.is_dir() and not child.name.startswith(".") and _may_hold_versions(child):
                 self._seen[child.name] = ModelConfig(child.name, child, self._num_versions)
         return list(self._seen.values())

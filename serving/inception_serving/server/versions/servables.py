@@ -1,18 +1,20 @@
 """Versions, loaded and unloaded as the disk and the configuration change.
 
-One thread polls and a few load, so requests never wait for a load. The order is TF Serving's
+One thread polls and a few load, so requests never wait for a load, nor one model for another whose
+disk hangs. The order is TF Serving's
 availability-preserving policy (core/availability_preserving_policy.cc): the new version is ready
 before the old one goes, and a new one that fails leaves the old one in place.
 """
 
 from __future__ import annotations
 
+import functools
 import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 
 from inception_serving import errors
@@ -20,8 +22,11 @@ from inception_serving.server.config.model_config import PLATFORM, ModelConfig
 from inception_serving.server.model.saved_model import Model
 from inception_serving.server.versions.folder import file_states, find_versions
 from inception_serving.server.versions.table import LoadedVersion, VersionState, VersionTable
+from inception_serving.server.versions.threads import LoadThreads
 
 _log = logging.getLogger(__name__)
+
+_LOOK_S = 0.5
 
 
 class Servables:
@@ -61,7 +66,7 @@ class Servables:
         self._configs: dict[str, ModelConfig] = {}
         self._stopping = threading.Event()
         self._poller: threading.Thread | None = None
-        self._loaders = ThreadPoolExecutor(max(1, load_threads), thread_name_prefix="loader")
+        self._loaders = LoadThreads(max(1, load_threads))
         self._step_lock = threading.Lock()
         self._under_way: dict[str, Future[None]] = {}
         self._reload_lock = threading.Lock()
@@ -86,7 +91,9 @@ class Servables:
         except OSError:
             pass  # the step below complains
         while True:
-            wait(self._step().values())
+            under_way = self._step().values()
+            while wait(under_way, _LOOK_S).not_done:
+                self._loaders.replace_stalled()
             self._raise_if_failed()
             missing = [name for name in self._configs if self._table.latest(name) is None]
             if self._configs and not missing:
@@ -129,15 +136,15 @@ class Servables:
             new = [config.name for config in configs if config.name not in old]
             with self._step_lock:
                 before = list(self._under_way.values())
-            wait(before)  # what loads already, by the configuration that was
-            wait(self._step().values())
+            self._settle(before)  # what loads already, by the configuration that was
+            self._settle(self._step().values())
             while missing := [name for name in new if self._table.latest(name) is None]:
                 self._raise_if_not_loaded(missing)
                 if self._stopping.wait(max(self._poll_s, 0.1)) or not is_awaited():
                     raise errors.DeadlineExceededError(
                         f"No versions found yet of {', '.join(missing)}"
                     )
-                wait(self._step().values())
+                self._settle(self._step().values())
             _check_logging(configs)
 
     def stop(self, grace_s: float) -> None:
@@ -149,7 +156,7 @@ class Servables:
         end = time.monotonic() + grace_s
         if self._poller is not None:
             self._poller.join(grace_s)
-        self._loaders.shutdown(wait=False, cancel_futures=True)
+        self._loaders.cancel_waiting()
         wait(self._under_way.values(), max(0.0, end - time.monotonic()))
         for name in self._table.names():
             self._unload_all(name)
@@ -163,8 +170,17 @@ class Servables:
             except Exception:  # the thread must outlive whatever one search ran into
                 _log.exception("Looking for new versions failed; trying again.")
 
+    def _settle(self, works: Iterable[Future[None]]) -> None:
+        """Wait for what is done some time; what has stalled may never be."""
+        left = set(works)
+        while left and not self._stopping.is_set():
+            wait(left, _LOOK_S, return_when=FIRST_COMPLETED)
+            self._loaders.replace_stalled()
+            left = {work for work in left if not (work.done() or self._loaders.is_stalled(work))}
+
     def _step(self) -> dict[str, Future[None]]:
         """Set off what every model needs, apart from those at work; the work under way."""
+        self._loaders.replace_stalled()
         with self._step_lock:
             try:
                 self._configs = {config.name: config for config in self._find()}
@@ -173,7 +189,8 @@ class Servables:
             gone = set(self._table.names()) - self._configs.keys()
             for name in [*self._configs, *gone]:
                 if name not in self._under_way or self._under_way[name].done():
-                    self._under_way[name] = self._loaders.submit(self._step_model, name)
+                    work = functools.partial(self._step_model, name)
+                    self._under_way[name] = self._loaders.submit(work)
             return dict(self._under_way)
 
     def _step_model(self, name: str) -> None:
