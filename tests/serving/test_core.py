@@ -12,6 +12,7 @@ from inception_serving import messages
 from inception_serving.server.budget import Workspace
 from inception_serving.server.core import Call, _GuardedModel
 from inception_serving.server.metrics import Metrics
+from inception_serving.server.model.saved_model import Signature
 from inception_serving.tensors import Tensor
 
 
@@ -20,8 +21,9 @@ class Recorder:
 
     def __init__(self) -> None:
         self.deadlines: list[float | None] = []
-        self.signatures: Mapping[str, Any] = {"serving_default": messages.SignatureDef()}
-        self.row_bytes = 0
+        signature = messages.SignatureDef()
+        signature.inputs["x"].name = "x:0"
+        self.signatures: Mapping[str, Any] = {"serving_default": Signature(signature)}
 
     def run(
         self,

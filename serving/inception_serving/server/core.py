@@ -277,11 +277,6 @@ class _GuardedModel:
     call: Call
 
     @property
-    def row_bytes(self) -> int:
-        """See `Model`."""
-        return self.model.row_bytes
-
-    @property
     def signatures(self) -> Mapping[str, Any]:
         """See `Model`."""
         return self.model.signatures
@@ -296,7 +291,7 @@ class _GuardedModel:
     ) -> dict[str, Tensor]:
         """See `Model`; the earlier of the call's deadline and the one given counts."""
         end = self._earlier(deadline)
-        taken = self._memory(signature_name, inputs)
+        taken = self._memory([signature_name], inputs)
         with self.workspace.take(taken, deadline=end, turns=self.call.turns):
             started = time.monotonic()
             results = self.model.run(signature_name, inputs, outputs, deadline=end)
@@ -314,15 +309,15 @@ class _GuardedModel:
     ) -> dict[str, dict[str, Tensor]]:
         """See `Model` and `run`; it is not timed, as in TF Serving."""
         end = self._earlier(deadline)
-        taken = self._memory(next(iter(outputs)), {input_name: tensor})
+        taken = self._memory(list(outputs), {input_name: tensor})
         with self.workspace.take(taken, deadline=end, turns=self.call.turns):
             return self.model.run_together(outputs, input_name, tensor, deadline=end)
 
-    def _memory(self, signature_name: str, inputs: Mapping[str, Tensor]) -> int:
+    def _memory(self, signature_names: Sequence[str], inputs: Mapping[str, Tensor]) -> int:
+        signatures = [self.model.signatures[name] for name in signature_names]
         return run_bytes(
             inputs,
-            self.model.signatures[signature_name],
-            self.model.row_bytes,
+            max(signatures, key=lambda signature: signature.row_bytes),
             max_image_pixels=self.max_image_pixels,
         )
 

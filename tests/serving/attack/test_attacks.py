@@ -57,6 +57,7 @@ _ANSWERED = {
     "png_of_64_megapixels",
     "png_of_one_row",
     "repeated_image",
+    "rows_600000_of_a_pixel",  # which this model makes nothing larger of
     "requests_one_behind_the_other",
 }
 _REFUSALS = {

@@ -40,7 +40,6 @@ class Recorder:
         signature = tf.compat.v1.saved_model.signature_def_utils.build_signature_def()
         signature.outputs["y"].name = "y"
         self.signatures = {"serving_default": signature}
-        self.row_bytes = 0
         self.batches: list[Tensor] = []
         self.go = threading.Event()
         self.go.set()

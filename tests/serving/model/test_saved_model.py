@@ -12,6 +12,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from inception_serving import errors, tensors
+from inception_serving.server.model.footprint import run_bytes
 from inception_serving.server.model.saved_model import SavedModel, from_tensorflow
 
 
@@ -180,6 +181,35 @@ def test_mixed_precision(tmp_path: Path) -> None:
     rewriting = mixed_model._high_rank._session._config.graph_options.rewrite_options
     assert rewriting.auto_mixed_precision_onednn_bfloat16 == rewriting.ON
     np.testing.assert_allclose(mixed, exact, atol=0.5)
+
+
+class Sizes(tf.Module):
+    @tf.function
+    def widen(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(tf.tile(x, [1, 1000]), axis=1)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 5], tf.float32, name="x")])
+    def small(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": x + 1}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 5], tf.float32, name="x")])
+    def large(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": tf.cond(tf.size(x) > 0, lambda: self.widen(x), lambda: x[:, 0])}
+
+
+def test_what_a_row_takes_is_of_its_signature(tmp_path: Path) -> None:
+    module = Sizes()
+    signatures = {"small": module.small, "large": module.large}
+    tf.saved_model.save(module, str(tmp_path), signatures=signatures)
+
+    loaded = SavedModel(tmp_path).signatures
+    found = {name: entry.row_bytes for name, entry in loaded.items()}
+
+    assert found == {"__saved_model_init_op": 0, "small": 4 * 5, "large": 4 * 5000}
+    assert {entry.most_row_bytes for entry in loaded.values()} == {4 * 5000}
+    inputs = {"x": np.zeros([7, 5], np.float32)}
+    taken = [run_bytes(inputs, loaded[name], max_image_pixels=1) for name in ("small", "large")]
+    assert taken == [7 * (20 + 2 * 20), 7 * (20 + 2 * 20_000)]
 
 
 @pytest.mark.parametrize(

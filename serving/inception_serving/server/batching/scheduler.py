@@ -111,11 +111,6 @@ class BatchedModel:
         """See `Model`."""
         return self._model.signatures
 
-    @property
-    def row_bytes(self) -> int:
-        """See `Model`."""
-        return self._model.row_bytes
-
     def run(
         self,
         signature_name: str,

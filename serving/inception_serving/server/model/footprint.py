@@ -7,7 +7,7 @@ and 350,000 images of a network's size within the model.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,26 +23,35 @@ _CHANNELS = (1, 3, 4)
 _STRING = np.dtype(object)
 
 
-def row_bytes(graph: Any, graph_def: Any) -> int:
-    """The bytes of the largest tensor of a graph, for one row of a batch; 0 where none is known.
+def row_bytes(graph: Any, graph_def: Any, outputs: Iterable[str]) -> int:
+    """The bytes of the largest tensor that outputs need, for one row of a batch; 0 where none is
+    known.
 
     Args:
         graph: the `tf.Graph`, whose own tensors have shapes.
         graph_def: its message, whose functions' tensors have theirs in `_output_shapes`.
+        outputs: names of tensors of the graph.
     """
     largest = 0
-    for shape, dtype in _tensors(graph, graph_def):
+    for shape, dtype in _tensors(graph, graph_def, outputs):
         if len(shape) > 1 and shape[0] < 0 and min(shape[1:]) > 0:
             largest = max(largest, math.prod(shape[1:]) * dtype.size)
     return largest
 
 
-def _tensors(graph: Any, graph_def: Any) -> Iterator[tuple[Sequence[int], Any]]:
-    for operation in graph.get_operations():
-        for tensor in operation.outputs:
+def _tensors(
+    graph: Any, graph_def: Any, outputs: Iterable[str]
+) -> Iterator[tuple[Sequence[int], Any]]:
+    """The shape and the dtype of each tensor that is made on the way to some."""
+    nodes = {node.name: node for node in graph_def.node}
+    called: list[str] = []
+    for node in _reached(list(map(_operation, outputs)), nodes, _inputs):
+        called += _functions(node)
+        for tensor in graph.get_operation_by_name(node.name).outputs:
             if tensor.shape.rank is not None:
                 yield [-1 if size is None else size for size in tensor.shape], tensor.dtype
-    for function in functions_of(graph_def):
+    functions = {function.signature.name: function for function in functions_of(graph_def)}
+    for function in _reached(called, functions, _functions_within):
         for node in function.node_def:
             # Of most operations; where the type is a parameter of the function, it says 0.
             dtype = tf.as_dtype((node.attr["T"].type if "T" in node.attr else 0) or tf.float32)
@@ -51,30 +60,66 @@ def _tensors(graph: Any, graph_def: Any) -> Iterator[tuple[Sequence[int], Any]]:
                     yield [dim.size for dim in shape.dim], dtype
 
 
-def run_bytes(
-    inputs: Mapping[str, Tensor], signature: Any, row_bytes: int, *, max_image_pixels: int
-) -> int:
+def _reached(
+    names: list[str], every: Mapping[str, Any], following: Callable[[Any], Iterable[str]]
+) -> Iterator[Any]:
+    """What has these names, and what follows it, each once."""
+    left, seen = names, set(names)
+    while left:
+        found = every.get(left.pop())
+        if found is not None:
+            yield found
+            new = set(following(found)) - seen
+            seen |= new
+            left += new
+
+
+def _operation(tensor: str) -> str:
+    """The operation that makes a tensor, or that an input waits for."""
+    return tensor.removeprefix("^").partition(":")[0]
+
+
+def _inputs(node: Any) -> Iterable[str]:
+    return map(_operation, node.input)
+
+
+def _functions(node: Any) -> Iterator[str]:
+    """The functions that an operation calls: its own, or those among its attributes."""
+    yield node.op
+    for attribute in node.attr.values():
+        yield attribute.func.name
+        for function in attribute.list.func:
+            yield function.name
+
+
+def _functions_within(function: Any) -> Iterator[str]:
+    for node in function.node_def:
+        yield from _functions(node)
+
+
+def run_bytes(inputs: Mapping[str, Tensor], signature: Any, *, max_image_pixels: int) -> int:
     """The bytes of memory that a run takes, about.
 
     Args:
         inputs: those of the run.
-        signature: the SignatureDef.
-        row_bytes: the function of this name, of the model.
+        signature: see `saved_model.Signature`.
         max_image_pixels: of an image; 0 for no limit, and then images are not looked for.
 
     Raises:
         errors.InvalidArgumentError: an image has more pixels, or can't be sized.
     """
     rows = max((len(tensor) for tensor in inputs.values() if tensor.ndim), default=1)
-    taken = _TENSORS_AT_A_TIME * rows * row_bytes
+    taken = _TENSORS_AT_A_TIME * rows * signature.row_bytes
+    # What images are resized to may be in a signature's graph without its size.
+    resized = signature.most_row_bytes
     for name, tensor in inputs.items():
         if tensor.dtype == _STRING:
             taken += STRING_BYTES * tensor.size
         else:
             taken += tensor.nbytes
-            taken += _resized_bytes(tensor, signature.inputs[name], row_bytes)
+            taken += _resized_bytes(tensor, signature.inputs[name], resized)
     if max_image_pixels:
-        taken += check_images(inputs, max_image_pixels, row_bytes)
+        taken += check_images(inputs, max_image_pixels, resized)
     return taken
 
 

@@ -49,9 +49,13 @@ class Signature:
         inputs, outputs: a TensorInfo each, sorted by name.
         defaults: a TensorProto each, for inputs that a request need not have.
         method_name: what it is for.
+        row_bytes: of the largest tensor that its outputs need, for one row of a batch; 0 where it
+            is not known.
+        most_row_bytes: the same of any of the model's signatures.
     """
 
-    def __init__(self, message: Any) -> None:
+    def __init__(self, message: Any, *, row_bytes: int = 0) -> None:
+        self.row_bytes = self.most_row_bytes = row_bytes
         self.message = message
         self.inputs: Mapping[str, Any] = dict(sorted(message.inputs.items()))
         self.outputs: Mapping[str, Any] = dict(sorted(message.outputs.items()))
@@ -68,10 +72,6 @@ class Model(Protocol):
     @property
     def signatures(self) -> Mapping[str, Signature]:
         """Each signature by name."""
-
-    @property
-    def row_bytes(self) -> int:
-        """The bytes of the largest tensor, for one row of a batch; 0 where it is not known."""
 
     def run(
         self,
@@ -123,7 +123,6 @@ class SavedModel:
 
     Attributes:
         signatures: by name.
-        row_bytes: see `Model`.
     """
 
     def __init__(
@@ -144,10 +143,6 @@ class SavedModel:
             errors.StatusError: the folder holds no SavedModel that this TensorFlow can load.
         """
         meta_graph = _read_meta_graph(path, set(tags))
-        self.signatures: Mapping[str, Signature] = {
-            name: Signature(messages.own(signature))
-            for name, signature in meta_graph.signature_def.items()
-        }
         self._metrics = metrics or Metrics()
         try:
             session = _restore(meta_graph, path, mixed_precision)
@@ -159,7 +154,19 @@ class SavedModel:
 
         if lacking := without_kernel(meta_graph.graph_def):
             _log.warning("%s: this TensorFlow has no kernel of %s", path, ", ".join(lacking))
-        self.row_bytes = row_bytes(session.graph, meta_graph.graph_def)
+        self.signatures: Mapping[str, Signature] = {
+            name: Signature(
+                messages.own(signature),
+                row_bytes=row_bytes(
+                    session.graph,
+                    meta_graph.graph_def,
+                    [info.name for info in signature.outputs.values()],
+                ),
+            )
+            for name, signature in meta_graph.signature_def.items()
+        }
+        for signature in self.signatures.values():
+            signature.most_row_bytes = max(each.row_bytes for each in self.signatures.values())
 
         # Bounded, since clients choose the outputs. Not a method: the cache, a part of the model,
         # would hold the model, and a version that goes should leave memory at once.
