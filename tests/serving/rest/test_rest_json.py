@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,40 @@ def test_outputs_round_trip(row_format: bool, array: np.ndarray) -> None:
     if array.dtype.kind == "f":
         array = flush_denormals(array.ravel()).reshape(array.shape)
     np.testing.assert_array_equal(read, array)
+
+
+@pytest.mark.parametrize("row_format", [True, False])
+@given(
+    arrays=st_numpy.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=5).map(
+        lambda shape: {
+            "y": np.arange(np.prod([4, *shape])).reshape(4, *shape),
+            "z_bytes": np.full([4, 2], b"z", object),
+        }
+    ),
+    count=st.sampled_from([1, 2]),
+)
+@settings(max_examples=60, deadline=None)
+def test_outputs_are_written_in_parts(
+    row_format: bool, arrays: dict[str, np.ndarray], count: int
+) -> None:
+    outputs = dict(list(arrays.items())[:count])
+    whole = tensor_json.write_outputs(outputs, row_format=row_format)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tensor_json, "_WRITTEN_AT_ONCE", 3)
+        assert tensor_json.write_outputs(outputs, row_format=row_format) == whole
+
+
+def test_an_answer_takes_little_more_than_its_text() -> None:
+    """A Python object for each number would be ten times as much."""
+    array = np.full(1_000_000, 0.5, np.float32)
+    tracemalloc.start()
+
+    content = tensor_json.write_outputs({"y": array}, row_format=True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 5 * len(content) + 20_000_000
 
 
 class TestReading:
@@ -221,6 +256,38 @@ def test_large_bodies_are_read_once() -> None:
 
     assert tensor_json.is_delicate(inputs, b"[1e999]")
     assert not tensor_json.is_delicate(inputs, b"[1e999]" + b" " * (1 << 18))
+
+
+def test_characters_in_two_escapes_are_read_in_bodies_of_any_size() -> None:
+    text = json.dumps({"inputs": "\U0001f600" * 30_000}).encode()
+
+    assert len(text) > 300_000
+    assert json_values.parse(text) == {"inputs": "\U0001f600" * 30_000}
+
+
+def test_the_place_of_an_error_is_looked_for_in_one_body_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Microseconds a byte, in which hardly anybody else is answered."""
+    large, little = b" " * 20_000 + b"x", b"x"
+    texts = []
+
+    def parse(body: bytes) -> Any:
+        if not texts:
+            texts.append("")
+            for other in (large, little):
+                with pytest.raises(errors.InvalidArgumentError) as caught:
+                    json_values.parse(other)
+                texts.append(str(caught.value))
+        raise errors.InvalidArgumentError("Here.")
+
+    monkeypatch.setattr(json_parser, "parse", parse)
+    for _ in range(2):
+        with pytest.raises(errors.InvalidArgumentError, match=r"Here\."):
+            json_values.parse(large)
+
+    assert texts[1].startswith("JSON Parse error: Invalid value. It is somewhere in 20001 bytes;")
+    assert texts[2] == "Here."
 
 
 class TestErrorTexts:

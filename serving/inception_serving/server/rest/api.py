@@ -109,8 +109,9 @@ class RestApi:
                 inputs = tensor_json.read_inputs(json_values.parse_exactly(body), signature)
             return inputs
 
-        answer = self._core.predict(spec, read_inputs, call=call)
         row_format = tensor_json.is_row_format(document)
+        answer = self._core.predict(spec, read_inputs, call=call)
+        document = {}  # which would take memory while the answer is written
         return tensor_json.write_outputs(answer.outputs, row_format=row_format)
 
     def _metadata(self, spec: Any) -> bytes:

@@ -63,6 +63,20 @@ def write_line(texts: Sequence[str]) -> str:
     return f"[{', '.join(texts)}]"
 
 
+def separator(level: int | None) -> str:
+    """What is between the items of a list that stands `level` deep; None for one in one line."""
+    return ", " if level is None else ",\n" + _INDENT * (level + 1)
+
+
+def enclose(items: str, level: int | None) -> str:
+    """A list of what is written of its items already."""
+    if not items:
+        return "[]"
+    if level is None:
+        return f"[{items}]"
+    return f"[\n{_INDENT * (level + 1)}{items}\n{_INDENT * level}]"
+
+
 def nest(texts: Sequence[str], shape: Sequence[int], level: int | None) -> list[str]:
     """Values in lists of lists, one text in the end for each of the first `shape`'s dimension.
 

@@ -29,7 +29,7 @@ _INTEGERS = {
     "uint64": range(2**64),
 }
 _DECIMALS = {"float", "double"}
-_CONVERTED_AT_ONCE = 1 << 16
+_CONVERTED_AT_ONCE = _WRITTEN_AT_ONCE = 1 << 16
 
 
 def is_row_format(document: Mapping[str, Any]) -> bool:
@@ -369,29 +369,65 @@ def _rows_text(outputs: Mapping[str, Tensor]) -> str:
                 f"expecting: {batch_size}"
             )
         batch_size = len(tensor)
+    if not batch_size:
+        return "[]"
     if len(outputs) == 1:
         name, tensor = next(iter(outputs.items()))
-        values = json_layout.nest(_texts(name, tensor, 1 + tensor.ndim), tensor.shape, None)
-        return f"[{', '.join(values)}\n    ]" if values else "[]"
-    columns = [
-        json_layout.nest(_texts(name, tensor, 2 + tensor.ndim), tensor.shape, None)
-        for name, tensor in outputs.items()
-    ]
-    rows = [
-        json_layout.write_object(dict(zip(outputs, row, strict=True)), 2)
-        for row in zip(*columns, strict=True)
-    ]
-    return json_layout.write_lines(rows, 1)
+        return f"[{_items_text(name, tensor, None, 1 + tensor.ndim)}\n    ]"
+    parts = []
+    step = max(1, _WRITTEN_AT_ONCE // max(1, max(map(_row_size, outputs.values()))))
+    for start in range(0, batch_size, step):
+        columns = [
+            _row_texts(name, tensor[start : start + step], None, 2 + tensor.ndim)
+            for name, tensor in outputs.items()
+        ]
+        parts += [
+            json_layout.write_object(dict(zip(outputs, row, strict=True)), 2)
+            for row in zip(*columns, strict=True)
+        ]
+    return json_layout.write_lines(parts, 1)
 
 
 def _columns_text(outputs: Mapping[str, Tensor]) -> str:
     level = 1 if len(outputs) == 1 else 2
     columns = {}
     for name, tensor in outputs.items():
-        texts = _texts(name, tensor, level + tensor.ndim)
-        # One list around it all, which is then taken off again.
-        columns[name] = json_layout.nest(texts, [1, *tensor.shape], level)[0]
+        if tensor.ndim == 0:
+            columns[name] = _texts(name, tensor, level)[0]
+        else:
+            text = _items_text(name, tensor, level, level + tensor.ndim)
+            columns[name] = json_layout.enclose(text, level)
     return next(iter(columns.values())) if level == 1 else json_layout.write_object(columns, 1)
+
+
+def _items_text(name: str, tensor: Tensor, level: int | None, value_level: int) -> str:
+    """What a tensor's list holds, made in parts, since each value is an object until it is joined.
+
+    Args:
+        level: how deep the list stands, to write an item a line; None for all in one line.
+        value_level: how deep its values stand.
+    """
+    separator = json_layout.separator(level)
+    step = max(1, _WRITTEN_AT_ONCE // max(1, _row_size(tensor)))
+    if isinstance(tensor, tensors.HighRank):
+        return separator.join(_row_texts(name, tensor, level, value_level))
+    return separator.join(
+        separator.join(_row_texts(name, tensor[start : start + step], level, value_level))
+        for start in range(0, len(tensor), step)
+    )
+
+
+def _row_texts(name: str, tensor: Tensor, level: int | None, value_level: int) -> list[str]:
+    """The items of a list that stands `level` deep, which may be lists themselves."""
+    below = None if level is None else level + 1
+    if _row_size(tensor) <= _WRITTEN_AT_ONCE or isinstance(tensor, tensors.HighRank):
+        return json_layout.nest(_texts(name, tensor, value_level), tensor.shape, below)
+    rows = (_items_text(name, row, below, value_level) for row in tensor)
+    return [json_layout.enclose(text, below) for text in rows]
+
+
+def _row_size(tensor: Tensor) -> int:
+    return math.prod(tensor.shape[1:])
 
 
 def _texts(name: str, tensor: Tensor, level: int) -> list[str]:
