@@ -28,7 +28,7 @@ _LONG_DECIMAL = re.compile(rb"[0-9]\.?[0-9]*[eE][+-]?[0-9]{2}|(?:[0-9]\.?){16}")
 
 # `json_parser` takes some microseconds a byte; beyond these, nobody's time is spent on the last
 # digits of numbers, or on where an error is.
-_MOST_READ_SLOWLY = 1 << 16
+_MOST_READ_SLOWLY, _MOST_READ_EXACTLY = 1 << 18, 1 << 16
 _LITTLE = 1 << 12
 # Python's reader takes some milliseconds for these, in which nothing else runs.
 _MOST_READ_AT_ONCE = 1 << 18
@@ -106,7 +106,7 @@ def parse_exactly(body: bytes) -> dict[str, Any]:
 
 def may_be_read_exactly(body: bytes) -> bool:
     """Whether a body is short enough for `parse_exactly`."""
-    return len(body) <= _MOST_READ_SLOWLY
+    return len(body) <= _MOST_READ_EXACTLY
 
 
 def has_long_decimals(body: bytes) -> bool:
