@@ -552,3 +552,24 @@ def test_versions_that_have_gone_take_no_time() -> None:
     assert table.latest("m") == 0
     with pytest.raises(errors.NotFoundError):
         table.acquire("m", 1)
+
+
+def test_a_version_of_any_number_of_files(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a link to a whole disk, which takes long to look through."""
+    monkeypatch.setattr("inception_serving.server.versions.folder._MOST_FILES", 20)
+    disk = model.parent / "disk"
+    disk.mkdir()
+    for number in range(30):
+        (disk / str(number)).touch()
+    with ModelServer(model, poll_s=0.05) as server:
+        caller = Caller(server.address)
+        (model / "2").symlink_to(disk)
+        wait_until(lambda: caller.states("arithmetic").get(2) == "END")
+        status = caller.status(name="arithmetic", version=2).model_version_status[0].status
+        still = answer(caller)
+        caller.channel.close()
+
+    assert status.error_message == (
+        f"{model / '2'} holds 20 files or more, and so is no SavedModel's folder."
+    )
+    assert still == (2.0, 1)

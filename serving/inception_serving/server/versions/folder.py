@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import re
 import stat
@@ -13,6 +14,7 @@ from inception_serving.server.config.model_config import ModelConfig
 
 _log = logging.getLogger(__name__)
 
+_MOST_FILES = 10_000
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -108,10 +110,14 @@ def _may_hold_versions(folder: Path) -> bool:
         return True  # the error is that of loading the model
 
 
+def _files(path: Path) -> list[Path]:
+    return list(itertools.islice(path.rglob("*"), _MOST_FILES))
+
+
 def file_states(path: Path) -> tuple[tuple[str, int, int], ...]:
     """The name, size and time of change of every file of a version, to see that it has changed."""
     files = []
-    for file in sorted([path, *path.rglob("*")]):
+    for file in sorted([path, *_files(path)]):
         with contextlib.suppress(OSError):  # it has gone since, or is a link that leads nowhere
             state = file.stat()
             files.append((str(file), state.st_size, state.st_mtime_ns))
@@ -119,12 +125,18 @@ def file_states(path: Path) -> tuple[tuple[str, int, int], ...]:
 
 
 def check_files(path: Path) -> None:
-    """Refuse a version in which reading some file would never end, such as that of a pipe.
+    """Refuse a version in which reading some file, such as a pipe, or all would never end.
 
     Raises:
-        errors.FailedPreconditionError: it holds what is neither a file nor a folder.
+        errors.FailedPreconditionError: it holds what is neither a file nor a folder, or more files
+            than any model has, as a link to a whole disk does.
     """
-    for file in sorted([path, *path.rglob("*")]):
+    files = _files(path)
+    if len(files) == _MOST_FILES:
+        raise errors.FailedPreconditionError(
+            f"{path} holds {_MOST_FILES} files or more, and so is no SavedModel's folder."
+        )
+    for file in sorted([path, *files]):
         try:
             mode = file.stat().st_mode
         except OSError:  # a link that leads nowhere; whoever reads it has an error
