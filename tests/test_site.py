@@ -133,4 +133,7 @@ def test_pages_say_their_language(site: Path) -> None:
     for name, language in (("zh/tutorial", "zh-CN"), ("tutorial", "en")):
         text = (site / "docs" / f"{name}.html").read_text("utf-8")
         assert f'lang="{language}"' in text
+        captions = re.findall(r'caption-text">(.*?)<', text)
+        assert captions[0] == {"zh-CN": "中文", "en": "Begin"}[language]
+        assert sorted(captions) == sorted(["Begin", "In depth", "Understand", "Reference", "中文"])
     assert "\uff0c\n" not in (site / "docs" / "zh" / "tutorial.html").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""English and Chinese on one site: its search, the language a page is in, its broken lines."""
+"""English and Chinese on one site: search, a page's language, its contents, its broken lines."""
 
 import re
 from typing import Any
@@ -11,6 +11,10 @@ from sphinx.search.en import SearchEnglish
 _CHINESE = re.compile(r"[\u4e00-\u9fff]+")
 # A line that ends in Chinese, and one behind it that goes on.
 _BROKEN = re.compile(r"(?<=[\u3000-\u9fff\uff00-\uffef])\n(?=[^\s|#>*-])")
+
+
+# Where a part of the contents begins, at the page's side.
+_PART = re.compile(r'(?=<p class="caption")')
 
 
 class SearchEnglishAndChinese(SearchEnglish):
@@ -51,9 +55,20 @@ def _say_language(
         context["language"] = "zh-CN"
 
 
+def _put_chinese_first(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Of the contents beside a Chinese page; the Chinese part is the last one."""
+    if _is_chinese(page):
+        before, *english, chinese = _PART.split(context["furo_navigation_tree"])
+        chinese, end, after = chinese.rpartition("</ul>")
+        context["furo_navigation_tree"] = "".join([before, chinese, end, *english, after])
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Put the search in English's place, and see to Chinese pages."""
     languages["en"] = SearchEnglishAndChinese  # type: ignore[assignment]
     app.connect("source-read", _join_lines)
     app.connect("html-page-context", _say_language)
+    app.connect("html-page-context", _put_chinese_first, priority=900)  # behind furo's own
     return {"parallel_read_safe": True, "parallel_write_safe": True}
