@@ -104,6 +104,8 @@ def compare(
         expected[name] for name in ("probabilities", "logits", "features")
     )
     index = {label.encode(): column for column, label in enumerate(labels)}
+    # Those of a network that answers nothing but zeros have no deviation.
+    of_logits, of_features = logits.std() or 1.0, features.std() or 1.0
     worst = dict.fromkeys(("probabilities", "mean_probabilities", "logits", "features"), 0.0)
     worst["top1"] = 1.0
     for answers in written:
@@ -117,8 +119,8 @@ def compare(
         difference = answers["predict_images_probabilities"] - probabilities
         _note(worst, "probabilities", difference)
         _note(worst, "mean_probabilities", np.abs(difference).mean())
-        _note(worst, "logits", (answers["logits_logits"] - logits) / logits.std())
-        _note(worst, "features", (answers["features_features"] - features) / features.std())
+        _note(worst, "logits", (answers["logits_logits"] - logits) / of_logits)
+        _note(worst, "features", (answers["features_features"] - features) / of_features)
     return worst
 
 

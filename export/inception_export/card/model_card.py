@@ -239,9 +239,18 @@ def _parity(manifest: dict[str, Any]) -> str:
         ("features, likewise", f"{parity['features']:.2e}", ""),
         ("images with the same best class", f"{parity['top1']:.1%}", ""),
     ]
+    about = manifest.get("int8")
+    how = (
+        ""
+        if about is None
+        else (
+            f" {about['multiply_adds']:.1%} of the multiply-adds are in int8, ranges by"
+            f" {about['method']} on {about['calibration_images']} images."
+        )
+    )
     return (
         f"The largest differences on {parity['images']} images, of both of TensorFlow's loaders,"
-        f" in {manifest['precision']}.\n\n{table(('of', 'difference', 'allowed'), rows)}"
+        f" in {manifest['precision']}.{how}\n\n{table(('of', 'difference', 'allowed'), rows)}"
     )
 
 

@@ -44,14 +44,13 @@ def measure(program: Program, plan: Plan, batches: Iterable[Tensor]) -> Statisti
     """
     watched = sorted(plan.signed)
     entries = sorted({step.inputs[0] for step in plan.steps if step.kind == "conv"})
-    counts: list[tuple[int, int]] = []
+    found = Statistics()
 
-    @tf.function(reduce_retracing=True, autograph=False)
     def observe(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         values = {0: images}
         for call in program.calls:
             call.run(values)
-        counts[:] = [_multiply_adds(program, plan, values)]
+        found.multiply_adds = _multiply_adds(program, plan, values)
         magnitudes = [tf.abs(values[number]) for number in watched]
         return (
             [tf.reduce_max(each) for each in magnitudes],
@@ -59,10 +58,13 @@ def measure(program: Program, plan: Plan, batches: Iterable[Tensor]) -> Statisti
             [tf.reduce_sum(tf.reduce_mean(values[number], (1, 2)), 0) for number in entries],
         )
 
-    found = Statistics()
+    observed = None
     samples: dict[Number, list[np.ndarray]] = {}
     for images in batches:
-        largest, spread, sums = observe(images)
+        if observed is None:  # traced once; the last batch may be smaller
+            spec = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
+            observed = tf.function(observe, autograph=False).get_concrete_function(spec)
+        largest, spread, sums = observed(images)
         for number, most, some in zip(watched, largest, spread, strict=True):
             shared = plan.range_of(number)
             found.largest[shared] = max(found.largest.get(shared, 0.0), float(most))
@@ -72,7 +74,6 @@ def measure(program: Program, plan: Plan, batches: Iterable[Tensor]) -> Statisti
         found.images += len(images)
     found.samples = {number: np.concatenate(each) for number, each in samples.items()}
     found.means = {number: total / found.images for number, total in found.means.items()}
-    found.multiply_adds = counts[0]
     return found
 
 

@@ -22,10 +22,11 @@ def check_machine() -> None:
             "int8 runs on x86 processors only, where TensorFlow has the operations."
             f" Received: {platform.machine()}. {_INSTEAD}"
         )
-    if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
+    switch = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "")
+    if switch.lower() in ("0", "false"):
         raise ExportError(
-            "int8 is computed by oneDNN, which TF_ENABLE_ONEDNN_OPTS=0 turns off. Unset it, here"
-            " and where the export is served."
+            f"int8 is computed by oneDNN, which TF_ENABLE_ONEDNN_OPTS={switch} turns off. Unset it,"
+            " here and where the export is served."
         )
 
 

@@ -17,7 +17,7 @@ from inception_export.export import ExportError
 from inception_export.int8 import support
 from inception_export.int8.images import training_images, validation_samples
 from inception_export.options import ExportOptions
-from inception_export.parity import sample_images
+from inception_export.parity import compare, sample_images
 from inception_export.publish import export_run, export_saved_model
 from inception_export.samples import compare_accuracy
 from inception_serving import Client, ModelServer
@@ -72,6 +72,7 @@ def test_the_manifest_says_how_it_was_calibrated(manifest: dict, run: Run, base:
     assert manifest["samples"]["of_run"] == "validation images"
     assert f"on {len(run.validation)} of the run's validation images: accuracy 1.0000" in card
     assert "0 of them got another best class." in card
+    assert f"in int8, ranges by {about['method']} on {about['calibration_images']} images." in card
     assert "- It runs on x86 processors with VNNI alone" in card
 
 
@@ -251,6 +252,33 @@ def test_what_was_written_is_held_against_the_keras_model(
     assert lines[-1].endswith("1.0000; 3 have another best class")
 
 
+@pytest.mark.parametrize("mirror", [False, True])
+def test_the_keras_models_best_classes_are_of_the_mean_with_the_mirror_image(mirror: bool) -> None:
+    model, images, how = toy(), noise(20), Preprocessing(24, crop=1.0)
+    inputs = preprocess_encoded(tf.constant(images), how)
+    scores = model.predict(inputs, verbose=0)
+    if mirror:
+        scores = scores + model.predict(inputs[:, :, ::-1], verbose=0)
+    truth = np.arange(20) % 3 - 1  # of every third the class is unknown
+    found = samples.expected_classes(model, images, truth, how, mirror)
+    np.testing.assert_array_equal(found, np.where(truth < 0, -1, scores.argmax(axis=1)))
+
+
+def test_a_network_that_answers_zeros_has_finite_differences() -> None:
+    """Else the manifest's numbers are none that JSON has."""
+    zeros, labels = np.zeros((3, 2), np.float32), np.array([[b"a", b"b"]] * 3)
+    written = {
+        f"{signature}_{output}": value
+        for signature in ("serving_default", "all_classes", "classify")
+        for output, value in (("classes", labels), ("scores", zeros + 0.5))
+    }
+    written |= {"predict_images_probabilities": zeros + 0.5}
+    written |= {"logits_logits": zeros, "features_features": zeros}
+    expected = {"probabilities": zeros + 0.5, "logits": zeros, "features": zeros}
+    found = compare([written], expected, ("a", "b"))
+    assert (found["logits"], found["features"], found["top1"]) == (0.0, 0.0, 1.0)
+
+
 def test_the_command_refuses_before_it_loads_anything(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,6 +289,9 @@ def test_the_command_refuses_before_it_loads_anything(
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     assert main([*command, "--precision", "int8"]) != 0
     assert "TF_ENABLE_ONEDNN_OPTS=0 turns off" in capsys.readouterr().err
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "False")
+    assert main([*command, "--precision", "int8"]) != 0
+    assert "TF_ENABLE_ONEDNN_OPTS=False turns off" in capsys.readouterr().err
     monkeypatch.setattr(support.platform, "machine", lambda: "aarch64")
     assert main([*command, "--precision", "int8"]) != 0
     assert "int8 runs on x86 processors only" in capsys.readouterr().err
