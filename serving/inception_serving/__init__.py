@@ -75,7 +75,15 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
+    try:
+        return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
+    except ModuleNotFoundError as error:
+        if _MODULES.get(name) != "server":
+            raise
+        raise ImportError(
+            f"{name} needs {error.name}, which is not installed: pip install"
+            " 'inception-serving[server]'. The client does without."
+        ) from error
 
 
 def __dir__() -> list[str]:

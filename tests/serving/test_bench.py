@@ -245,6 +245,15 @@ class TestCommand:
         assert message in capsys.readouterr().err
 
 
+def test_a_rate_that_no_client_can_keep_ends_all_the_same() -> None:
+    with FakeServer(lambda request: rows(batch_of(request))) as server:
+        started = time.monotonic()
+        found = bench(server.address, "m", [PNG], rate=1e7, seconds=0.2, warmup_s=0.0)
+        took = time.monotonic() - started
+    assert found.requests_per_s < 1e6
+    assert took < 60
+
+
 def test_a_servers_words_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.png").write_bytes(PNG)
 

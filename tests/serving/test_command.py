@@ -137,6 +137,22 @@ def test_a_model_that_does_not_load(tmp_path: Path) -> None:
     )
 
 
+def test_without_tensorflow_a_line_says_what_to_install(tmp_path: Path) -> None:
+    """As where there is nothing but the client."""
+    (tmp_path / "m" / "1").mkdir(parents=True)
+    flags = ["--port=0", f"--model_base_path={tmp_path / 'm'}"]
+    for code in (
+        f"from inception_serving.server.flags import main; sys.exit(main({flags!r}))",
+        "from inception_serving import ModelServer",
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", f"import sys; sys.modules['tensorflow'] = None\n{code}"],
+            capture_output=True, text=True, env=ENVIRONMENT,
+        )  # fmt: skip
+        assert done.returncode
+        assert "pip install 'inception-serving[server]'" in done.stderr.splitlines()[-1]
+
+
 def test_help_loads_neither_tensorflow_nor_grpc() -> None:
     code = (
         "import sys, inception_serving, inception_serving.server.flags as flags\n"

@@ -31,6 +31,8 @@ BUSY = 0.8
 _CONNECTIONS = 16
 # Requests under way, beyond which a loop sends no more: the server will not catch up.
 _MOST_UNDER_WAY = 10_000
+# How long requests that were due are still sent once the time is over.
+_BEHIND_S = 1.0
 NOT_SENT = "NOT_SENT"
 NO_ANSWER = "NO_ANSWER"
 
@@ -266,7 +268,8 @@ class _Load:
         under_way: set[asyncio.Task[str]] = set()
         for send in itertools.cycle(senders):
             due += moments.expovariate(rate)
-            if due >= self._end:
+            # Where the client can't keep up with the rate, it would go on for ever.
+            if due >= self._end or time.perf_counter() > self._end + _BEHIND_S:
                 break
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             if len(under_way) >= _MOST_UNDER_WAY:

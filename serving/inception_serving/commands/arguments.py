@@ -92,8 +92,9 @@ def run_command(
 
 def _words(error: Exception) -> str:
     """An error's message; of one of the system's without its number."""
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        file = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        return f"{file}{error.strerror}"
     # A server's own words may have lines.
     text = " ".join(str(error).split()) if isinstance(error, ServingError) else str(error)
     return text or type(error).__name__

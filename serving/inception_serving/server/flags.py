@@ -67,6 +67,13 @@ def main(arguments: Sequence[str]) -> int:
     except errors.ServingError as error:
         print(f"Failed to start server. Error: {_with_code(error)}", file=sys.stderr)
         return FAILED
+    except ModuleNotFoundError as error:  # where there is nothing but the client
+        print(
+            f"Failed to start server. Error: {error.name} is not installed: pip install"
+            " 'inception-serving[server]'",
+            file=sys.stderr,
+        )
+        return FAILED
     return 0
 
 
