@@ -1,6 +1,7 @@
 """Images as callers have them, as they are sent."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,45 @@ def test_sixteen_bits_are_scaled_and_not_clipped(image: Any) -> None:
 def test_pixels_of_an_unknown_range_are_refused(image: Any, message: str) -> None:
     with pytest.raises(ImageError, match=message):
         encode(image)
+
+
+def closed() -> Any:
+    file = io.BytesIO(b"")
+    file.close()
+    return file
+
+
+def truncated() -> Any:
+    file = io.BytesIO()
+    Image.effect_noise((64, 64), 50).convert("RGB").save(file, "JPEG")
+    return Image.open(io.BytesIO(file.getvalue()[:1500]))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (closed, "The open file cannot be read: I/O operation on closed file"),
+        (truncated, "The PIL image cannot be made a PNG: image file is truncated"),
+        (
+            lambda: Image.new("RGB", (0, 0)),
+            "The PIL image cannot be made a PNG: cannot write empty",
+        ),
+        (lambda: Image.new("La", (3, 3)), "The PIL image cannot be made a PNG: conversion from La"),
+        (lambda: Image.new("F", (3, 3)), "^Expected a PIL image of whole numbers"),
+    ],
+)
+def test_what_cannot_be_read_is_told(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ImageError, match=message):
+        encode(make())
+
+
+def test_a_path_of_another_kind() -> None:
+    class Entry:
+        def __fspath__(self) -> bytes:
+            return b"/nowhere/a.png"
+
+    with pytest.raises(ImageError, match=r"/nowhere/a\.png cannot be read: No such file"):
+        encode(Entry())
 
 
 def test_alpha_is_sent_for_the_model_to_decide() -> None:

@@ -61,21 +61,27 @@ def encode(image: Image) -> bytes:
         ImageError: the file is not there, or this is no image.
     """
     if isinstance(image, str | os.PathLike):
-        return _read(Path(image))
+        return _read(Path(os.fsdecode(image)))
     if isinstance(image, bytes | bytearray | memoryview):
         data = bytes(image)
         if reason := unread_format(data):
             raise ImageError(f"Expected the bytes of a JPEG, PNG, GIF, BMP or WebP file: {reason}.")
         return data
     if _is_file(image):
-        data = image.read()
+        try:
+            data = image.read()
+        except (OSError, ValueError) as error:  # ValueError: it is closed
+            raise ImageError(f"The open file cannot be read: {error}.") from error
         if not isinstance(data, bytes):
             raise ImageError('A file of an image is opened to read bytes, as by open(path, "rb").')
         return encode(data)
     if isinstance(image, np.ndarray):
         return _encode_array(image)
     if hasattr(image, "save") and hasattr(image, "convert"):  # PIL's, without importing it
-        return _encode_pil(image)
+        try:
+            return _encode_pil(image)
+        except (OSError, ValueError) as error:  # Pillow's own, which reads a file only now
+            raise ImageError(f"The PIL image cannot be made a PNG: {error}.") from error
     raise ImageError(
         "Expected a path, bytes, an open file, a PIL image or an array: "
         f"received {type(image).__module__}.{type(image).__qualname__}."
