@@ -262,6 +262,32 @@ def test_what_was_begun_otherwise_is_not_gone_on_with(
     assert part.read_text() == "a file of mine\n"
 
 
+def test_a_line_that_is_damaged_is_named(
+    some: Path, using: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a file that was put in the output's place meanwhile stays."""
+    output, part = tmp_path / "p.jsonl", tmp_path / "p.jsonl.part"
+
+    def put(*arguments: Any, **options: Any) -> Iterator[Prediction]:
+        yield from predict_each(*arguments, **options)
+        output.write_text("mine")
+
+    monkeypatch.setattr(prediction_files, "predict_each", put)
+    with pytest.raises(PredictionError, match=r"p\.jsonl exists already"):
+        predict_to_file([some], using, output)
+    assert output.read_text() == "mine"
+    output.unlink()
+    monkeypatch.undo()
+    lines = part.read_bytes().splitlines(keepends=True)
+    for wrong in (b"\xff\n", b"[]\n", b'{"image": 1}\n'):
+        part.write_bytes(b"".join([*lines[:3], wrong, *lines[4:]]))
+        with pytest.raises(PredictionError, match=r"Line 4 of .*p\.jsonl\.part is damaged\."):
+            predict_to_file([some], using, output)
+    part.write_bytes(b"".join([*lines[:3], *lines[4:]]))
+    predict_to_file([some], using, output)
+    assert len(rows(output)) == 13
+
+
 def test_two_do_not_write_one_file(some: Path, using: str, tmp_path: Path) -> None:
     output = tmp_path / "p.csv"
     with (

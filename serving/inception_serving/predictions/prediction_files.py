@@ -102,6 +102,7 @@ def write_predictions(
         wanted = set(paths)
         failed = [each for each in _read(journal) if each.error and each.image in wanted]
         chosen = (each for each in _read(journal) if each.image in wanted)
+        check_output(output)  # again: somebody may have put one there meanwhile
         with _kept(output):
             _WRITERS[output.suffix.lower()](output, chosen)
         _part(output).unlink()
@@ -166,7 +167,7 @@ def _open_journal(output: Path, settings: dict[str, Any]) -> Iterator[IO[str]]:
         PredictionError: it is of other settings, or another process writes it.
     """
     path = _part(output)
-    file = open(path, "a+", encoding="utf-8", newline="\n")  # noqa: SIM115
+    file = open(path, "a+", encoding="utf-8", errors="replace", newline="\n")  # noqa: SIM115
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -228,14 +229,25 @@ def _row(prediction: Prediction) -> dict[str, Any]:
 
 
 def _read(journal: IO[str]) -> Iterator[Prediction]:
-    """The predictions so far, each once."""
-    with open(journal.name, encoding="utf-8") as file:
+    """The predictions so far, each once.
+
+    Raises:
+        PredictionError: a line is none.
+    """
+    with open(journal.name, encoding="utf-8", errors="replace") as file:
         next(file, None)
-        for line in file:
-            row = json.loads(line)
-            yield Prediction(
-                row["image"], tuple(row["labels"]), tuple(row["scores"]), 0.0, row["error"]
-            )
+        for number, line in enumerate(file, 2):
+            try:
+                row = json.loads(line)
+                found = Prediction(
+                    row["image"], tuple(row["labels"]), tuple(row["scores"]), 0.0, row["error"]
+                )
+            except (ValueError, KeyError, TypeError):
+                raise PredictionError(
+                    f"Line {number} of {journal.name} is damaged. Remove the line, and its image"
+                    " is predicted again, or the file to begin anew."
+                ) from None
+            yield found
 
 
 # ---- files ----
