@@ -150,5 +150,8 @@ def _write_safetensors(
             everything[f"{norm}.num_batches_tracked"] = partial(np.zeros, (), np.int64)
     part = path.with_name(f".{path.name}")
     arrays = {name: np.asarray(value(), order="C") for name, value in everything.items()}
+    part.touch()
+    mode = part.stat().st_mode  # safetensors would keep the file from everybody else
     save_file(arrays, part, {"format": "pt", NOTES: json.dumps(notes)})
+    part.chmod(mode)
     os.replace(part, path)

@@ -62,7 +62,9 @@ def test_round_trip_at_full_size(title: str, file: str, tmp_path: Path) -> None:
 
 def test_timms_names_are_all_there(tmp_path: Path) -> None:
     model = keras_inception.InceptionV1(width=0.125, variant="torchvision")
+    (tmp_path / "other").touch()
     save_weights(model, tmp_path / "x.safetensors")
+    assert (tmp_path / "x.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
     file = open_file(tmp_path / "x.safetensors")
     places = torch.source("inception_v1").places
     expected = {place.name for ours, place in places.items() if not ours.startswith("aux")}
