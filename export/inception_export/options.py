@@ -99,7 +99,7 @@ class ExportOptions:
         default=MAX_ACCURACY_LOSS,
         metadata={
             "doc": "for int8: how far its accuracy on the samples, by default the run's validation"
-            " images, may lie below that of the Keras model on the same; 1 lets every export pass"
+            " images, may lie below that of the Keras model on the same; 1 lets any loss pass"
         },
     )
 

@@ -28,6 +28,7 @@ from inception_export.options import ExportOptions
 from inception_export.parity import TOLERANCES, answers_of, compare, run_in_a_process, sample_images
 from inception_export.pixel_range import check_range
 from inception_export.samples import (
+    MORE_IMAGES,
     choose_recorded,
     measure_samples,
     record_answers,
@@ -238,10 +239,11 @@ def _write(
     tolerance = TOLERANCES[options.precision]
     log(_told(differences))
     if not differences["probabilities"] <= tolerance:
+        instead = f" {MORE_IMAGES}" if options.precision == "int8" else ""
         raise ExportError(
             "The written model's probabilities differ from the Keras model's by up to"
             f" {differences['probabilities']:.3g}, more than {tolerance:g} ({options.precision});"
-            " nothing was published."
+            f" nothing was published.{instead}"
         )
     return {
         "format": FORMAT,

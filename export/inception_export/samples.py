@@ -26,6 +26,10 @@ from keras_inception.data.text import one_form, printable
 from keras_inception.data.types import Log
 
 MOST_COMPARED = 32
+MORE_IMAGES = (
+    "Calibrate it on more images, or on some more like those served (--calibration), or export in"
+    " bfloat16."
+)
 _BATCH = 16
 
 # An export's record of its answers.
@@ -320,8 +324,7 @@ def compare_accuracy(
         raise ExportError(
             f"The export in int8 is right on {accuracy:.2%} of {len(truth)} samples, the Keras"
             f" model on {before:.2%}: {100 * loss:.2f} points lost, more than {100 * allowed:g}"
-            " (--max-accuracy-loss). Nothing was published. Calibrate it on more images, or on some"
-            " more like those served (--calibration), or export in bfloat16."
+            f" (--max-accuracy-loss). Nothing was published. {MORE_IMAGES}"
         )
     return {
         "keras_accuracy": float(before),

@@ -56,10 +56,12 @@ def validation_samples(run: Run, log: Callable[[str], None]) -> dict[str, Any]:
     """``samples`` and ``sample_classes`` of ``ExportOptions``: up to 1000 of a run's validation."""
     try:
         examples = run.validation
+        examples = examples.take(spread_places(len(examples), MOST_MEASURED))
+        for index in range(len(examples)):  # a file may be gone, which its list does not tell
+            examples.images.encoded(index)
     except (DataError, OSError) as error:
         log(f"int8: the run's validation images can't be read: {error}")
         return {}
-    examples = examples.take(spread_places(len(examples), MOST_MEASURED))
     samples = {"samples": EncodedImages(examples.images, "validation images")}
     if examples.multi_label or not len(examples):
         log("int8: none of the run's validation images has a single known class")

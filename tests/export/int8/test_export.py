@@ -17,7 +17,7 @@ from inception_export.export import ExportError
 from inception_export.int8 import support
 from inception_export.int8.images import training_images, validation_samples
 from inception_export.options import ExportOptions
-from inception_export.parity import compare, sample_images
+from inception_export.parity import TOLERANCES, compare, sample_images
 from inception_export.publish import export_run, export_saved_model
 from inception_export.samples import compare_accuracy
 from inception_serving import Client, ModelServer
@@ -131,6 +131,17 @@ def test_training_images_that_are_gone_are_asked_for(run: Run, tmp_path: Path) -
         training_images(Run(tmp_path))
 
 
+def test_validation_images_that_are_gone_are_said(run: Run, tmp_path: Path) -> None:
+    for name in ("run.json", "labels.txt"):
+        (tmp_path / name).write_bytes((run.path / name).read_bytes())
+    rows = (run.path / "validation.csv").read_text().splitlines()
+    gone = rows[-1].replace("/dawn/", "/gone/").replace("/dusk/", "/gone/")
+    (tmp_path / "validation.csv").write_text("\n".join([*rows[:-1], gone]) + "\n")
+    lines: list[str] = []
+    assert validation_samples(Run(tmp_path), lines.append) == {}
+    assert "validation images can't be read" in lines[0] and "gone" in lines[0]
+
+
 def toy() -> keras.Model:
     """A layer of every kind that a plan knows, and some that stay float32."""
     keras.utils.set_random_seed(0)
@@ -185,6 +196,19 @@ def test_what_int8_has_no_kernel_for_stays_float32(tmp_path: Path) -> None:
     assert "samples" not in manifest
     assert any("its accuracy is not measured" in line and "--samples" in line for line in lines)
     assert "int8: calibrated on 24 images, the method chosen on 8 more (few: some" in lines[0]
+
+
+def test_what_differs_too_much_is_refused_with_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TOLERANCES, "int8", 1e-7)
+    image = keras.Input((24, 24, 3))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, 2)(image))
+    model = keras.Model(image, layers.Dense(2, activation="softmax")(x))
+    options = {"labels": ("a", "b"), "preprocessing": Preprocessing(24), "log": lambda line: None}
+    with pytest.raises(ExportError, match=r"more than 1e-07 \(int8\).*published\. Calibrate it on"):
+        export_saved_model(model, tmp_path, "m", precision="int8", calibration=noise(4), **options)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_network_that_int8_can_do_nothing_of_is_refused(tmp_path: Path) -> None:
