@@ -236,15 +236,8 @@ def _write(
     places = [asked.index(each) for each in recorded]
     # As the session answers, since TF Serving runs one.
     record_answers(folder, recorded, {name: rows[places] for name, rows in written[1].items()})
-    tolerance = TOLERANCES[options.precision]
     log(_told(differences))
-    if not differences["probabilities"] <= tolerance:
-        instead = f" {MORE_IMAGES}" if options.precision == "int8" else ""
-        raise ExportError(
-            "The written model's probabilities differ from the Keras model's by up to"
-            f" {differences['probabilities']:.3g}, more than {tolerance:g} ({options.precision});"
-            f" nothing was published.{instead}"
-        )
+    tolerance = _check_differences(differences, options.precision)
     return {
         "format": FORMAT,
         "model": model.name,
@@ -263,6 +256,19 @@ def _write(
         "fingerprint": _fingerprint(folder),
         "versions": versions(),
     }
+
+
+def _check_differences(differences: dict[str, float], precision: str) -> float:
+    """Refuse answers that are too far from the Keras model's; how far they may be."""
+    tolerance = TOLERANCES[precision]
+    if not differences["probabilities"] <= tolerance:
+        instead = f" {MORE_IMAGES}" if precision == "int8" else ""
+        raise ExportError(
+            "The written model's probabilities differ from the Keras model's by up to"
+            f" {differences['probabilities']:.3g}, more than {tolerance:g} ({precision});"
+            f" nothing was published.{instead}"
+        )
+    return tolerance
 
 
 def _told(differences: dict[str, float]) -> str:
