@@ -229,6 +229,18 @@ BAD_BODIES = [
     ),
     ('{"inputs": [1, [2]]}', "Encountered list at unexpected level: 1 expected < 1"),
     (
+        f'{{"instances": [1{"0" * 400}]}}',
+        "JSON Parse error: Number too big to be stored in double. at offset: 15",
+    ),
+    (
+        f'{{"instances": -1{"0" * 400}}}',
+        "JSON Parse error: Number too big to be stored in double. at offset: 14",
+    ),
+    (
+        f'{{"instances": {" " * 100_000}[1{"0" * 400}]}}',
+        "JSON Parse error: Number too big to be stored in double. It is somewhere in 100418 bytes.",
+    ),
+    (
         '{"instances": [[1, 2], [3, 4], [5]]}',
         "Failed to process element: 2 of 'instances' list. Error: INVALID_ARGUMENT: "
         "Expecting tensor size: 2 but got: 1",

@@ -65,7 +65,11 @@ class RestApi:
         if match is not None and method == "POST":
             spec = _spec(match)
             if match["api"] in ("classify", "regress", "predict"):  # and not "Predict"
-                return self._infer(match["api"], spec, body, call)
+                try:
+                    return self._infer(match["api"], spec, body, call)
+                except OverflowError:
+                    json_values.check_integers(body)
+                    raise
         elif match is not None:
             if match["name"] is None:
                 raise errors.InvalidArgumentError("Missing model name in request.")

@@ -25,6 +25,7 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _LARGE_EXPONENT = re.compile(rb"[eE]\+?[0-9]{3}")
 _LONG_DECIMAL = re.compile(rb"[0-9]\.?[0-9]*[eE][+-]?[0-9]{2}|(?:[0-9]\.?){16}")
+_LONG_INTEGER = re.compile(rb"(?<![0-9])[0-9]{309}")
 
 # `json_parser` takes some microseconds a byte; beyond these, nobody's time is spent on the last
 # digits of numbers, or on where an error is.
@@ -107,6 +108,23 @@ def parse_exactly(body: bytes) -> dict[str, Any]:
 def may_be_read_exactly(body: bytes) -> bool:
     """Whether a body is short enough for `parse_exactly`."""
     return len(body) <= _MOST_READ_EXACTLY
+
+
+def check_integers(body: bytes) -> None:
+    """Refuse a body that `parse` takes, but for an integer that is too large for a double.
+
+    To Python it is a number until it is to be a double: an OverflowError, after which this is for.
+
+    Raises:
+        errors.InvalidArgumentError: there is one.
+    """
+    if may_be_read_exactly(body):
+        parse_exactly(body)
+    elif _LONG_INTEGER.search(body):
+        raise errors.InvalidArgumentError(
+            "JSON Parse error: Number too big to be stored in double. It is somewhere in "
+            f"{len(body)} bytes."
+        )
 
 
 def has_long_decimals(body: bytes) -> bool:
