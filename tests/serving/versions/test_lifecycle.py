@@ -7,8 +7,10 @@ core/availability_preserving_policy.cc, servables/tensorflow/saved_model_warmup_
 from __future__ import annotations
 
 import gc
+import inspect
 import shutil
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +28,7 @@ from tensorflow_serving.apis import model_management_pb2, predict_pb2, predictio
 from inception_serving import ModelServer, ServerStartError, errors
 from inception_serving.server.config.model_config import ModelConfig
 from inception_serving.server.model.saved_model import Model, SavedModel
-from inception_serving.server.versions.folder import find_versions
+from inception_serving.server.versions.folder import file_states, find_versions
 from inception_serving.server.versions.loading import Loader
 from inception_serving.server.versions.table import VersionState, VersionTable
 from inception_serving.server.versions.threads import LoadThreads
@@ -573,3 +575,16 @@ def test_a_version_of_any_number_of_files(model: Path, monkeypatch: pytest.Monke
         f"{model / '2'} holds 20 files or more, and so is no SavedModel's folder."
     )
     assert still == (2.0, 1)
+
+
+def test_folders_within_folders(tmp_path: Path) -> None:
+    """Python's own search calls itself for each, as often as it lets itself."""
+    tmp_path.joinpath(*["d"] * 150).mkdir(parents=True)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 100)
+    try:
+        found = file_states(tmp_path)
+    finally:
+        sys.setrecursionlimit(limit)
+
+    assert len(found) == 151

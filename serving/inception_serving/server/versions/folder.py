@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import os
 import re
 import stat
 from pathlib import Path
@@ -111,7 +112,16 @@ def _may_hold_versions(folder: Path) -> bool:
 
 
 def _files(path: Path) -> list[Path]:
-    return list(itertools.islice(path.rglob("*"), _MOST_FILES))
+    """What is in a folder and those within it, however deep they go; links are not followed."""
+    found: list[Path] = []
+    left = [path]
+    while left and len(found) < _MOST_FILES:
+        with contextlib.suppress(OSError), os.scandir(left.pop()) as entries:
+            for entry in itertools.islice(entries, _MOST_FILES - len(found)):
+                found.append(Path(entry.path))
+                if entry.is_dir(follow_symlinks=False):
+                    left.append(found[-1])
+    return found
 
 
 def file_states(path: Path) -> tuple[tuple[str, int, int], ...]:

@@ -200,8 +200,10 @@ class Servables:
                 self._unload_all(name)
             else:
                 self._keep_up(config)
+            self._complaints.pop(f"{name}/", None)
         except Exception as error:
-            self._complain(name, f"Loading model {name} failed: {error!r}; trying again.")
+            # By a name that no model has, or finding its versions would end the complaint.
+            self._complain(f"{name}/", f"Loading model {name} failed: {error!r}; trying again.")
 
     def _keep_up(self, config: ModelConfig) -> None:
         self._table.add_model(config.name)
