@@ -51,14 +51,16 @@ class ByteBudget:
     Attributes:
         limit: the bytes.
         on_much: told when the requests begin, or cease, to hold a megabyte.
-        make_way: ends a request that comes slowly, for one that has no place; whether one was.
+        ways: of making way for a request that has no place; each ends another that holds its own
+            for no good reason, and says whether there was one.
     """
 
     def __init__(self, limit: int) -> None:
         """At most `limit` bytes."""
         self.limit = limit
         self.on_much: Callable[[bool], None] = lambda is_much: None
-        self.make_way: Callable[[], bool] = lambda: False
+        self.ways: list[Callable[[], bool]] = []
+        self._always = int(limit * _ALWAYS)
         self._held = 0
         self._lock = threading.Lock()
 
@@ -78,6 +80,22 @@ class ByteBudget:
         reservation.grow(size)
         return reservation
 
+    def hold(self, size: int) -> Reservation:
+        """Take `size` bytes that are held in any case, beyond the limit too."""
+        with self._lock:
+            self._change(size)
+        return Reservation(self, size)
+
+    def make_room(self) -> None:
+        """End others, where more is held than the limit."""
+        while self.is_over and any(make_way() for make_way in self.ways):
+            pass
+
+    @property
+    def is_over(self) -> bool:
+        """Whether more is held than the limit."""
+        return self._held > self.limit
+
     def take(self, size: int, already: int) -> None:
         """Take more for a request that holds `already`; see `reserve`."""
         wanted = size + already
@@ -86,7 +104,7 @@ class ByteBudget:
                 f"The request is larger than the {self.largest} bytes that this server takes."
             )
         while not self._has_taken(size, already):
-            if not self.make_way():
+            if not any(make_way() for make_way in self.ways):
                 raise errors.UnavailableError(
                     f"The other requests in flight hold {self._held - already} bytes, of at most "
                     f"{self.limit}: try again later."
@@ -95,7 +113,7 @@ class ByteBudget:
     def _has_taken(self, size: int, already: int) -> bool:
         with self._lock:
             left = self.limit - (self._held - already)
-            fits = size + already <= max(left // 2, int(self.limit * _ALWAYS))
+            fits = size + already <= max(left // 2, self._always)
             if fits:
                 self._change(size)
             return fits
@@ -114,9 +132,9 @@ class ByteBudget:
 class Reservation:
     """One request's part of a budget."""
 
-    def __init__(self, budget: ByteBudget) -> None:
+    def __init__(self, budget: ByteBudget, size: int = 0) -> None:
         self._budget = budget
-        self._size = 0
+        self._size = size
 
     @property
     def size(self) -> int:

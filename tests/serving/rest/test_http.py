@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import re
 import socket
@@ -18,6 +19,7 @@ from inception_serving import ModelServer
 from inception_serving.server.budget import ByteBudget
 from inception_serving.server.rest.http import Connection, Response, page
 from inception_serving.server.rest.http_request import Request
+from tests.serving.versions.test_lifecycle import wait_until
 
 PREDICT = "/v1/models/arithmetic:predict"
 BODY = b'{"instances": [1]}'
@@ -230,6 +232,9 @@ class Transport(asyncio.Transport):
     def get_write_buffer_size(self) -> int:
         return 0
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
@@ -263,3 +268,60 @@ def test_others_have_their_turn_between_small_chunks() -> None:
     assert was_paused
     assert size == 10_000
     assert not is_paused
+
+
+def test_an_answer_that_is_not_taken_counts_and_makes_way(base: Path) -> None:
+    """Of some megabytes, of which the system's own buffers hold the beginning."""
+    limit = 20 << 20
+    request = post(body=b'{"instances": [' + b"0.5," * 1_200_000 + b"1]}")
+    answer = len(request) * 6 // 4  # "2.25, " for each "0.5,"
+    with (
+        ModelServer(base / "arithmetic", rest_port=0, max_bytes_in_flight=limit) as server,
+        socket.socket() as client,
+    ):
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+        client.connect(("127.0.0.1", server.rest_port))
+        client.sendall(request)
+        wait_until(lambda: client.recv(20, socket.MSG_PEEK) != b"")
+        time.sleep(1.2)
+        held = server.budget._held
+        first = server.budget.reserve((limit - held) // 2)
+        second = server.budget.reserve((limit - first.size) // 2)  # more than half of what is left
+        is_ended = server.budget._held == first.size + second.size
+
+    assert 1 << 20 < held < answer
+    assert is_ended
+
+
+def test_answers_that_are_taken_late_all_come() -> None:
+    """Also where but a little of one is left when the system's buffers are full."""
+    count, size = 200, 50_000
+
+    async def answer(request: Request) -> Response:
+        request.held.release()
+        return Response(200, b"x" * size)
+
+    def take(port: int) -> int:
+        taken = 0
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+            client.settimeout(5)
+            client.connect(("127.0.0.1", port))
+            client.sendall(b"GET /v1/ HTTP/1.1\r\n\r\n" * count)
+            time.sleep(0.5)
+            with contextlib.suppress(TimeoutError):
+                while taken < count * size:
+                    taken += len(client.recv(1 << 20))
+        return taken
+
+    async def serve() -> int:
+        budget = ByteBudget(1 << 20)
+        server = await asyncio.get_running_loop().create_server(
+            lambda: Connection(answer, lambda error: page(500), budget, set(), idle_s=9),
+            "127.0.0.1",
+            0,
+        )
+        async with server:
+            return await asyncio.to_thread(take, server.sockets[0].getsockname()[1])
+
+    assert asyncio.run(serve()) >= count * size

@@ -19,6 +19,7 @@ from inception_serving.server.config.tls import Tls
 from inception_serving.server.core import Call, Core, required_spec
 from inception_serving.server.grpc.arrivals import Arrivals
 from inception_serving.server.grpc.health import Health
+from inception_serving.server.grpc.untaken import Untaken
 from inception_serving.server.model.predict import read_protos
 from inception_serving.server.wire import check_message
 
@@ -98,6 +99,8 @@ class GrpcServer:
             crowded=lambda: self._calls.under_way - (MAX_CALLS - _CALLS_KEPT_FREE),
             memory_limit=4 * budget.limit,
         )
+        self._untaken = Untaken(budget)
+        budget.ways.append(self._untaken.make_way)
         self._credentials = None if tls is None else tls.credentials()
         self._server = grpc.server(
             self._pool,
@@ -244,7 +247,9 @@ class GrpcServer:
                 if data is None:
                     return b""  # to nobody
                 with self._budget.reserve(len(data)) as held:
-                    return self._answer(data, context, request_type, handle, held)
+                    response = self._answer(data, context, request_type, handle, held)
+                self._untaken.add(len(response), context)
+                return response
             except DecodeError:
                 status = errors.GRPC_CODES[errors.InternalError], ""  # as gRPC's C++ servers
             # Of the error nothing is kept but its text: its traceback would keep the request until
@@ -278,7 +283,8 @@ class GrpcServer:
         with self._turns.take(deadline, refuse=self._refuse_when_busy):
             if not context.is_active():
                 raise errors.DeadlineExceededError("Deadline exceeded before the work began")
-            held.grow(check_message(data, request_type.DESCRIPTOR))
+            if more := check_message(data, request_type.DESCRIPTOR):
+                held.grow(more)
             request = request_type.FromString(data)
             response = handle(request, context, Call(deadline, held.grow, self._turns))
             return bytes(response.SerializeToString())

@@ -27,6 +27,7 @@ _LONGEST_HEAD, _MOST_LINES = 1 << 16, 1000  # libevent's has no end
 _STEPS_AT_ONCE = 64
 # Of a body so much must come in this time, where others need its place.
 _STEADY_BYTES, _STEADY_S = 1 << 16, 0.25
+_TAKEN_S = 1.0  # in which an answer need not have been taken
 _LINGER_S = 2.0  # for a client that still sends while it is refused
 
 # libevent's own, which end where HTTP/1.1's first specification did; then the name of the class.
@@ -104,6 +105,7 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._untaken = 0  # bytes of the answer that had not been taken at the last look
+        self._held_answer: Reservation | None = None  # until it has been taken
         self._begin()
 
     def _begin(self) -> None:
@@ -123,14 +125,16 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_steady(self) -> bool:
-        """Whether what comes of a body comes fast, or is little."""
+        """Whether what comes of a body comes fast, or is little; or an answer is new."""
+        if self._held_answer is not None:
+            return self._steady > self._loop.time() - _TAKEN_S
         if self._held is None or self._held.size < _STEADY_BYTES:
             return True
         return self.steady_since > self._loop.time() - _STEADY_S
 
     @property
     def steady_since(self) -> float:
-        """When a good part of a body came last."""
+        """When a good part of a body came last, or the answer was given."""
         return self._steady
 
     @property
@@ -151,7 +155,11 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def make_way(self) -> None:
-        """End in the middle of a body, whose place others need."""
+        """End in the middle of a body, or of an answer, whose place others need."""
+        if self._held_answer is not None:
+            self._release_answer()
+            self._transport.abort()
+            return
         text = "The request came slowly, and others needed its place: try again later."
         self._end_with(self._refuse(errors.UnavailableError(text)))
 
@@ -165,6 +173,8 @@ class Connection(asyncio.Protocol):
         """See `asyncio.Protocol`."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        # So that `resume_writing` comes once an answer is taken, however little of it was left.
+        transport.set_write_buffer_limits(0)
         self._connections.add(self)
         self._timer = self._loop.call_later(self._idle_s, self._look)
 
@@ -175,6 +185,7 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._release()
+        self._release_answer()
 
     def eof_received(self) -> bool:
         """See `asyncio.Protocol`: a client that has said all may wait for the answer."""
@@ -190,7 +201,8 @@ class Connection(asyncio.Protocol):
             self._go_on()
 
     def resume_writing(self) -> None:
-        """See `asyncio.Protocol`: the answer has been taken, as good as whole."""
+        """See `asyncio.Protocol`: the answer has been taken."""
+        self._release_answer()
         if self._task is None:
             self._read_next()
 
@@ -366,6 +378,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(self._head(response, request))
         if request.method != "HEAD":  # libevent sends one here too, and nobody could go on
             self._transport.write(response.content)
+            self._hold_answer()
         if (
             request.asks_to_close
             or (request.version < (1, 1) and not request.asks_to_keep)
@@ -403,6 +416,19 @@ class Connection(asyncio.Protocol):
             self._held.release()
             self._held = None
         self._body = bytearray()
+
+    def _hold_answer(self) -> None:
+        """Count what has not been taken of an answer, if it is much."""
+        untaken = self._transport.get_write_buffer_size()
+        if untaken >= _STEADY_BYTES:
+            self._steady = self._loop.time()
+            self._held_answer = self._budget.hold(untaken)
+            self._budget.make_room()
+
+    def _release_answer(self) -> None:
+        if self._held_answer is not None:
+            self._held_answer.release()
+            self._held_answer = None
 
     def _head(self, response: Response, request: Request | None) -> bytes:
         """The head of an answer, in libevent's order."""

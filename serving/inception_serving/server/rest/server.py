@@ -87,7 +87,7 @@ class RestServer:
         self._pool = ThreadPoolExecutor(max(threads, _MAX_REQUESTS), thread_name_prefix="rest")
         self._timeout_s = timeout_s
         self._budget = budget
-        budget.make_way = self._make_way_for_bytes
+        budget.ways.append(self._make_way_for_bytes)
         self._cors = cors
         self._metrics = metrics
         self._metrics_path = metrics_path
