@@ -103,14 +103,15 @@ class ByteBudget:
             raise errors.ResourceExhaustedError(
                 f"The request is larger than the {self.largest} bytes that this server takes."
             )
-        while not self._has_taken(size, already):
+        while not self._fits(size, already):
             if not any(make_way() for make_way in self.ways):
                 raise errors.UnavailableError(
                     f"The other requests in flight hold {self._held - already} bytes, of at most "
                     f"{self.limit}: try again later."
                 )
 
-    def _has_taken(self, size: int, already: int) -> bool:
+    def _fits(self, size: int, already: int) -> bool:
+        """Take more if it fits; whether it did."""
         with self._lock:
             left = self.limit - (self._held - already)
             fits = size + already <= max(left // 2, self._always)

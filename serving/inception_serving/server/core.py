@@ -315,9 +315,12 @@ class _GuardedModel:
 
     def _memory(self, signature_names: Sequence[str], inputs: Mapping[str, Tensor]) -> int:
         signatures = [self.model.signatures[name] for name in signature_names]
+        largest = signatures[0]
+        for signature in signatures[1:]:
+            largest = max(largest, signature, key=lambda each: each.row_bytes)
         return run_bytes(
             inputs,
-            max(signatures, key=lambda signature: signature.row_bytes),
+            largest,
             max_image_pixels=self.max_image_pixels,
         )
 
