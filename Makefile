@@ -36,7 +36,7 @@ test: setup check
 	$(BIN)/python -m pytest -m "not slow" -n $(PROCESSES) --dist loadfile
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n $(PROCESSES) --dist loadfile
 
 parity: parity-setup
 	.venv-parity/bin/python -m pytest -s tests/parity

@@ -14,6 +14,7 @@ import os
 import socket
 import struct
 import time
+import zlib
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -30,7 +31,7 @@ _PREDICTIONS = "/tensorflow.serving.PredictionService"
 _MODELS = "/tensorflow.serving.ModelService"
 _PREDICT = f"{_PREDICTIONS}/Predict"
 _TIMEOUT_S = 30
-_FLOAT, _UINT8, _STRING, _INT32 = 1, 4, 7, 3
+_FLOAT, _UINT8, _STRING, _INT32, _INT64 = 1, 4, 7, 3, 9
 
 
 @dataclass
@@ -79,10 +80,12 @@ class Target:
         values = b"".join(bombs.part(8, string) for string in examples)
         return self.predict("classify", "inputs", bombs.tensor(_STRING, [len(examples)], values))
 
-    def classify(self, examples: bytes) -> str:
-        """The Classify method; `examples` is an ExampleList."""
+    def classify(self, examples: bytes, *, kind: int = 1) -> str:
+        """The Classify method; `examples` is an ExampleList, or with 2 one with a context."""
         spec = bombs.part(1, bombs.part(1, self.model.encode()) + bombs.part(3, b"classify"))
-        return self.call(f"{_PREDICTIONS}/Classify", spec + bombs.part(2, bombs.part(1, examples)))
+        return self.call(
+            f"{_PREDICTIONS}/Classify", spec + bombs.part(2, bombs.part(kind, examples))
+        )
 
     def post(self, body: bytes, *, headers: dict[str, str] | None = None, verb: str = "") -> str:
         path = verb or f"/v1/models/{self.model}:predict"
@@ -189,6 +192,13 @@ def hundred_million_strings(target: Target) -> str:
 def strings_on_the_wire(target: Target) -> str:
     return target.predict(
         "serving_default", "image_bytes", _bomb("tensor", _STRING, (1,), b"\x42\0" * 10_000_000)
+    )
+
+
+@attack("tensors")
+def packed_int64(target: Target) -> str:
+    return target.predict(
+        "predict_images", "images", _bomb("tensor", _INT64, (1,), bombs.part(10, bytes(60_000_000)))
     )
 
 
@@ -386,6 +396,26 @@ def examples_on_the_wire(target: Target) -> str:
 
 
 @attack("images")
+def a_context_of_many_examples(target: Target) -> str:
+    """Which TensorFlow copies into each of them."""
+    value = bombs.part(1, bombs.part(1, bytes(5 << 20)))
+    context = bombs.part(1, bombs.part(1, bombs.part(1, b"x") + bombs.part(2, value)))
+    return target.classify(bombs.part(1, b"") * 1_000 + bombs.part(2, context), kind=2)
+
+
+@attack("images")
+def png_of_100_texts(target: Target) -> str:
+    return target.image_bytes(_png_of_texts())
+
+
+@functools.cache
+def _png_of_texts() -> bytes:
+    text = bombs.png_chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(8_000_000), 9))
+    image = bombs.png(100, 100)
+    return image[:33] + text * 100 + image[33:]  # behind the header
+
+
+@attack("images")
 def classify_a_bomb(target: Target) -> str:
     return target.classify(bombs.part(1, bombs.example(_bomb("png", 20_000, 20_000))))
 
@@ -564,6 +594,21 @@ def base64_of_60_mb(target: Target) -> str:
 
 
 @attack("json")
+def base64_with_blanks(target: Target) -> str:
+    return target.post(_rows('[{"b64": "A' + " " * 60_000 + '!"}]'))
+
+
+@attack("json", threads=16)
+def an_error_at_the_end(target: Target) -> str:
+    return target.post(_rows("[" + "0.5," * 64_000 + "x]"))
+
+
+@attack("json")
+def integers_of_400_digits(target: Target) -> str:
+    return target.post(_rows("[" + ",".join(["9" * 400] * 5_000) + "]"))
+
+
+@attack("json")
 def png_in_json(target: Target) -> str:
     image = b64encode(_bomb("png", 20_000, 20_000)).decode()
     return target.post(json.dumps({"instances": [{"b64": image}]}).encode())
@@ -638,6 +683,11 @@ def chunks_of_a_byte(target: Target) -> str:
 @attack("rest")
 def a_head_without_end(target: Target) -> str:
     return target.raw(_head(target)[:-2] + b"x: y\r\n" * 1_000_000)
+
+
+@attack("rest", threads=8)
+def heads_of_950_lines(target: Target) -> str:
+    return target.raw((_head(target)[:-2] + b"a:\r\n" * 950 + b"\r\n") * 8)
 
 
 @attack("rest")

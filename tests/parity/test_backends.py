@@ -38,7 +38,7 @@ ELSEWHERE = """
     assert importlib.util.find_spec("keras_inception") is None
     loaded = keras.models.load_model("model.keras")
 
-    sys.path.append(repository)
+    sys.path += [repository, f"{repository}/serving"]  # which keras-inception requires
     import keras_inception
     build = getattr(keras_inception, title)
     model = build(classifier_activation=None, **ast.literal_eval(arguments))

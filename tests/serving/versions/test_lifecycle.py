@@ -540,7 +540,7 @@ class TestAHangingDisk:
 def test_versions_that_have_gone_take_no_time() -> None:
     table = VersionTable()
     table.add_model("m")
-    for number in range(20_000):
+    for number in range(4_000):
         version = table.add("m", number, Path(str(number)))
         table.move(version, VersionState.AVAILABLE, model=cast(Model, object()))
         if number:
@@ -550,7 +550,7 @@ def test_versions_that_have_gone_take_no_time() -> None:
     for _ in range(1000):
         table.release(table.acquire("m", None)[0])
 
-    assert time.process_time() - started < 0.3
+    assert time.process_time() - started < 0.1
     assert table.latest("m") == 0
     with pytest.raises(errors.NotFoundError):
         table.acquire("m", 1)
