@@ -2,7 +2,7 @@
 
     python benchmarks/int8.py FOLDER [--only models speed server time accuracy]
         [--networks InceptionV1 InceptionV3 InceptionV4] [--openvino-python PYTHON]
-        [--rounds 5] [--seconds 0.5] [--again] [--output benchmarks/int8.json]
+        [--rounds 5] [--seconds 3] [--again] [--output benchmarks/int8.json]
 
 models: what is measured is written to FOLDER, with random weights, which speed does not depend on:
 exports of v1 (224 px), v3 and v4 (299 px) in three precisions, and what ``model.export`` makes of
@@ -507,7 +507,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
     parser.add_argument("--openvino-python", metavar="PYTHON")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.5)
+    parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--epochs", type=int, default=40, help="at most")
     parser.add_argument("--again", action="store_true", help="measure what is known already")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/int8.json")
