@@ -55,6 +55,19 @@ def native_bfloat16() -> bool:
     )
 
 
+def small_maps_are_slow() -> bool:
+    """Whether TensorFlow computes here by oneDNN's kernels for AVX512_BF16: no GPU, and no AMX."""
+    import tensorflow as tf
+
+    flags = _processor_flags()
+    return (
+        not tf.config.list_physical_devices("GPU")
+        and os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0"
+        and "avx512_bf16" in flags
+        and "amx_bf16" not in flags
+    )
+
+
 def _capability(text: str) -> float:
     """``"8.0"`` as a number; what is none, such as AMD's ``gfx90a``, as 0."""
     try:

@@ -20,7 +20,8 @@ import tensorflow as tf
 from keras_inception import InceptionV3
 from keras_inception.runs.recipe import Recipe
 from keras_inception.training.network import compile_network
-from keras_inception.training.optimization.fast_path import fuse_batch_norm
+from keras_inception.training.optimization import fast_path
+from keras_inception.training.optimization.fast_path import fuse_batch_norm, multiply_small_maps
 from keras_inception.training.optimization.optimizers import make_optimizer
 
 ROOT = Path(__file__).parents[3]
@@ -128,6 +129,76 @@ def test_mixed_precision_trains(policy: str) -> None:
     assert all(np.isfinite(trained(model, 2)))
 
 
+@pytest.mark.parametrize(
+    ("size", "kernel", "strides", "padding"),
+    [
+        ((7, 7), (1, 1), 1, "same"),
+        ((7, 8), (1, 7), 1, "same"),
+        ((7, 7), (7, 1), 1, "same"),
+        ((3, 3), (3, 3), 1, "same"),
+        ((5, 6), (3, 3), 1, "valid"),
+        ((4, 4), (2, 4), 1, "same"),  # the kernel's sides are even: more to the right and below
+        ((15, 15), (3, 3), 2, "valid"),
+        ((8, 7), (3, 3), 2, "same"),
+        ((8, 8), (1, 1), 2, "valid"),
+    ],
+)
+def test_gradients_of_small_maps_are_the_convolutions(
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    strides: int,
+    padding: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whole numbers, so that every sum is exact in bfloat16's kernels, in whatever order."""
+    monkeypatch.setattr(fast_path, "small_maps_are_slow", lambda: True)
+    image = keras.Input((*size, 3))
+    layer = keras.layers.Conv2D(4, kernel, strides, padding, dtype="mixed_bfloat16")
+    model = keras.Model(image, layer(image))
+    random = np.random.default_rng(0)
+    layer.set_weights([random.integers(-1, 2, each.shape) for each in layer.get_weights()])
+    images = tf.constant(random.integers(-1, 2, (2, *size, 3)), tf.float32)
+    above = tf.cast(random.integers(-1, 2, (2, *layer.output.shape[1:])), tf.bfloat16)
+
+    def found() -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            outputs = model(images, training=True)
+        weights = [each.value for each in model.trainable_variables]
+        return [outputs, *tape.gradient(outputs, [images, *weights], above)]
+
+    stock = found()
+    multiply_small_maps(model)
+    assert "convolution_op" in vars(layer)
+    kinds = [
+        each.type for each in tf.function(found).get_concrete_function().graph.get_operations()
+    ]
+    assert "MatMul" in kinds and "Conv2DBackpropFilter" not in kinds
+    for one, other in zip(found(), stock, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_only_small_maps_in_bfloat16_are_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = keras.Input((9, 9, 3))
+    layers = {
+        "few columns": keras.layers.Conv2D(4, 3, dtype="mixed_bfloat16"),
+        "many": keras.layers.Conv2D(4, 1, dtype="mixed_bfloat16"),
+        "float32": keras.layers.Conv2D(4, 3, dtype="float32"),
+        "dilated": keras.layers.Conv2D(4, 3, dilation_rate=2, dtype="mixed_bfloat16"),
+        "depthwise": keras.layers.DepthwiseConv2D(3, dtype="mixed_bfloat16"),
+    }
+    model = keras.Model(image, [layer(image) for layer in layers.values()])
+
+    def replaced() -> list[str]:
+        multiply_small_maps(model)
+        return [name for name, layer in layers.items() if "convolution_op" in vars(layer)]
+
+    monkeypatch.setattr(fast_path, "small_maps_are_slow", lambda: False)
+    assert replaced() == []
+    monkeypatch.setattr(fast_path, "small_maps_are_slow", lambda: True)
+    assert replaced() == ["few columns"]
+
+
 def fitted(recipe: Recipe, fast: bool) -> tuple[list[float], keras.Model]:
     """The losses of some epochs of `fit`, and the model."""
     random = np.random.default_rng(0)
@@ -185,6 +256,15 @@ def layer_calls_the_call_of_the_instance() -> None:
     layer.build((None, 4))
     object.__setattr__(layer, "call", lambda inputs, **_: inputs + 1)
     assert float(layer(np.zeros((1, 4), np.float32))[0, 0]) == 1
+
+
+@relied_on
+def convolution_calls_the_convolution_op_of_the_instance() -> None:
+    """fast_path.multiply_small_maps"""
+    layer = keras.layers.Conv2D(4, 1, use_bias=False)
+    layer.build((None, 2, 2, 4))
+    object.__setattr__(layer, "convolution_op", lambda inputs, kernel: inputs + 1)
+    assert float(layer(np.zeros((1, 2, 2, 4), np.float32))[0, 0, 0, 0]) == 1
 
 
 @relied_on
