@@ -29,7 +29,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "export"), str(ROOT / "serving")]
 
 from keras_inception import evaluate  # noqa: E402
 from keras_inception.runs.machine import describe_machine  # noqa: E402
-from keras_inception.runs.named_recipes import NOTES, load_recipe  # noqa: E402
+from keras_inception.runs.named_recipes import load_recipe  # noqa: E402
 from keras_inception.runs.recipe import Recipe  # noqa: E402
 from keras_inception.runs.run import open_run  # noqa: E402
 from keras_inception.training.train import train  # noqa: E402
@@ -60,7 +60,6 @@ def main(arguments: list[str] | None = None) -> None:
     result = {
         "command": f"python benchmarks/fashion_mnist.py --recipe {options.recipe}",
         "recipe": options.recipe,
-        "note": NOTES.get(options.recipe, ""),
         "machine": describe_machine(),
         "mean test accuracy": statistics.mean(row["test"]["accuracy"] for row in rows.values()),
         "seeds": rows,

@@ -116,23 +116,23 @@ _recipe(
 _recipe(
     "fashion-mnist",
     """
-    Fashion-MNIST on 2 cores within an hour: Inception v1 at a quarter of its width, 28 pixels.
+    Fashion-MNIST on 2 cores within an hour: Inception v1 at half its width, 28 pixels.
 
-    In float32 94.42 % of the test images in 57 minutes, 94.63 % averaged with their mirror images.
-    benchmarks/fashion_mnist.py trains by it.
+    With a little random erasing (arXiv:1708.04896). benchmarks/fashion_mnist.py trains by it.
     """,
     model="InceptionV1",
     image_size=28,
     stem="small",
-    width=0.25,
+    width=0.5,
     dropout=0.2,
     crop=1.0,
     augment_flip=True,
     augment_shift_pixels=2,
+    augment_erase=0.25,
     batch_norm_momentum=0.9,
-    epochs=40,
-    batch_size=128,
-    learning_rate=0.2,
+    epochs=26,
+    batch_size=256,
+    learning_rate=0.3,
     weight_decay=5e-4,
 )
 
