@@ -11,9 +11,10 @@ the same network, of v3 of keras.applications's. Once; nothing is timed.
 speed: each runs in a process of its own, all by turns, so that whatever else the machine does meets
 all of them; a value is the median of the rounds, the spread their smallest and largest. An export
 is run in a session, as TF Serving does, by ``predict_images`` on decoded images of the network's
-size, so its time includes the scaling of pixels; the others get floats. Memory is the process's, at
-the end. ``--openvino-python`` names the Python of an environment with ``openvino``, for int8 with
-``nncf``: OpenVINO reads what ``model.export`` wrote.
+size, so its time includes the scaling of pixels; that in float32 under TF Serving's
+``--mixed_precision=bfloat16``, too. The others get floats. Memory is the process's, at the end.
+``--openvino-python`` names the Python of an environment with ``openvino``, for int8 with ``nncf``:
+OpenVINO reads what ``model.export`` wrote.
 
 server: v3 through our server, JPEGs over gRPC, one client and sixteen with batching.
 
@@ -49,6 +50,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "export"), str(ROOT / "serving")]
 
 NETWORKS = {"InceptionV1": 224, "InceptionV3": 299, "InceptionV4": 299}
 PRECISIONS = ("float32", "bfloat16", "int8")
+MIXED = "float32, --mixed_precision=bfloat16"
 BATCHES = (1, 8)
 CLIENTS = (1, 16)
 
@@ -79,7 +81,10 @@ import tensorflow as tf
     + LOOP
     + """
 path, signature, size = sys.argv[1], sys.argv[2], int(sys.argv[3])
-with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+config = tf.compat.v1.ConfigProto()
+if "--mixed_precision=bfloat16" in sys.argv:
+    config.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = 1  # ON
+with tf.Graph().as_default(), tf.compat.v1.Session(config=config) as session:
     definition = tf.compat.v1.saved_model.load(session, ["serve"], path).signature_def[signature]
     (taken,), (given,) = definition.inputs.values(), definition.outputs.values()
     images = np.random.default_rng(0).integers(0, 256, (8, size, size, 3), np.uint8)
@@ -177,6 +182,7 @@ def commands(folder: Path, network: str, openvino: str | None) -> dict[str, list
         precision: [python, "-c", SESSION, str(ours / precision / "1"), "predict_images", size]
         for precision in PRECISIONS
     }
+    found[MIXED] = [*found["float32"], "--mixed_precision=bfloat16"]
     found["model.export"] = [python, "-c", SESSION, theirs, "serving_default", size]
     if openvino:
         for precision in PRECISIONS:
@@ -433,7 +439,7 @@ def describe(found: dict[str, Any], beside: str = "float32") -> None:
             for column, each in columns.items()
             if isinstance(each, dict)
         ]
-        print(f"  {name:18}", *cells, sep="  ", flush=True)
+        print(f"  {name:38}", *cells, sep="  ", flush=True)
 
 
 def check_targets(results: dict[str, Any]) -> Iterator[str]:
