@@ -1,7 +1,7 @@
 """Training throughput on one GPU: ours on JAX beside timm's networks under PyTorch.
 
     python benchmarks/gpu_training.py [--networks v3 v4] [--batch-size 128] [--rounds 3]
-        [--images FOLDER|made-up] [--limit 240] [--output benchmarks/gpu_training.json]
+        [--images FOLDER|made-up] [--limit 400] [--output benchmarks/gpu_training.json]
 
 Inception v3 and v4 with 1,000 classes, 299 x 299 pixels, bfloat16 with weights in float32, SGD with
 momentum, label smoothing. Ours: Keras's ``fit`` on JAX. Theirs: channels_last, autocast,
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100, help="timed, after 20 others")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", metavar="FOLDER", help="train on these, not on a random batch")
-    parser.add_argument("--limit", type=float, default=240, help="seconds that a process may take")
+    parser.add_argument("--limit", type=float, default=400, help="seconds that a process may take")
     parser.add_argument("--compile-mode", help="of torch.compile, such as max-autotune")
     parser.add_argument("--output", default=str(ROOT / "benchmarks" / "gpu_training.json"))
     parser.add_argument("--smoke", action="store_true")
