@@ -8,25 +8,30 @@ OUTPUT/
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import math
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import keras
 
-from keras_inception.data.sources.source import Source
+from keras_inception.data.sources.source import Source, open_source
 from keras_inception.runs.fields import RecipeError, check_known, choices_of
 from keras_inception.runs.packages import check_installed
 from keras_inception.runs.recipe import Recipe
-from keras_inception.runs.run import Run, RunError, open_run
+from keras_inception.runs.run import Run, RunError, Terminated, open_run
 from keras_inception.training.best_epoch import BestEpochMetric, best_epoch_metric
 from keras_inception.training.train import train
 
 FORM = "LOW..HIGH, LOW..HIGH:log, or VALUE,VALUE,..."
+
+# What trials are compared by, and the images that they are compared on.
+_NOT_SEARCHED = ("best_epoch_metric", "validation_fraction", "folds", "fold", "seed")
+# What the loss of the validation images is: one without smoothing is always the lower.
+_OF_THE_LOSS = ("label_smoothing", "loss", "focal_gamma", "positive_weight", "class_weights")
 
 
 @dataclass(frozen=True)
@@ -71,13 +76,25 @@ def parse_space(space: Mapping[str, str], recipe: Recipe) -> list[Dimension]:
     """The dimensions of a search from text, each of its ends tried in the recipe.
 
     Raises:
-        RecipeError: there is no such setting, the text is of another form, or a value breaks the
-            setting's rule.
+        RecipeError: there is no such setting, the text is of another form, a value breaks the
+            setting's rule, or trials with different values can't be compared.
     """
     if not space:
         raise RecipeError("A search needs at least one setting: --search learning_rate=0.01..1:log")
     hints = get_type_hints(Recipe)
     check_known(space, hints)
+    for name, text in space.items():
+        if name in _NOT_SEARCHED:
+            raise RecipeError(
+                f"`{name}` can't be searched, since trials are compared by one measure of the same"
+                f" validation images. Received: {name}={text}"
+            )
+        if name in _OF_THE_LOSS and recipe.best_epoch_metric == "loss":
+            raise RecipeError(
+                f"`best_epoch_metric` must be another than loss, such as cross_entropy or accuracy,"
+                f" to search {name}, which changes what the loss is. Received:"
+                " best_epoch_metric=loss"
+            )
     dimensions = [_parse(name, text) for name, text in space.items()]
     for dimension in dimensions:
         for value in dimension.ends:
@@ -132,13 +149,15 @@ def tune(
     *,
     trials: int = 20,
     hours: float | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     log: Callable[[str], None] = print,
     **options: Any,
 ) -> Run:
     """Search for the settings at which a recipe's ``best_epoch_metric`` is best.
 
     Each trial is a run of its own, ended early where it falls behind the others (the median of them
-    at its epoch). A search in a folder of one goes on with it.
+    at its epoch). A search in a folder of one goes on with it; a trial that was stopped is then
+    left as it is, and does not count.
 
     Args:
         data: the images, as ``train`` takes them; their split is the recipe's seed's in each trial.
@@ -148,41 +167,46 @@ def tune(
             ``"VALUE,VALUE,..."``: ``{"learning_rate": "0.01..1:log", "optimizer": "sgd,adamw"}``.
         trials: how many, with those that the folder holds already.
         hours: after which no other is begun; by default never.
+        callbacks: of each run too, see :func:`~keras_inception.training.train.train`.
         log: takes each line.
-        options: of each :func:`~keras_inception.training.train.train`.
+        options: others of it.
 
     Returns:
         The run of the best trial, whose measures are of images by which it was chosen.
 
     Raises:
-        RecipeError: Optuna is not installed, or the space is none for the recipe.
-        RunError: no trial came to its end.
-        ValueError: what ``train`` raises, but that the loss is no number, which ends a trial only.
+        RecipeError: Optuna is not installed, the space is none for the recipe, or there are no
+            images to compare the trials on.
+        RunError: no trial came to its end, or the folder holds another search.
+        Terminated: on SIGTERM.
+        ValueError: what ``train`` raises, but that the loss is no number, which ends a trial only,
+            as does a combination of settings that the recipe refuses.
     """
     check_installed("optuna", "A search for settings")
     dimensions = parse_space(space, recipe)
+    _check_validation(recipe, data, options.get("validation_data"))
     optuna = importlib.import_module("optuna")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # what ends the search is told by others
     output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
-    study = optuna.create_study(
-        study_name="recipe",
-        storage=f"sqlite:///{output.resolve() / 'study.db'}",
-        sampler=optuna.samplers.TPESampler(seed=recipe.seed),
-        pruner=optuna.pruners.MedianPruner(),
-        load_if_exists=True,
-    )
+    study = _open_study(optuna, output, recipe, space)
 
     def one(trial: Any) -> float:
         chosen = {each.name: each.suggest(trial) for each in dimensions}
         told = ", ".join(f"{name} {_short(value)}" for name, value in chosen.items())
         log(f"Trial {trial.number}: {told}")
-        changed = recipe.with_changes(chosen)
-        report = _Report(trial, best_epoch_metric(changed), optuna.TrialPruned)
-        place = output / f"trial-{trial.number}"
-        shutil.rmtree(place, ignore_errors=True)  # what a search that was killed left of it
         try:
-            train(data, place, changed, callbacks=[report], log=log, **options)
+            changed = recipe.with_changes(chosen)
+            report = _Report(trial, best_epoch_metric(changed), optuna.TrialPruned)
+        except RecipeError as error:
+            log(str(error))
+            raise optuna.TrialPruned from error
+        try:
+            train(
+                data, output / f"trial-{trial.number}", changed,
+                callbacks=[report, *callbacks], log=log, **options,
+            )  # fmt: skip
+        except Terminated:
+            raise
         except RunError as error:
             log(str(error))
             raise optuna.TrialPruned from error
@@ -190,27 +214,88 @@ def tune(
             keras.utils.clear_session()
         return report.lowest
 
-    missing = trials - len([each for each in study.trials if each.state.is_finished()])
+    missing = trials - len(list(_ended(study, "COMPLETE", "PRUNED")))
     if missing > 0:
         study.optimize(one, n_trials=missing, timeout=None if hours is None else 3600 * hours)
     return _best(study, output, log)
 
 
+def _check_validation(recipe: Recipe, data: Source, validation_data: Source | None) -> None:
+    """Refuse a search without images to compare the trials on, or on several sets of them."""
+    if recipe.folds is not None and recipe.fold is None:
+        raise RecipeError(
+            f"`fold` must be one of 1 to {recipe.folds} for a search, whose trials are compared on"
+            " one of the folds. Received: fold=None"
+        )
+    apart = recipe.folds is not None or recipe.validation_fraction > 0
+    if not apart and validation_data is None and "validation" not in open_source(data).splits:
+        raise RecipeError(
+            "`validation_fraction` must be above 0 for a search without images to validate on,"
+            " by which trials are compared. Received: validation_fraction=0.0"
+        )
+
+
+def _open_study(optuna: Any, output: Path, recipe: Recipe, space: Mapping[str, str]) -> Any:
+    """Optuna's study of a search, new or gone on with.
+
+    Raises:
+        RunError: the folder holds trials of another one.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    study = optuna.create_study(
+        study_name="recipe",
+        storage=f"sqlite:///{output.resolve() / 'study.db'}",
+        pruner=optuna.pruners.MedianPruner(),
+        load_if_exists=True,
+    )
+    # Not the same seed again, whose first draws have been tried.
+    study.sampler = optuna.samplers.TPESampler(seed=recipe.seed + len(study.trials))
+    now = {"recipe": dataclasses.asdict(recipe), "space": dict(space)}
+    if any(_ended(study, "COMPLETE", "PRUNED")):
+        before = study.user_attrs.get("search", now)
+        differ = [
+            name
+            for part in now
+            for name in sorted({*before[part], *now[part]})
+            if before[part].get(name) != now[part].get(name)
+        ]
+        if differ:
+            raise RunError(
+                f"The search in {output} was begun with other settings, and its trials can't be"
+                f" compared with new ones: {', '.join(differ)}. Go on with its own, or begin"
+                " another: --output ANOTHER"
+            )
+    elif not study.trials and (there := sorted(output.glob("trial-*"))):
+        raise RunError(
+            f"{there[0]} is of a search whose study.db is gone, and a run is never overwritten."
+            " Choose another folder, or remove what is in this one."
+        )
+    study.set_user_attr("search", now)
+    return study
+
+
+def _ended(study: Any, *states: str) -> Iterator[Any]:
+    """The trials that came to one of these ends."""
+    return (each for each in study.trials if each.state.name in states)
+
+
 def _best(study: Any, output: Path, log: Callable[[str], None]) -> Run:
-    """The run of the best trial; its recipe is written, and the best five are told."""
-    complete = [each for each in study.trials if each.value is not None]
-    if not complete:
+    """The run of the best trial; its recipe is written, and the best five are told.
+
+    One that was ended early has a value too, Optuna's note of its last epoch, and no network.
+    """
+    ranked = sorted(_ended(study, "COMPLETE"), key=lambda each: each.value)
+    if not ranked:
         raise RunError(f"No trial of the search in {output} has come to its end.")
-    ranked = sorted(complete, key=lambda each: each.value)
-    runs = [open_run(output / f"trial-{each.number}") for each in ranked[:5]]
-    for trial, run in zip(ranked, runs, strict=False):
+    best = open_run(output / f"trial-{ranked[0].number}")
+    metric = best_epoch_metric(best.recipe)
+    for trial in ranked[:5]:
         told = ", ".join(f"{name} {_short(value)}" for name, value in trial.params.items())
-        metric = best_epoch_metric(run.recipe)
         value = trial.value if metric.lower_is_better else -trial.value
         log(f"Trial {trial.number}: {metric.column} {value:.4f} with {told}")
-    runs[0].recipe.save(output / "best.yaml")
+    best.recipe.save(output / "best.yaml")
     log(f"The best recipe is {output / 'best.yaml'}: of {len(study.trials)} trials")
-    return runs[0]
+    return best
 
 
 def _short(value: Any) -> str:

@@ -1,7 +1,9 @@
 """A search for settings, by a stand-in of Optuna and, where it is installed, by Optuna."""
 
+import enum
 import importlib.machinery
 import importlib.util
+import json
 import re
 import shlex
 import sys
@@ -10,16 +12,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
 from keras_inception.cli import main
 from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.named_recipes import load_recipe
-from keras_inception.runs.run import RunError, open_run
+from keras_inception.runs.recipe import Recipe
+from keras_inception.runs.run import Run, RunError, Terminated, open_run
 from keras_inception.training.tune import parse_space, tune
 from tests.training.test_documented import ROOT, SMALL
-from tests.training.test_fit import RECIPE, data, history
+from tests.training.test_fit import RECIPE, data, history, terminate_at
 from tests.training.test_train import one_convolution
 
 
@@ -27,22 +31,24 @@ class TrialPruned(Exception):
     pass
 
 
-class State:
-    def is_finished(self) -> bool:
-        return True
+class State(enum.Enum):
+    RUNNING = enum.auto()
+    COMPLETE = enum.auto()
+    PRUNED = enum.auto()
+    FAIL = enum.auto()
 
 
 class Trial:
     """Draws at random; is pruned where its third epoch is worse than the first trial's."""
 
-    def __init__(self, number: int, random: np.random.Generator, study: "Study") -> None:
+    def __init__(self, number: int, study: "Study") -> None:
         self.number = number
-        self.random = random
+        self.random = study.sampler
         self.study = study
         self.params: dict[str, Any] = {}
         self.value: float | None = None
         self.costs: list[float] = []
-        self.state = State()
+        self.state = State.RUNNING
 
     def suggest_float(self, name: str, low: float, high: float, log: bool) -> float:
         drawn = self.random.uniform(*(np.log([low, high]) if log else (low, high)))
@@ -67,18 +73,27 @@ class Trial:
 
 
 class Study:
+    """A trial that is pruned has the cost of its last epoch for a value, as Optuna's has."""
+
     def __init__(self) -> None:
-        self.random = np.random.default_rng(0)
+        self.sampler = np.random.default_rng()
         self.trials: list[Trial] = []
+        self.user_attrs: dict[str, Any] = {}
+
+    def set_user_attr(self, name: str, value: Any) -> None:
+        self.user_attrs[name] = json.loads(json.dumps(value))
 
     def optimize(self, one: Callable[[Trial], float], n_trials: int, timeout: float | None) -> None:
         for _ in range(n_trials):
-            trial = Trial(len(self.trials), self.random, self)
+            trial = Trial(len(self.trials), self)
             self.trials.append(trial)
             try:
-                trial.value = one(trial)
+                trial.value, trial.state = one(trial), State.COMPLETE
             except TrialPruned:
-                trial.value = None
+                trial.value, trial.state = (trial.costs or [None])[-1], State.PRUNED
+            except BaseException:
+                trial.state = State.FAIL
+                raise
 
 
 class Optuna(types.ModuleType):
@@ -90,8 +105,8 @@ class Optuna(types.ModuleType):
         super().__init__("optuna")
         self.__spec__ = importlib.machinery.ModuleSpec("optuna", None)
         self.studies: dict[str, Study] = {}
-        self.logging = types.SimpleNamespace(set_verbosity=lambda level: None, WARNING=30)
-        self.samplers = types.SimpleNamespace(TPESampler=lambda seed: seed)
+        self.logging = types.SimpleNamespace(set_verbosity=lambda level: None, ERROR=40)
+        self.samplers = types.SimpleNamespace(TPESampler=np.random.default_rng)
         self.pruners = types.SimpleNamespace(MedianPruner=lambda: None)
 
     def create_study(self, *, storage: str, load_if_exists: bool, **others: Any) -> Study:
@@ -131,6 +146,7 @@ def test_the_best_of_the_trials_is_found_and_a_search_goes_on(optuna: None, tmp_
         str(run.path): max(row["val_accuracy"] for row in history(run.path)) for run in finished
     }
     assert highest[str(best.path)] == max(highest.values())
+    assert len({run.recipe.learning_rate for run in runs}) == 5, "what was tried is tried again"
     kept = load_recipe(str(tmp_path / "search" / "best.yaml"))
     assert kept == best.recipe
     assert 1e-7 <= kept.learning_rate <= 0.1 and 4 <= kept.batch_size <= 8
@@ -148,6 +164,100 @@ def test_a_trial_that_diverges_is_only_a_trial(optuna: None, tmp_path: Path) -> 
     assert sum("no longer a number" in line for line in said) == 2
 
 
+ONE_EPOCH = RECIPE.with_changes({"epochs": 1})
+
+
+def search(output: Path, recipe: Recipe = ONE_EPOCH, trials: int = 2, **others: Any) -> Run:
+    given = {"learning_rate": "0.001..0.1:log"}, {"check_images": "none", "log": lambda line: None}
+    space = others.pop("space", given[0])
+    return tune(data(), output, recipe, space, trials=trials, **given[1] | others)
+
+
+def test_a_search_that_was_stopped_goes_on_and_the_trial_does_not_count(
+    optuna: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM ends the search, not its trial alone."""
+    output = tmp_path / "search"
+    search(output, trials=1)
+    with monkeypatch.context() as patch:
+        terminate_at(patch, 2)
+        with pytest.raises(Terminated):
+            search(output, trials=3)
+    assert sorted(each.name for each in output.glob("trial-*")) == ["trial-0", "trial-1"]
+    search(output, trials=3)
+    runs = [open_run(path) for path in sorted(output.glob("trial-*"))]
+    assert len(runs) == 4 and not runs[1].finished
+    assert len({run.recipe.learning_rate for run in runs}) == 4
+
+
+def test_the_best_is_a_trial_that_came_to_its_end(
+    optuna: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not one that had the lowest cost and then diverged."""
+
+    class Spoilt(keras.callbacks.Callback):
+        """In the second trial: its first epoch is the best there was, then there is no loss."""
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            if "trial-1" in [each.name for each in output.glob("trial-*")] and epoch == 1:
+                self.model.get_layer("logits").bias.assign([np.nan, 0])
+
+    output = tmp_path / "search"
+    monkeypatch.setattr("keras_inception.training.tune.BestEpochMetric.cost", cost_of(output))
+    two = RECIPE.with_changes({"epochs": 2})
+    assert search(output, two, callbacks=[Spoilt()]).path.name == "trial-0"
+
+
+def cost_of(output: Path) -> Callable[[Any, Any], float]:
+    return lambda metric, epoch: 1.0 - (output / "trial-1").exists()
+
+
+def test_a_search_of_other_settings_is_another(optuna: None, tmp_path: Path) -> None:
+    """Accuracies and losses have no order, and nothing of a run is overwritten."""
+    output = tmp_path / "search"
+    search(output, trials=1)
+    with pytest.raises(RunError, match=r"compared with new ones: best_epoch_metric\. Go on with"):
+        search(output, ONE_EPOCH.with_changes({"best_epoch_metric": "accuracy"}))
+    with pytest.raises(RunError, match=r"compared with new ones: epochs, learning_rate\."):
+        search(output, space={"epochs": "1..3"})
+    (output / "study.db").unlink(missing_ok=True)
+    place = output.rename(tmp_path / "other")
+    with pytest.raises(RunError, match=r"trial-0 is of a search whose study\.db is gone"):
+        search(place)
+    assert open_run(place / "trial-0").finished
+
+
+def test_a_combination_that_is_refused_is_only_a_trial(optuna: None, tmp_path: Path) -> None:
+    said: list[str] = []
+    space = {"optimizer": "adam,adam", "momentum": "0.5..0.9"}
+    with pytest.raises(RunError, match="has come to its end"):
+        search(tmp_path / "search", space=space, log=said.append)
+    assert sum("`momentum` must be left out with optimizer=adam" in line for line in said) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ({"validation_fraction": 0}, "`validation_fraction` must be above 0 for a search"),
+        ({"folds": 4}, "`fold` must be one of 1 to 4 for a search"),
+    ],
+)
+def test_trials_need_images_to_be_compared_on(
+    optuna: None, settings: dict[str, Any], rule: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match=re.escape(rule)):
+        search(tmp_path / "search", RECIPE.with_changes(settings))
+    assert not (tmp_path / "search").exists()
+
+
+def test_images_that_are_not_there_are_told_in_a_line(
+    optuna: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["tune", str(tmp_path / "none"), "--output", str(tmp_path / "search")]
+    assert main([*arguments, "--search", "learning_rate=0.01..1"]) == 1
+    assert capfd.readouterr().err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("space", "rule"),
     [
@@ -158,7 +268,11 @@ def test_a_trial_that_diverges_is_only_a_trial(optuna: None, tmp_path: Path) -> 
         ({"learning_rate": "0.1..1:lin"}, "must be LOW..HIGH"),
         ({"optimizer": "sgd"}, "must be LOW..HIGH"),
         ({"optimizer": "sgd,lion"}, "`optimizer` must be one of sgd, rmsprop, adam, adamw"),
-        ({"label_smoothing": "0..1"}, "`label_smoothing` must be at least 0 and below 1"),
+        ({"dropout": "0..1"}, "`dropout` must be at least 0 and below 1"),
+        ({"label_smoothing": "0..0.2"}, "`best_epoch_metric` must be another than loss"),
+        ({"loss": "cross_entropy,focal"}, "to search loss, which changes what the loss is"),
+        ({"best_epoch_metric": "loss,accuracy"}, "`best_epoch_metric` can't be searched"),
+        ({"seed": "0..9"}, "compared by one measure of the same validation images"),
     ],
 )
 def test_a_space_that_is_none_is_refused(space: dict[str, str], rule: str) -> None:
