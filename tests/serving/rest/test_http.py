@@ -9,6 +9,7 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +18,8 @@ import pytest
 
 from inception_serving import ModelServer
 from inception_serving.server.budget import ByteBudget
-from inception_serving.server.rest.http import Connection, Response, page
+from inception_serving.server.rest import http_request
+from inception_serving.server.rest.http import Connection, Response, Rounds, page
 from inception_serving.server.rest.http_request import Request
 from tests.serving.versions.test_lifecycle import wait_until
 
@@ -239,6 +241,12 @@ class Transport(asyncio.Transport):
         pass
 
 
+def make_connection(
+    answer: Callable[[Request], Awaitable[Response]], budget: ByteBudget, rounds: Rounds
+) -> Connection:
+    return Connection(answer, lambda error: page(500), budget, set(), rounds, idle_s=9)
+
+
 def test_others_have_their_turn_between_small_chunks() -> None:
     """Each takes microseconds, and 256 KB of them come at a time."""
 
@@ -251,7 +259,7 @@ def test_others_have_their_turn_between_small_chunks() -> None:
             return Response(200, b"")
 
         budget = ByteBudget(1 << 20)
-        connection = Connection(answer, lambda error: page(500), budget, set(), idle_s=9)
+        connection = make_connection(answer, budget, Rounds())
         transport = Transport()
         connection.connection_made(transport)
         head = b"POST /v1/ HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -268,6 +276,70 @@ def test_others_have_their_turn_between_small_chunks() -> None:
     assert was_paused
     assert size == 10_000
     assert not is_paused
+
+
+class TestManyWhoSendMuch:
+    """Someone with a single request waits for a few parts of theirs, however many they are."""
+
+    MANY = 50
+
+    def work_before_the_other(self, data: bytes, count: Callable[[], int]) -> int:
+        """What is counted from when the other's request comes until it is answered, while the
+        connections of `MANY` clients have that much data each."""
+
+        async def send() -> int:
+            answered = asyncio.Event()
+
+            async def answer(request: Request) -> Response:
+                request.held.release()
+                if request.path == "/other":
+                    answered.set()
+                else:
+                    answers.append(request.path)
+                return Response(200, b"")
+
+            budget, rounds = ByteBudget(1 << 20), Rounds()
+            connections = [make_connection(answer, budget, rounds) for _ in range(self.MANY + 1)]
+            for connection in connections:
+                connection.connection_made(Transport())
+            for connection in connections[1:]:
+                connection.data_received(data)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # in which their first requests, being new, are answered
+            before = count()
+            connections[0].data_received(b"GET /other HTTP/1.1\r\n\r\n")
+            await asyncio.wait_for(answered.wait(), 10)
+            work = count() - before
+            for connection in connections:
+                connection.connection_lost(None)
+            return work
+
+        answers: list[str] = []
+        self.answers = answers
+        return asyncio.run(send())
+
+    def test_requests_one_behind_the_other(self) -> None:
+        data = b"GET /many HTTP/1.1\r\n\r\n" * 100
+
+        work = self.work_before_the_other(data, lambda: len(self.answers))
+
+        assert 0 < work < 10
+
+    def test_heads_of_many_lines(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        lines = []
+        add_header = http_request.add_header
+
+        def count_and_add(headers: dict[str, str], last: str | None, line: bytes) -> str:
+            lines.append(line)
+            return add_header(headers, last, line)
+
+        monkeypatch.setattr(http_request, "add_header", count_and_add)
+        data = (b"GET /many HTTP/1.1\r\n" + b"a:\r\n" * 950 + b"\r\n") * 8
+
+        work = self.work_before_the_other(data, lambda: len(lines))
+
+        assert len(lines) < 100 * self.MANY  # 64 of each as they came
+        assert 0 < work < 500
 
 
 def test_an_answer_that_is_not_taken_counts_and_makes_way(base: Path) -> None:
@@ -315,9 +387,9 @@ def test_answers_that_are_taken_late_all_come() -> None:
         return taken
 
     async def serve() -> int:
-        budget = ByteBudget(1 << 20)
+        budget, rounds = ByteBudget(1 << 20), Rounds()
         server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(answer, lambda error: page(500), budget, set(), idle_s=9),
+            lambda: make_connection(answer, budget, rounds),
             "127.0.0.1",
             0,
         )

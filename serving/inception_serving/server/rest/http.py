@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -23,7 +24,7 @@ from inception_serving.server.rest.http_request import BadRequest, FirstLine, Re
 _log = logging.getLogger(__name__)
 
 _LONGEST_HEAD, _MOST_LINES = 1 << 16, 1000  # libevent's has no end
-# Parts of requests, such as chunks, that are read of a connection before others have their turn.
+# Parts of requests, lines and chunks, that are read of a connection before others have their turn.
 _STEPS_AT_ONCE = 64
 # Of a body so much must come in this time, where others need its place.
 _STEADY_BYTES, _STEADY_S = 1 << 16, 0.25
@@ -72,6 +73,32 @@ def page(status: int) -> Response:
     return Response(status, content.encode(), "text/html", {"Connection": "close"})
 
 
+class Rounds:
+    """Turns of the connections whose clients have sent more than is read at a time.
+
+    Of all of them one has its turn in a round of the loop, however many they are: a round takes no
+    longer then, and whoever has sent a single request waits for some rounds.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def wait(self, go_on: Callable[[], None]) -> None:
+        """Have `go_on` called, behind those that wait already."""
+        self._waiting.append(go_on)
+        if len(self._waiting) == 1:
+            self._call_next_soon()
+
+    def _call_next_soon(self) -> None:
+        asyncio.get_running_loop().call_soon(self._call_next)
+
+    def _call_next(self) -> None:
+        go_on = self._waiting.popleft()
+        if self._waiting:
+            self._call_next_soon()
+        go_on()
+
+
 class Connection(asyncio.Protocol):
     """One client's connection: a request at a time, answered before the next is read."""
 
@@ -81,6 +108,7 @@ class Connection(asyncio.Protocol):
         refuse: Callable[[errors.StatusError], Response],
         budget: ByteBudget,
         connections: set[Connection],
+        rounds: Rounds,
         *,
         idle_s: float,
     ) -> None:
@@ -91,6 +119,7 @@ class Connection(asyncio.Protocol):
             refuse: the answer to a request whose body may not be held.
             budget: what the bodies of all requests may hold.
             connections: the open ones, to which this one adds itself.
+            rounds: where all of them wait for their turns.
             idle_s: how long a request's head may take, and anything more of a body, or of an
                 answer that is to be taken.
         """
@@ -98,6 +127,7 @@ class Connection(asyncio.Protocol):
         self._refuse = refuse
         self._budget = budget
         self._connections = connections
+        self._rounds = rounds
         self._idle_s = idle_s
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray()
@@ -229,15 +259,19 @@ class Connection(asyncio.Protocol):
             for _ in range(_STEPS_AT_ONCE):
                 if self._task is not None or self._is_ending or not self._read():
                     return
-            self._transport.pause_reading()
-            self._loop.call_soon(self._go_on_again)
+            self._wait_for_turn()
         except BadRequest as error:
             self._end_with(page(error.status))
         except errors.StatusError as error:
             self._end_with(self._refuse(error))
 
+    def _wait_for_turn(self) -> None:
+        """Read no more before others have had their turn."""
+        self._transport.pause_reading()
+        self._rounds.wait(self._go_on_again)
+
     def _go_on_again(self) -> None:
-        """Go on with what has come, after others have had their turn."""
+        """Go on with what has come."""
         if self._task is None:
             self._transport.resume_reading()
             self._go_on()
@@ -263,10 +297,11 @@ class Connection(asyncio.Protocol):
         return True
 
     def _read_header(self) -> bool:
-        while line := self._read_line():
-            self._last_header = http_request.add_header(self._headers, self._last_header, line)
-        if line is None:
+        if (line := self._read_line()) is None:
             return False
+        if line:
+            self._last_header = http_request.add_header(self._headers, self._last_header, line)
+            return True
         assert self._first is not None
         self._drop_read()
         self._held = self._budget.reserve()
@@ -336,12 +371,14 @@ class Connection(asyncio.Protocol):
         return False
 
     def _read_trailer(self) -> bool:
-        while line := self._read_line():
+        if (line := self._read_line()) is None:
+            return False
+        if line:
             if b":" not in line and line[:1] not in b" \t":
                 raise BadRequest(413)
-        if line is not None:
-            self._drop_read()
-            self._start()
+            return True
+        self._drop_read()
+        self._start()
         return False
 
     def _drop_read(self) -> None:
@@ -396,8 +433,10 @@ class Connection(asyncio.Protocol):
     def _read_next(self) -> None:
         if not self._is_ending:
             self._since = self._began = self._loop.time()
-            self._transport.resume_reading()
-            self._go_on()
+            if self._buffer:  # a client that has not waited for its answer
+                self._wait_for_turn()
+            else:
+                self._transport.resume_reading()
 
     def _end_with(self, response: Response) -> None:
         """Answer what is no request, and end."""

@@ -95,6 +95,7 @@ class RestServer:
         self._origins = origins
         self._grpc_address = ""
         self._connections: set[Connection] = set()
+        self._rounds = http.Rounds()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Future[float] | None = None
         self._thread: threading.Thread | None = None
@@ -174,7 +175,9 @@ class RestServer:
                 if len(self._connections) >= 2 * _MAX_CONNECTIONS:
                     return http.Refusal()
                 break  # those that came in one moment; the next one finds them older
-        return Connection(self._respond, _refuse, self._budget, self._connections, idle_s=_IDLE_S)
+        return Connection(
+            self._respond, _refuse, self._budget, self._connections, self._rounds, idle_s=_IDLE_S
+        )
 
     def _make_way(self) -> bool:
         """End the connection that has been at its request, or without one, for longest."""
