@@ -16,5 +16,8 @@ def check_installed(package: str, what: str) -> None:
     Raises:
         RecipeError: the package is not installed.
     """
-    if importlib.util.find_spec(package) is None:
+    spec = importlib.util.find_spec(package)
+    # A folder of the name in the working directory, as wandb makes one, is found too.
+    folder = spec is not None and spec.origin is None and spec.submodule_search_locations
+    if spec is None or folder:
         raise RecipeError(f"{what} needs a package that is not installed: pip install {package}")

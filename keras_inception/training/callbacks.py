@@ -175,6 +175,21 @@ def ending_on_sigterm(checkpoints: Checkpoints) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def check_callbacks(callbacks: Any) -> None:
+    """Refuse what Keras would fail at after the images have been read.
+
+    Raises:
+        ValueError: they are no list of Keras callbacks.
+    """
+    several = isinstance(callbacks, list | tuple)
+    for each in callbacks if several else [callbacks]:
+        if not (several and isinstance(each, keras.callbacks.Callback)):
+            raise ValueError(
+                "`callbacks` must be a list of Keras callbacks, objects of a subclass of"
+                f" keras.callbacks.Callback. Received: {each!r}"
+            )
+
+
 def duration(seconds: float) -> str:
     """In words: ``40 s``, ``12 min``, ``3.4 h``."""
     if seconds < 90:

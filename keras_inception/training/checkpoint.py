@@ -26,7 +26,7 @@ import csv
 import math
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -130,8 +130,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._check_finite()
         history, metric = self.state.history, self.best_epoch_metric
         best = np.inf if metric is None else metric.lowest(history)
-        row = {"epoch": epoch + 1.0}
-        row |= {name: float(value) for name, value in (logs or {}).items()}
+        row = {"epoch": epoch + 1.0} | _numbers(logs or {})
         # While none is a number, which half precision can bring about, the last is the best.
         if metric is None or best == np.inf or metric.cost(row) < best:
             weights = self.averages.variables if self.averages else self.model.weights
@@ -149,7 +148,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     def _write_last(self) -> None:
         state = self.state
-        names = list(state.history[0]) if state.history else []
+        names = _columns(state.history)
         self._write(
             "last.npz",
             {"format": np.array(FORMAT)}
@@ -161,7 +160,9 @@ class Checkpoints(keras.callbacks.Callback):
                 "position": np.array([state.epoch, state.step]),
                 "phase": np.array(state.phase),
                 "history_names": np.array(names, np.str_),
-                "history": np.array([[row[name] for name in names] for row in state.history]),
+                "history": np.array(
+                    [[row.get(name, math.nan) for name in names] for row in state.history]
+                ),
             },
         )
         self._written = time.monotonic()
@@ -242,9 +243,23 @@ def write_history(run: Path, history: Sequence[dict[str, float]]) -> None:
     if not history:
         return
     with atomic_write(run / "history.csv", "w") as file:
-        writer = csv.DictWriter(file, list(history[0]))
+        writer = csv.DictWriter(file, _columns(history), restval=math.nan)
         writer.writeheader()
         writer.writerows(history)
+
+
+def _numbers(logs: Mapping[str, Any]) -> dict[str, float]:
+    """What was measured of an epoch; a user's callback may have added what is no number."""
+    found = {}
+    for name, value in logs.items():
+        with contextlib.suppress(TypeError, ValueError):
+            found[name] = float(value)
+    return found
+
+
+def _columns(history: Sequence[Mapping[str, float]]) -> list[str]:
+    """The names of all that is known of some epoch: a user's callback need not add to each."""
+    return list(dict.fromkeys(name for row in history for name in row))
 
 
 def write_arrays(path: Path, arrays: dict[str, Any]) -> None:

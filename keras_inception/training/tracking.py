@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ import keras
 
 from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.packages import check_installed
-from keras_inception.runs.run import Run, open_run
+from keras_inception.runs.run import Run, RunError, open_run
 
 TRACKERS = ("wandb", "mlflow")
 
@@ -40,18 +40,23 @@ class Tracker(Protocol):
 class Tracking(keras.callbacks.Callback):
     """Follow a run while it is trained: a callback of :func:`~keras_inception.train`.
 
-    ``finish()`` must be called at its end, also by an error; a ``with`` block does so.
+    ``finish()`` must be called at its end, also by an error; a ``with`` block does so. A tracker
+    that can't be begun with ends the run, before its first step; one that fails later, such as by a
+    server that is gone, is only told of.
 
     Args:
         tracker: ``"wandb"`` or ``"mlflow"``, which find their server, project and keys as they
             always do, in the environment.
         output: the run's folder.
+        log: takes a line where the tracker fails.
 
     Raises:
         RecipeError: it is neither, or not installed.
     """
 
-    def __init__(self, tracker: str, output: str | Path) -> None:
+    def __init__(
+        self, tracker: str, output: str | Path, log: Callable[[str], None] = print
+    ) -> None:
         super().__init__()
         if tracker not in TRACKERS:
             raise RecipeError(
@@ -60,6 +65,7 @@ class Tracking(keras.callbacks.Callback):
         check_installed(tracker, f"Following a run in {tracker}")
         self.name = tracker
         self.output = Path(output)
+        self.log = log
         self._tracker: Tracker = _Wandb() if tracker == "wandb" else _MLflow()
         self._started = False
 
@@ -70,26 +76,43 @@ class Tracking(keras.callbacks.Callback):
         key = f"{self.name}_run"
         known = run.record.get(key)
         settings = dataclasses.asdict(run.recipe)
-        identity = self._tracker.start(self.output.resolve().name, settings, known)
+        try:
+            identity = self._tracker.start(self.output.resolve().name, settings, known)
+        except Exception as error:  # of any library's that it is sent by
+            raise RunError(
+                f"The run can't be followed in {self.name}: {_told(error)}. Go on when it can, or"
+                " without: --resume"
+            ) from error
         self._started = True
         if identity != known:
             run.update_record(**{key: identity})
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         values = {name: float(value) for name, value in (logs or {}).items()}
-        self._tracker.measure(values, epoch + 1)
+        self._attempt(lambda: self._tracker.measure(values, epoch + 1))
+
+    def _attempt(self, send: Callable[[], None]) -> None:
+        try:
+            send()
+        except Exception as error:
+            self.log(f"{self.name} has failed, and the run goes on: {_told(error)}")
 
     def finish(self, failed: bool = False) -> None:
         """Keep the result's measures, if there is one, and close it; a second time do nothing."""
         if self._started:
             self._started = False
-            self._tracker.end(Run(self.output).record.get("validation", {}), failed)
+            result = Run(self.output).record.get("validation", {})
+            self._attempt(lambda: self._tracker.end(result, failed))
 
     def __enter__(self) -> Tracking:
         return self
 
     def __exit__(self, kind: Any, *error: Any) -> None:
         self.finish(failed=kind is not None)
+
+
+def _told(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
 
 
 class _Wandb:

@@ -37,6 +37,7 @@ from keras_inception.runs.run import (
     versions,
 )
 from keras_inception.training.best_epoch import check_validation
+from keras_inception.training.callbacks import check_callbacks
 from keras_inception.training.checkpoint import best_weights, read_state
 from keras_inception.training.devices.distribution import (
     Devices,
@@ -115,6 +116,7 @@ def train(
         Terminated: on SIGTERM, when the state has been kept.
         OSError: the disk has no room for the checkpoints.
     """
+    check_callbacks(callbacks)
     run, recipe = _open(output, recipe, resume)
     if run is not None and run.finished:
         log(

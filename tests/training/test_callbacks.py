@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 
 from keras_inception.cli import main
 from keras_inception.runs import packages
 from keras_inception.runs.fields import RecipeError
-from keras_inception.runs.run import Terminated, open_run
+from keras_inception.runs.run import RunError, Terminated, open_run
+from keras_inception.training.checkpoint import read_state
 from keras_inception.training.tracking import Tracking
 from tests.training.test_documented import SMALL, shown
 from tests.training.test_fit import RECIPE, go, history, terminate_at
@@ -52,6 +54,32 @@ def test_callbacks_are_told_of_every_epoch_of_the_run(tmp_path: Path, monkeypatc
 def test_a_callback_may_end_the_training(tmp_path: Path) -> None:
     run = go(tmp_path / "run", callbacks=[Noted(stop_after=2)])
     assert run.finished and len(history(run.path)) == 2
+
+
+def test_a_callback_may_measure_some_epochs(tmp_path: Path, monkeypatch) -> None:
+    """As one that is added when a run is gone on with; what is no number is not kept."""
+
+    class Measuring(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            if epoch == 1:
+                logs |= {"mine": np.float32(0.5), "word": "fine"}
+
+    with monkeypatch.context() as patch:
+        terminate_at(patch, 3)
+        with pytest.raises(Terminated):
+            go(tmp_path / "run")
+    run = go(tmp_path / "run", None, resume=True, callbacks=[Measuring()])
+    first, second, third = history(run.path)
+    assert second["mine"] == 0.5 and "word" not in second
+    assert np.isnan([first["mine"], third["mine"]]).all()
+    assert run.finished and len(read_state(run.path).history) == 3
+
+
+@pytest.mark.parametrize("wrong", [Noted(), [Noted], "wandb", [None]])
+def test_what_is_no_callback_is_refused_at_once(wrong: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="`callbacks` must be a list of Keras callbacks"):
+        go(tmp_path / "run", callbacks=wrong)
+    assert not (tmp_path / "run").exists()
 
 
 class StandIn(types.ModuleType):
@@ -123,6 +151,42 @@ def test_a_run_is_followed_and_gone_on_with(
         assert values["val_loss"] == pytest.approx(row["val_loss"])
     accuracy = run.record["validation"]["accuracy"]
     assert stand_in.result["result_accuracy"] == pytest.approx(accuracy)
+
+
+@pytest.mark.parametrize("tracker", ["wandb", "mlflow"])
+def test_a_tracker_that_fails_does_not_end_the_training(
+    tracker: str, tmp_path: Path, monkeypatch
+) -> None:
+    """One that can't be begun with does, in a line."""
+    stand_in = StandIn(tracker)
+    monkeypatch.setitem(sys.modules, tracker, stand_in)
+
+    def fail(*arguments: Any, **others: Any) -> None:
+        raise ConnectionError("the server\nis gone.")
+
+    with monkeypatch.context() as patch:
+        for name in ("init", "start_run"):
+            patch.setattr(stand_in, name, fail)
+        rule = f"can't be followed in {tracker}: ConnectionError: the server is gone. Go on when"
+        with pytest.raises(RunError, match=rule), Tracking(tracker, tmp_path / "run") as tracking:
+            go(tmp_path / "run", callbacks=[tracking])
+    for name in ("log", "log_metrics", "finish", "end_run"):
+        monkeypatch.setattr(stand_in, name, fail)
+    said: list[str] = []
+    with Tracking(tracker, tmp_path / "run", said.append) as tracking:
+        run = go(tmp_path / "run", None, resume=True, callbacks=[tracking])
+    assert run.finished and len(history(run.path)) == 3
+    told = f"{tracker} has failed, and the run goes on: ConnectionError: the server is gone"
+    assert said == [told] * 4
+
+
+def test_a_folder_of_its_name_is_no_package(tmp_path: Path, monkeypatch) -> None:
+    """As wandb makes where it was last used."""
+    (tmp_path / "wandb").mkdir()
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    with pytest.raises(RecipeError, match="pip install wandb"):
+        packages.check_installed("wandb", "--log wandb")
 
 
 def test_what_is_not_installed_is_refused_at_once(
