@@ -182,8 +182,9 @@ def _train(
         "devices": options.devices,
         "fast": options.fast,
     }
+    all_folds = recipe is not None and recipe.folds is not None and recipe.fold is None
     try:
-        if recipe is not None and recipe.folds is not None and recipe.fold is None:
+        if recipe is not None and all_folds:
             if hosts or options.log:
                 raise RecipeError("--hosts and --log are of one run: give the fold too, --fold N.")
             cross_validate(source, options.output, recipe, **given)
@@ -203,10 +204,8 @@ def _train(
                 **given,
             )
     except KeyboardInterrupt:
-        print(
-            "\nStopped. To go on: the same command with --resume, without recipe and settings",
-            file=sys.stderr,
-        )
+        settings = "" if all_folds else ", without recipe and settings"
+        print(f"\nStopped. To go on: the same command with --resume{settings}", file=sys.stderr)
         return 130
     except Terminated as ended:
         print(ended, file=sys.stderr)

@@ -68,6 +68,11 @@ def check_validation(recipe: Recipe, multi_label: bool, validation: int) -> None
         value = getattr(recipe, name)
         if not validation and value not in ("loss", None, False):
             raise RecipeError(f"`{name}` needs validation images. Received: {name}={value}")
+    if recipe.folds is not None and not validation:
+        raise RecipeError(
+            f"`folds` must be fewer: no image is left for fold {recipe.fold}, since groups and"
+            f" copies stay together. Received: folds={recipe.folds}"
+        )
     if recipe.fit_thresholds and not multi_label:
         raise RecipeError(
             "`fit_thresholds` must be false where every image is of one class, the best."

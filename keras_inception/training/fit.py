@@ -99,7 +99,7 @@ class TrainingJob:
         rate = self.learning_rate(phase)
         if isinstance(rate, Schedule):
             changes = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
-            return float(rate(changes * self.recipe.gradient_accumulation_steps - 1))
+            return float(rate(max(changes * self.recipe.gradient_accumulation_steps - 1, 0)))
         return float(rate)
 
     def compile(self, phase: Phase) -> None:

@@ -6,10 +6,12 @@ import contextlib
 import io
 
 import keras
+import numpy as np
 
 from keras_inception.data.examples import Examples
 from keras_inception.models.catalogue import find
 from keras_inception.models.weight_files import open_for
+from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.recipe import Recipe
 from keras_inception.runs.run import run_of
 from keras_inception.training.best_epoch import check_validation
@@ -39,6 +41,7 @@ def check_settings(
         DownloadError: a download failed.
     """
     check_validation(recipe, training.multi_label, validation)
+    _check_folds(recipe, training)
     check_loss(recipe, training.multi_label)
     check_teacher(recipe, training)
     if devices is not None:
@@ -55,3 +58,37 @@ def check_settings(
     ):
         model = build(recipe, len(training.labels), momentum=0.99)
     preprocessing_for(recipe, model.input_shape[1])
+
+
+def _check_folds(recipe: Recipe, training: Examples) -> None:
+    """Refuse more folds than there are images, or groups of them, to share out."""
+    if recipe.folds is None:
+        return
+    groups = training.groups
+    parts, what = (
+        (len(training), "images")
+        if groups is None
+        else (len(np.unique(groups)), "groups of images")
+    )
+    if recipe.folds > parts:
+        raise RecipeError(
+            f"`folds` must be at most {parts}, the number of {what}. Received: folds={recipe.folds}"
+        )
+
+
+def check_changes(recipe: Recipe, steps: int) -> None:
+    """Refuse to accumulate gradients over more batches than there are to train by.
+
+    Args:
+        steps: an epoch.
+
+    Raises:
+        RecipeError: the weights would not change once, of all layers or of the classifier alone.
+    """
+    for epochs in (recipe.head_epochs, recipe.epochs - recipe.head_epochs):
+        if 0 < epochs * steps < recipe.gradient_accumulation_steps:
+            raise RecipeError(
+                f"`gradient_accumulation_steps` must be at most {epochs * steps}, the number of"
+                f" batches in {epochs} epochs, or the weights never change. Received:"
+                f" gradient_accumulation_steps={recipe.gradient_accumulation_steps}"
+            )

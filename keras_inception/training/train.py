@@ -51,11 +51,11 @@ from keras_inception.training.fit import TrainingJob, fit
 from keras_inception.training.metrics import metrics_for
 from keras_inception.training.network import build, preprocessing_for
 from keras_inception.training.optimization.distillation import check_teacher, teach
-from keras_inception.training.optimization.finetune import momentum
+from keras_inception.training.optimization.finetune import momentum, phase_of, set_trainable
 from keras_inception.training.optimization.growing import of_any_size, size_in, stages
 from keras_inception.training.optimization.losses import check_loss
 from keras_inception.training.optimization.temperature import scale_by_temperature
-from keras_inception.training.settings import check_settings
+from keras_inception.training.settings import check_changes, check_settings
 from keras_inception.training.tensorboard import MOST_CLASSES
 
 
@@ -350,6 +350,7 @@ def build_job(
         log(f"A batch is all of the {batch_size} training images.")
     devices.check_batch(batch_size)
     devices.check_accumulation(recipe.gradient_accumulation_steps)
+    check_changes(recipe, len(training) // batch_size)
     devices.check_batch_norm(recipe.sync_batch_norm)
     classes = len(training.labels)
     model = build(recipe, classes, momentum(recipe, len(training) // batch_size))
@@ -390,6 +391,8 @@ def publish_result(job: TrainingJob, run: Run, log: Callable[[str], None]) -> No
     """Keep the best epoch's network, measured; the run is then finished."""
     recipe, validation = job.recipe, job.data.validation
     multi_label = job.data.training.multi_label
+    # As in its epoch: what was frozen there is not recalibrated, nor was it to be validated.
+    set_trainable(job.model, recipe, phase_of(recipe, _kept_epoch(job, run) - 1))
     network = job.inference(best_weights(run.path), multi_label=multi_label)
     batch_size = job.batch_of_one_device
     if recipe.recalibrate:
@@ -436,13 +439,18 @@ def _with_thresholds(
     return dataclasses.replace(result, thresholds=thresholds)
 
 
+def _kept_epoch(job: TrainingJob, run: Run) -> int:
+    """Of which epoch, counted from 1, the network is that the run keeps."""
+    history, metric = read_state(run.path).history, job.best_epoch_metric
+    return len(history) if metric is None else metric.best(history)
+
+
 def _report_epoch(job: TrainingJob, run: Run, log: Callable[[str], None]) -> None:
     """Say of which epoch the network is that the run keeps."""
     history, metric = read_state(run.path).history, job.best_epoch_metric
-    epoch, why = len(history), "the last, since nothing is set apart to choose by"
+    epoch, why = _kept_epoch(job, run), "the last, since nothing is set apart to choose by"
     if metric is not None:
-        epoch, why = metric.best(history), f"the best by `{metric.column}`"
-        why += f", {history[epoch - 1][metric.column]:.4f}"
+        why = f"the best by `{metric.column}`, {history[epoch - 1][metric.column]:.4f}"
     log(f"The network of the run is that of epoch {epoch} of {len(history)}: {why}")
 
 

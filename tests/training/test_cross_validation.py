@@ -1,5 +1,6 @@
 """A run for each fold, and every image measured by the run that is new to it."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -66,4 +67,32 @@ def test_what_folds_can_not_be_is_refused(tmp_path: Path) -> None:
         go(tmp_path / "run", one, validation_data=data())
     with pytest.raises(RecipeError, match="`folds` must be at least 2 for cross-validation"):
         cross_validate(data(), tmp_path / "run", RECIPE)
+    many = RECIPE.with_changes({"folds": 33, "fold": 1})
+    with pytest.raises(RecipeError, match="`folds` must be at most 32, the number of images"):
+        go(tmp_path / "run", many)
+    grouped = dataclasses.replace(data(), groups=np.arange(32) // 8)
+    with pytest.raises(RecipeError, match="`folds` must be at most 4, the number of groups"):
+        go(tmp_path / "run", many.with_changes({"folds": 5}), data=grouped)
+    copies = data().take(np.repeat([0, 1], 4))
+    with pytest.raises(RecipeError, match="`folds` must be fewer: no image is left for fold 2"):
+        go(
+            tmp_path / "run",
+            many.with_changes({"folds": 5, "fold": 2}),
+            data=copies,
+            check_images="all",
+        )
     assert not (tmp_path / "run").exists()
+
+
+def test_what_was_stopped_goes_on_by_the_command_that_it_says(
+    photos: Path, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With its settings, since there is no run in the folder above the folds."""
+
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("keras_inception.training.cross_validation.train", interrupted)
+    arguments = ["train", str(photos), *SMALL, "--folds", "2", "--output", str(tmp_path / "folds")]
+    assert main(arguments) == 130
+    assert capsys.readouterr().err.endswith("To go on: the same command with --resume\n")

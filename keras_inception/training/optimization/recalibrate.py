@@ -28,9 +28,11 @@ def recalibrate(model: keras.Model, batches: Iterable[Any]) -> None:
             begin with them; of mixed classes and all of one size, the larger the better.
 
     Raises:
-        ValueError: there are no batches.
+        ValueError: there are no batches to measure the statistics of a layer over.
     """
     layers = [layer for layer in _batch_norms(model) if layer.trainable]
+    if not layers:
+        return
     moving = [each for layer in layers for each in (layer.moving_mean, layer.moving_variance)]
     before = [keras.ops.convert_to_numpy(each).copy() for each in moving]
     sums = [np.zeros(each.shape) for each in moving]

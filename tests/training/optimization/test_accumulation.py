@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.recipe import Recipe
 from keras_inception.runs.run import Run, Terminated
 from keras_inception.training.devices.distribution import DeviceError, Devices
@@ -106,6 +107,18 @@ def test_a_run_that_is_stopped_between_goes_on(
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
     for one, other in zip(history(stopped.path), history(whole.path), strict=True):
         assert one["val_loss"] == pytest.approx(other["val_loss"], rel=1e-5)
+
+
+def test_more_batches_than_there_are_would_change_nothing(plain: None, tmp_path: Path) -> None:
+    """Of 3 steps in an epoch; and the rate before the first change is not below 0."""
+    said: list[str] = []
+    recipe = RECIPE.with_changes({"gradient_accumulation_steps": 4, "epochs": 1})
+    with pytest.raises(RecipeError, match="at most 3, the number of batches in 1 epochs"):
+        go(tmp_path / "run", recipe)
+    assert not (tmp_path / "run").exists()
+    go(tmp_path / "run", recipe.with_changes({"epochs": 2}), log=said.append)
+    (first,) = (line for line in said if line.startswith("Epoch 1/2"))
+    assert "learning rate 0;" in first
 
 
 def test_averages_move_when_the_weights_do() -> None:

@@ -1,11 +1,15 @@
 """Moving statistics measured again are the exact averages of the batches' own."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
+from keras_inception.runs.run import Run
 from keras_inception.training.optimization.fast_path import fuse_batch_norm
 from keras_inception.training.optimization.recalibrate import recalibrate
+from tests.training.test_fit import RECIPE, go, history
 
 
 def network() -> keras.Model:
@@ -53,6 +57,29 @@ def test_statistics_are_the_averages_of_the_batches_own(fused: bool) -> None:
         np.testing.assert_allclose(layer.moving_variance, variance, rtol=1e-4)
     assert model.get_layer("one_bn").momentum == 0.99
     assert model.get_layer("two_bn").momentum == 0.9997
+
+
+def test_an_epoch_of_the_classifier_alone_is_kept_as_it_was_validated(
+    run: Run, tmp_path: Path, fast: None
+) -> None:
+    """Where it is the best: it was trained with the statistics that the weights had."""
+    recipe = RECIPE.with_changes(
+        {
+            "model": run.recipe.model,
+            "image_size": run.recipe.image_size,
+            "width": run.recipe.width,
+            "weights": str(run.path),
+            "head_epochs": 1,
+            "recalibrate": True,
+            "epochs": 2,
+            "learning_rate": 30.0,
+            "head_learning_rate": 0.01,
+        }
+    )
+    finished = go(tmp_path / "run", recipe)
+    first, second = (row["val_loss"] for row in history(finished.path))
+    assert first < second
+    assert finished.record["validation"]["loss"] == pytest.approx(first, rel=1e-3)
 
 
 def test_frozen_layers_keep_theirs_and_are_passed_as_in_inference() -> None:
