@@ -77,6 +77,7 @@ def _write(options: argparse.Namespace) -> int:
         options.output,
         top=options.top,
         threshold=options.threshold,
+        crops=options.crops,
         batch_size=options.batch_size,
         progress=progress,
         log=note,

@@ -68,6 +68,7 @@ def predict_to_file(
     *,
     top: int = 5,
     threshold: float | None = None,
+    crops: int = 1,
     batch_size: int = 16,
     progress: Callable[[int], Any] | None = None,
     log: Log = lambda line: None,
@@ -77,7 +78,7 @@ def predict_to_file(
     A run that was stopped goes on; see ``inception_serving.predictions.prediction_files``.
 
     Args:
-        images, using, top, threshold, batch_size: see :func:`predict`.
+        images, using, top, threshold, crops, batch_size: see :func:`predict`.
         output: the file; it must not be there yet.
         progress: makes a bar for so many images: a context manager that gives a function to be
             told how many more are done.
@@ -90,12 +91,12 @@ def predict_to_file(
     """
     check_output(Path(output))
     paths = list_images(images, log)
-    with open_predictor(using) as predictor:
+    with open_predictor(using, crops=crops) as predictor:
         return write_predictions(
             predictor,
             paths,
             Path(output),
-            using=str(using),
+            using=str(using) if crops == 1 else f"{using}, {crops} crops",
             top=top,
             threshold=threshold,
             batch_size=batch_size,

@@ -332,6 +332,11 @@ def load_recipe(name_or_path: str) -> Recipe:
         RecipeError: there is neither such a recipe nor such a file, or the file's settings break
             their rules.
     """
+    return _load(name_or_path, ())
+
+
+def _load(name_or_path: str, above: tuple[Path, ...]) -> Recipe:
+    """See :func:`load_recipe`; ``above`` are the files that start from this one."""
     if name_or_path in RECIPES:
         return RECIPES[name_or_path]
     path = Path(name_or_path)
@@ -340,10 +345,18 @@ def load_recipe(name_or_path: str) -> Recipe:
             f"There is no recipe or YAML file {name_or_path!r}.{nearest(name_or_path, RECIPES)}"
             f" The recipes are: {', '.join(RECIPES)}."
         )
+    if path.resolve() in above:
+        raise RecipeError(f"{path} starts from itself by its `recipe`, and so from none.")
     try:
         changes = yaml.safe_load(path.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(changes, dict):
         raise RecipeError(f"{path} must hold settings, one `name: value` a line.")
-    return load_recipe(changes.pop("recipe", "default")).with_changes(changes)
+    start = changes.pop("recipe", "default")
+    if not isinstance(start, str):
+        raise RecipeError(
+            f"`recipe` in {path} must be the name of a recipe or a YAML file. Received:"
+            f" recipe={start!r}"
+        )
+    return _load(start, (*above, path.resolve())).with_changes(changes)

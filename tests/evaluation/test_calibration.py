@@ -1,5 +1,6 @@
 """The temperature that fits, and that it is in whatever is made of the network."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,9 @@ def test_a_run_keeps_it_in_its_network(
     monkeypatch.setattr("keras_inception.training.train.build", one_convolution)
     options = {"check_images": "none", "log": lambda line: None}
     examples = data(3, several)
+    targets = examples.targets.copy()  # of which some are wrong, or all answers could be right
+    targets[::5] = np.roll(targets[::5], 1, axis=1) if several else (targets[::5] + 1) % 3
+    examples = dataclasses.replace(examples, targets=targets)
     recipe = RECIPE.with_changes({"label_smoothing": 0.3, "epochs": 4})
     plain, scaled = (
         train(examples, tmp_path / str(on), recipe.with_changes({"calibrate": on}), **options)
@@ -64,3 +68,27 @@ def test_a_run_keeps_it_in_its_network(
         np.testing.assert_allclose(divided, weight / temperature, rtol=1e-4, atol=1e-6)
     losses = [run.record["validation"]["loss"] for run in (plain, scaled)]
     assert losses[1] < losses[0]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_where_all_images_are_right_there_is_nothing_to_fit(
+    several: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten times as sure, which has the least loss here, would be no calibration."""
+    monkeypatch.setattr("keras_inception.training.train.build", one_convolution)
+    monkeypatch.setattr("keras_inception.evaluation.evaluate_model.predict_rows", knowing)
+    said: list[str] = []
+    recipe = RECIPE.with_changes({"calibrate": True, "epochs": 1})
+    run = train(data(2, several), tmp_path / "run", recipe, check_images="none", log=said.append)
+    assert run.record["temperature"] == 1.0
+    assert sum("all 8 validation images are right" in line for line in said) == 1
+    with np.load(run.path / "checkpoints" / "best.npz") as arrays:
+        kept = run.load_model().get_layer("logits").get_weights()
+        for weight in kept:
+            assert any(np.array_equal(weight, arrays[name]) for name in arrays.files)
+
+
+def knowing(model: object, inputs: np.ndarray, rows: int) -> np.ndarray:
+    """The logits of one that knows the dark channel from the bright one."""
+    channels = inputs.mean(axis=(1, 2))[:, :2]
+    return np.sign(channels - channels.mean(axis=1, keepdims=True))

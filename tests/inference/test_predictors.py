@@ -259,11 +259,23 @@ def test_several_crops_are_predicted_as_they_are_evaluated(
     assert told["scores"] == pytest.approx(list(found[0].scores), abs=1e-6)
 
 
+def test_several_crops_are_written_to_a_file(coloured: Run, photos: Path, tmp_path: Path) -> None:
+    image, output = str(photos / "dawn" / "00.jpg"), tmp_path / "p.jsonl"
+    arguments = ["predict", image, "--with", str(coloured.path), "--output", str(output)]
+    assert main([*arguments, "--crops", "10"]) == 0
+    (expected,) = predict([image], coloured.path, crops=10)
+    assert json.loads(output.read_text())["scores"] == pytest.approx(expected.scores, abs=1e-6)
+    (one,) = predict([image], coloured.path)
+    assert expected.scores != pytest.approx(one.scores, abs=1e-6)
+
+
+@pytest.mark.parametrize("more", [[], ["--output", "p.csv"]])
 def test_an_export_takes_one_crop(
-    models: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+    more: list[str], models: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image = str(photos / "dawn" / "00.jpg")
-    assert main(["predict", image, "--with", str(models / "photos"), "--crops", "2"]) == 1
+    arguments = ["predict", image, "--with", str(models / "photos"), "--crops", "2"]
+    assert main([*arguments, *more]) == 1
     said = capsys.readouterr().err
     assert "Only a run takes several crops" in said and said.count("\n") == 1
 

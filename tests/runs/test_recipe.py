@@ -97,9 +97,18 @@ def test_what_breaks_a_rule_is_refused_by_name(changes: dict, message: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("epochs: [", "not valid YAML"), ("just words", "must hold settings")]
+    ("text", "message"),
+    [
+        ("epochs: [", "not valid YAML"),
+        ("just words", "must hold settings"),
+        ("recipe: 5", "must be the name of a recipe or a YAML file. Received: recipe=5"),
+        ("recipe: bad.yaml", "starts from itself"),
+    ],
 )
-def test_files_that_are_no_recipe_are_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_files_that_are_no_recipe_are_refused(
+    tmp_path: Path, text: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.yaml").write_text(text)
     with pytest.raises(RecipeError, match=message):
         load_recipe(str(tmp_path / "bad.yaml"))

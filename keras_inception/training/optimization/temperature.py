@@ -34,12 +34,19 @@ def scale_by_temperature(
         log: takes a line.
 
     Returns:
-        The temperature.
+        The temperature; 1, and the network as it was, where all images are right: the surer it is
+        the less is their loss, without end.
     """
     layer = network.get_layer("logits")
     inner = keras.Model(network.input, layer.output)
     scored = score_examples(inner, preprocessing, examples, batch_size=batch_size)
     targets = examples.targets[scored.indices]
+    if _all_right(scored.scores, targets):
+        log(
+            f"Not calibrated: all {len(targets)} validation images are right, so that they do not"
+            " tell how sure the scores may be. More of them would."
+        )
+        return 1.0
     temperature = fit_temperature(scored.scores, targets)
     layer.set_weights([value / temperature for value in layer.get_weights()])
     line = f"Temperature {temperature:.3g}, fitted on the validation images"
@@ -48,6 +55,13 @@ def scale_by_temperature(
         line += f": ece {before:.4f} before, {after:.4f} now"
     log(line)
     return temperature
+
+
+def _all_right(logits: np.ndarray, targets: np.ndarray) -> bool:
+    """Whether the best class is the true one, or every class by itself is right."""
+    several = targets.ndim == 2
+    right = (logits > 0) == targets if several else logits.argmax(axis=1) == targets
+    return bool(right.all())
 
 
 def _ece(logits: np.ndarray, targets: np.ndarray) -> float:
