@@ -2,8 +2,9 @@
 
 gRPC bounds each message, inflated too, by the length that it announces; but a thousand calls may
 each announce that much, or nothing, and never send the rest. So the calls that wait for their
-message are known, and are ended where they have waited too long, or where others need their place
-or their memory: first those of the connection that has most of them, the longest waiting first.
+message are known. Where many do, a connection may have its share of them and no more, and those
+that have waited too long are ended, or whose place or memory others need: first those of the
+connection that has most of them, the longest waiting first.
 """
 
 from __future__ import annotations
@@ -11,32 +12,36 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
-
-from inception_serving import errors
+from typing import Protocol
 
 _MESSAGE_S = 60.0  # a large message over a slow line
 _YOUNG_S = 0.25  # nobody is ended who has not waited for so long
-_CROWDED_S = 0.05  # but where there is no place for another
 _ALONE_S = 1.0  # a connection's only call may wait because this server is busy
 _LOOK_S = 0.05
+
+
+class WaitingCall(Protocol):
+    """What is known of a call that waits; gRPC's own."""
+
+    def cancel(self) -> object:
+        """End it."""
 
 
 class Arrivals:
     """The calls whose message is not there yet."""
 
-    def __init__(self, *, crowded: Callable[[], int], memory_limit: int) -> None:
-        """Nothing is watched before `start`.
+    def __init__(self, *, most: int, memory_limit: int) -> None:
+        """Nothing is ended before `start`.
 
         Args:
-            crowded: how many calls too many there are.
+            most: how many may wait in all, before connections have only their share.
             memory_limit: bytes by which the process may grow while calls send slowly.
         """
-        self._crowded = crowded
+        self._most = most
         self._memory_limit = memory_limit
-        # Since when each waits, by its connection and its context, oldest first.
-        self._since: dict[str, dict[Any, float]] = {}
+        # Since when each waits, by its connection, oldest first.
+        self._since: dict[bytes, dict[WaitingCall, float]] = {}
+        self._count = 0
         self._lock = threading.Lock()
         self._memory = 0
         self._stopping = threading.Event()
@@ -50,80 +55,75 @@ class Arrivals:
         """Watch no more, and wait for no message."""
         with self._lock:
             self._stopping.set()
-        for context, _ in self._waiting():
-            context.cancel()
+            calls = [call for waiting in self._since.values() for call in waiting]
+        for call in calls:
+            call.cancel()
 
-    def receive(self, messages: Iterator[bytes], context: Any) -> bytes | None:
-        """A call's message; None where the call has ended.
-
-        Raises:
-            errors.UnimplementedError: the client has said all, and there was none.
-        """
-        connection = context.peer()
+    def begin(self, call: WaitingCall, connection: bytes) -> bool:
+        """Let a call wait; False where its connection has too many that do."""
         with self._lock:
-            self._since.setdefault(connection, {})[context] = time.monotonic()
+            waiting = self._since.get(connection, {})
+            # A connection's only call may always wait.
+            is_full = waiting and self._count >= self._most
+            if is_full and len(waiting) >= self._most // len(self._since):
+                return False
+            self._since[connection] = waiting
+            waiting[call] = time.monotonic()
+            self._count += 1
             is_stopping = self._stopping.is_set()
         if is_stopping:
-            context.cancel()
-        try:
-            return next(messages)
-        except StopIteration:
-            raise errors.UnimplementedError("The call needs exactly one message.") from None
-        except Exception:  # gRPC's, for a call that has ended; of no other type
-            return None
-        finally:
-            with self._lock:
-                self._forget(connection, context)
-
-    def make_way(self) -> bool:
-        """End a call of a connection with several, if it has waited long; whether one was."""
-        with self._lock:
-            connection = max(self._since, key=lambda each: len(self._since[each]), default="")
-            if len(self._since.get(connection, ())) < 2:
-                return False
-            context, since = next(iter(self._since[connection].items()))
-            if time.monotonic() - since < _CROWDED_S:
-                return False
-            self._forget(connection, context)
-        context.cancel()
+            call.cancel()
         return True
 
-    def _forget(self, connection: str, context: Any) -> None:
-        waiting = self._since.get(connection, {})
-        waiting.pop(context, None)
-        if not waiting:
-            self._since.pop(connection, None)
+    def end(self, call: WaitingCall, connection: bytes) -> None:
+        """A call waits no more."""
+        with self._lock:
+            waiting = self._since.get(connection, {})
+            if waiting.pop(call, None) is not None:
+                self._count -= 1
+                if not waiting:
+                    del self._since[connection]
 
-    def _waiting(self, young_s: float = 0, alone_s: float = 0) -> list[tuple[Any, float]]:
-        """Those that have waited for so long, in the order in which they are to be ended.
+    def _watch(self) -> None:
+        while not self._stopping.wait(_LOOK_S):
+            oldest = self._oldest()
+            if oldest is None:
+                self._memory = _memory()
+                continue
+            too_many = self._count - self._most
+            is_large = _memory() - self._memory > self._memory_limit
+            now = time.monotonic()
+            if too_many <= 0 and not is_large and now - oldest <= _MESSAGE_S:
+                continue
+            old = self._waiting()
+            if is_large:
+                too_many = len(old) // 2 + 1  # the others may be those whose turn is held up
+            for place, (call, since) in enumerate(old):
+                if place < too_many or now - since > _MESSAGE_S:
+                    call.cancel()
 
-        Args:
-            young_s: seconds, of a connection with several.
-            alone_s: seconds, of one with a single call.
-        """
+    def _oldest(self) -> float | None:
+        """Since when the first waits that may be ended."""
+        now = time.monotonic()
+        with self._lock:
+            firsts = [(next(iter(each.values())), len(each)) for each in self._since.values()]
+        return min((since for since, count in firsts if _is_old(now - since, count)), default=None)
+
+    def _waiting(self) -> list[tuple[WaitingCall, float]]:
+        """Those that may be ended, and since when they wait, in the order to end them in."""
         now = time.monotonic()
         with self._lock:
             by_connection = sorted(self._since.values(), key=len, reverse=True)
             return [
-                (context, since)
+                (call, since)
                 for waiting in by_connection
-                for context, since in waiting.items()
-                if now - since >= (alone_s if len(waiting) == 1 else young_s)
+                for call, since in waiting.items()
+                if _is_old(now - since, len(waiting))
             ]
 
-    def _watch(self) -> None:
-        while not self._stopping.wait(_LOOK_S):
-            now = time.monotonic()
-            old = self._waiting(_YOUNG_S, _ALONE_S)
-            if not old:
-                self._memory = _memory()
-                continue
-            too_many = self._crowded()
-            if _memory() - self._memory > self._memory_limit:
-                too_many = len(old) // 2 + 1  # the others may be those whose turn is held up
-            for place, (context, since) in enumerate(old):
-                if place < too_many or now - since > _MESSAGE_S:
-                    context.cancel()
+
+def _is_old(waited_s: float, of_its_connection: int) -> bool:
+    return waited_s >= (_ALONE_S if of_its_connection == 1 else _YOUNG_S)
 
 
 def _memory() -> int:

@@ -5,8 +5,6 @@ Its calls have threads of their own, and are not counted among those that others
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -15,6 +13,7 @@ from grpc_health.v1 import health, health_pb2
 
 from inception_serving import errors
 from inception_serving.server.grpc.arrivals import Arrivals
+from inception_serving.server.grpc.threads import MessageThreads
 
 # model_servers/server.cc names its services without their package; "" is the server as a whole.
 _SERVICES = ("", "ModelService", "PredictionService")
@@ -25,31 +24,27 @@ class Health:
     """The service's methods, over what it is told of the server."""
 
     def __init__(self, arrivals: Arrivals) -> None:
-        self._arrivals = arrivals
         self._servicer = health.HealthServicer()
-        self._checks = ThreadPoolExecutor(_THREADS, thread_name_prefix="health")
-        # A call of Watch that has sent its message needs no thread.
-        self._watches = ThreadPoolExecutor(_THREADS, thread_name_prefix="health_watch")
+        # A call of Watch has its thread for as long as it takes to be noted.
+        self._threads = MessageThreads(_THREADS, arrivals, name="health")
 
     def handlers(self) -> dict[str, Any]:
         """Each method's handler, by its path."""
 
-        def check(messages: Iterator[bytes], context: Any) -> bytes:
-            return self._check(messages, context)
+        def check(data: bytes | errors.StatusError, context: Any) -> bytes:
+            return self._check(data, context)
 
-        def watch(request: Any, context: Any, send: Any) -> None:
-            self._servicer.Watch(request, context, send)
+        def watch(data: bytes | errors.StatusError, context: Any, send: Any) -> None:
+            self._servicer.Watch(_request(data, context), context, send)
 
         behaviours: Any = (check, watch)
-        for behaviour, pool in zip(behaviours, (self._checks, self._watches), strict=True):
-            behaviour.experimental_thread_pool = pool
+        for behaviour in behaviours:
+            behaviour.experimental_thread_pool = self._threads
         behaviours[1].experimental_non_blocking = True
         return {
-            f"/{health.SERVICE_NAME}/Check": grpc.stream_unary_rpc_method_handler(check),
+            f"/{health.SERVICE_NAME}/Check": grpc.unary_unary_rpc_method_handler(check),
             f"/{health.SERVICE_NAME}/Watch": grpc.unary_stream_rpc_method_handler(
-                watch,
-                health_pb2.HealthCheckRequest.FromString,
-                health_pb2.HealthCheckResponse.SerializeToString,
+                watch, None, health_pb2.HealthCheckResponse.SerializeToString
             ),
         }
 
@@ -64,19 +59,10 @@ class Health:
 
     def close(self) -> None:
         """Let the threads go."""
-        self._checks.shutdown(wait=False)
-        self._watches.shutdown(wait=False)
+        self._threads.shutdown(wait=False)
 
-    def _check(self, messages: Iterator[bytes], context: Any) -> bytes:
-        try:
-            data = self._arrivals.receive(messages, context)
-            if data is None:
-                return b""  # to nobody
-            service = health_pb2.HealthCheckRequest.FromString(data).service
-        except errors.StatusError as error:
-            context.abort(grpc.StatusCode.UNIMPLEMENTED, str(error))
-        except DecodeError:
-            context.abort(grpc.StatusCode.INTERNAL, "")
+    def _check(self, data: bytes | errors.StatusError, context: Any) -> bytes:
+        service = _request(data, context).service
         if service not in _SERVICES:
             context.abort(grpc.StatusCode.NOT_FOUND, "service name unknown")
         return bytes(
@@ -84,3 +70,13 @@ class Health:
                 health_pb2.HealthCheckRequest(service=service), context
             ).SerializeToString()
         )
+
+
+def _request(data: bytes | errors.StatusError, context: Any) -> Any:
+    """The message, where there is one and it is one; else the call is aborted."""
+    if isinstance(data, errors.StatusError):
+        context.abort(grpc.StatusCode[errors.code_name(data)], str(data))
+    try:
+        return health_pb2.HealthCheckRequest.FromString(data)
+    except DecodeError:
+        context.abort(grpc.StatusCode.INTERNAL, "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,17 +19,19 @@ from inception_serving.server.config.tls import Tls
 from inception_serving.server.core import Call, Core, required_spec
 from inception_serving.server.grpc.arrivals import Arrivals
 from inception_serving.server.grpc.health import Health
+from inception_serving.server.grpc.threads import MessageThreads, NoThreads
 from inception_serving.server.grpc.untaken import Untaken
 from inception_serving.server.model.predict import read_protos
 from inception_serving.server.wire import check_message
 
 _log = logging.getLogger(__name__)
 
-# The calls under way at a time, those that wait their turn or for their message included. A thread
-# each, made when it is first needed; more calls than these are RESOURCE_EXHAUSTED, but some places
-# are kept free of calls that have not sent their message.
+# The calls under way at a time, those that wait their turn included. A thread each, made when it is
+# first needed; more calls than these are RESOURCE_EXHAUSTED.
 MAX_CALLS = 1024
-_CALLS_KEPT_FREE = 128
+# Those that wait for their message, some 14 KB each, before a connection has its share only. To end
+# them sooner would let their connections begin others, which costs more than to let them wait.
+_MAX_WAITING = 8192
 
 _OPTIONS = (
     ("grpc.max_send_message_length", -1),  # gRPC's own end is 2 GiB
@@ -37,7 +39,11 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", 60_000),  # a peer that has gone without a word is found out
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-    ("grpc.max_concurrent_streams", 64),  # calls of one connection; its others wait at the client
+    # Calls of one connection; its others wait at the client. One that begins as another ends is now
+    # and then refused (REFUSED_STREAM): gRPC counts those whose last event is not dealt with yet.
+    ("grpc.max_concurrent_streams", 64),
+    ("grpc.server.max_pending_requests", 2 * _MAX_WAITING),  # or gRPC ends some, whosever they are
+    ("grpc.server.max_pending_requests_hard_limit", 4 * _MAX_WAITING),
     ("grpc.server_handshake_timeout_ms", 10_000),  # for a connection that does not say a word
     ("grpc.max_connection_idle_ms", 300_000),  # a client connects again when it next calls
 )
@@ -47,9 +53,9 @@ _MAX_ERROR_BYTES = 1024
 _TRUNCATED = "...TRUNCATED"
 
 _MOST_RELOADS = 8  # at a time, of which one is worked on
+_REFLECTIONS = 32  # streams of questions, and a thread each; others wait
 
 _CANCEL_S = 1.0  # for calls that have been told to end
-_REFUSING_THREADS = 4
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -93,21 +99,18 @@ class GrpcServer:
         self._reload_config = reload_config
         self._reloads = threading.BoundedSemaphore(_MOST_RELOADS)
         self._refuse_when_busy = refuse_when_busy
-        self._pool = ThreadPoolExecutor(MAX_CALLS, thread_name_prefix="grpc")
-        self._calls = _Calls()
-        self._arrivals = Arrivals(
-            crowded=lambda: self._calls.under_way - (MAX_CALLS - _CALLS_KEPT_FREE),
-            memory_limit=4 * budget.limit,
-        )
+        self._arrivals = Arrivals(most=_MAX_WAITING, memory_limit=4 * budget.limit)
+        self._threads = MessageThreads(MAX_CALLS, self._arrivals, most=MAX_CALLS, name="grpc")
+        self._reflection_threads = ThreadPoolExecutor(_REFLECTIONS, "reflection")
         self._untaken = Untaken(budget)
         budget.ways.append(self._untaken.make_way)
         self._credentials = None if tls is None else tls.credentials()
         self._server = grpc.server(
-            self._pool,
+            self._reflection_threads,
             options=(
                 ("grpc.max_receive_message_length", budget.largest),
+                *channel_arguments,  # of two of one name gRPC takes the first
                 *_OPTIONS,
-                *channel_arguments,
             ),
         )
         self._handlers: dict[str, Any] = {}
@@ -118,8 +121,7 @@ class GrpcServer:
         if reflection:
             _serve_reflection(self._server, health_service=health_service)
         # The last that is asked, and so it may refuse what nobody knows.
-        methods = _Methods(self._handlers, self._calls, self._arrivals)
-        self._server.add_generic_rpc_handlers((methods,))
+        self._server.add_generic_rpc_handlers((_Methods(self._handlers),))
 
     def _serve_all(self) -> None:
         self._serve(
@@ -175,7 +177,8 @@ class GrpcServer:
         stopped = self._server.stop(grace_s)
         self._arrivals.stop()
         stopped.wait(grace_s + _CANCEL_S)
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._threads, self._reflection_threads):
+            pool.shutdown(wait=False, cancel_futures=True)
         if self._health is not None:
             self._health.close()
 
@@ -232,20 +235,18 @@ class GrpcServer:
     def _serve(self, service: str, methods: dict[str, tuple[type[Any], _Handle]]) -> None:
         # Bytes in and bytes out: a message is parsed within its turn, and one that does not parse
         # is an answer of ours rather than gRPC's.
-        # As streams of one message, so that a call is known before its message has come.
         for name, (request_type, handle) in methods.items():
-            self._handlers[f"/{service}/{name}"] = grpc.stream_unary_rpc_method_handler(
-                self._handler(request_type, handle)
-            )
+            answer: Any = self._handler(request_type, handle)
+            answer.experimental_thread_pool = self._threads
+            self._handlers[f"/{service}/{name}"] = grpc.unary_unary_rpc_method_handler(answer)
 
     def _handler(
         self, request_type: type[Any], handle: _Handle
-    ) -> Callable[[Iterator[bytes], Any], bytes]:
-        def answer(arriving: Iterator[bytes], context: Any) -> bytes:
+    ) -> Callable[[bytes | errors.StatusError, Any], bytes]:
+        def answer(data: bytes | errors.StatusError, context: Any) -> bytes:
             try:
-                data = self._arrivals.receive(arriving, context)
-                if data is None:
-                    return b""  # to nobody
+                if isinstance(data, errors.StatusError):
+                    raise data
                 with self._budget.reserve(len(data)) as held:
                     response = self._answer(data, context, request_type, handle, held)
                 self._untaken.add(len(response), context)
@@ -260,8 +261,6 @@ class GrpcServer:
                 _log.exception("A request failed.")
                 text = f"{type(error).__name__}: {error}"
                 status = errors.GRPC_CODES[errors.InternalError], _truncated(text)
-            finally:
-                self._calls.leave()
             context.abort(_CODES[status[0]], status[1])
             raise AssertionError("abort raises")
 
@@ -290,66 +289,24 @@ class GrpcServer:
             return bytes(response.SerializeToString())
 
 
-class _Calls:
-    """The calls under way."""
-
-    def __init__(self) -> None:
-        self.under_way = 0
-        self._lock = threading.Lock()
-
-    def enter(self, *, also: Callable[[], bool]) -> bool:
-        """Count one more, if there may be, or `also` ends another one."""
-        if self.under_way >= MAX_CALLS and not also():
-            return False
-        with self._lock:
-            self.under_way += 1
-        return True
-
-    def leave(self) -> None:
-        """Count one less."""
-        with self._lock:
-            self.under_way -= 1
-
-
 class _Methods(grpc.GenericRpcHandler):
-    """The handlers of all methods, and of what is refused."""
+    """The handlers of all methods, and of those that nobody knows."""
 
-    def __init__(self, handlers: dict[str, Any], calls: _Calls, arrivals: Arrivals) -> None:
+    def __init__(self, handlers: dict[str, Any]) -> None:
         self._handlers = handlers
-        self._arrivals = arrivals
-        self._calls = calls
-        pool = ThreadPoolExecutor(_REFUSING_THREADS, thread_name_prefix="refusals")
-        self._unknown = _refusal(pool, grpc.StatusCode.UNIMPLEMENTED, "")
-        self._too_many = _refusal(
-            pool,
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
-            f"More than {MAX_CALLS} calls are under way: try again later.",
-        )
+
+        def refuse(arriving: Any, context: Any) -> bytes:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, "")
+            raise AssertionError("abort raises")
+
+        behaviour: Any = refuse
+        behaviour.experimental_thread_pool = NoThreads()
+        # Of a stream, which waits for no message.
+        self._unknown = grpc.stream_unary_rpc_method_handler(refuse)
 
     def service(self, handler_call_details: Any) -> Any:
         """See `grpc.GenericRpcHandler`."""
-        method = handler_call_details.method
-        handler = self._handlers.get(method)
-        if handler is None:
-            return self._unknown
-        if not method.startswith("/tensorflow."):
-            return handler
-        # A message that comes slowly makes way for a call that may not.
-        if self._calls.enter(also=self._arrivals.make_way):
-            return handler
-        return self._too_many
-
-
-def _refusal(pool: ThreadPoolExecutor, code: Any, text: str) -> Any:
-    """A handler that waits for no message."""
-
-    def refuse(arriving: Iterator[bytes], context: Any) -> bytes:
-        context.abort(code, text)
-        raise AssertionError("abort raises")
-
-    behaviour: Any = refuse
-    behaviour.experimental_thread_pool = pool
-    return grpc.stream_unary_rpc_method_handler(refuse)
+        return self._handlers.get(handler_call_details.method, self._unknown)
 
 
 def _serve_reflection(server: Any, *, health_service: bool) -> None:

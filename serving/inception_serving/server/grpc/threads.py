@@ -1,0 +1,99 @@
+"""Threads for calls whose message is there.
+
+gRPC gives a call a thread as soon as it has begun, which waits for the message: a thousand calls
+that send none would take a thousand threads. Here a call waits for its message without one, and
+what is refused takes none either: gRPC's own thread, which all calls go through, says so at once.
+
+This knows what gRPC hands to a pool of threads, which gRPC does not promise: checked on grpcio
+1.85. What it does not know is run as in any pool.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from grpc._cython import cygrpc
+
+from inception_serving import errors
+from inception_serving.server.grpc.arrivals import Arrivals
+
+_DONE: Future[Any] = Future()  # gRPC asks nothing of it but whether the call still has its thread
+_DONE.set_result(None)
+
+
+class MessageThreads(ThreadPoolExecutor):
+    """Threads for the methods of one message, whose handler gets its bytes.
+
+    Or the error, where there is none: the handler then raises it, at once, since it has no thread.
+    """
+
+    def __init__(
+        self, threads: int, arrivals: Arrivals, *, most: int | None = None, name: str
+    ) -> None:
+        """None of them is made before it is needed.
+
+        Args:
+            threads: at most.
+            arrivals: knows the calls that wait for their message.
+            most: calls that have a thread, or wait for one; others are refused.
+            name: of the threads.
+        """
+        super().__init__(threads, thread_name_prefix=name)
+        self._arrivals = arrivals
+        self._most = most
+        self._under_way = 0
+        self._lock = threading.Lock()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """See `Executor.submit`; gRPC asks for this on its own thread."""
+        if len(args) < 5 or not hasattr(args[1], "call"):
+            return super().submit(fn, *args, **kwargs)
+        target, event, state, behaviour, _, *rest = args
+        call = event.call
+        connection = call.peer()  # such as b"ipv4:127.0.0.1:50000"
+
+        def run(message: bytes | errors.StatusError) -> None:
+            fn(target, event, state, behaviour, lambda: message, *rest)
+
+        def work(message: bytes) -> None:
+            try:
+                run(message)
+            finally:
+                self._count(-1)
+
+        def arrived(arrival: Any) -> tuple[None, tuple[()]]:
+            self._arrivals.end(call, connection)
+            message = arrival.batch_operations[0].message()
+            if message is None:
+                if arrival.success:  # rather than a call that has ended
+                    run(errors.UnimplementedError("The call needs exactly one message."))
+            elif self._most is not None and self._under_way >= self._most:
+                text = f"More than {self._most} calls are under way: try again later."
+                run(errors.ResourceExhaustedError(text))
+            else:
+                self._count(1)
+                super(MessageThreads, self).submit(work, message)
+            return None, ()
+
+        if self._arrivals.begin(call, connection):
+            call.start_server_batch((cygrpc.ReceiveMessageOperation(0),), arrived)
+        else:
+            text = "Too many calls wait for their message, most of them of a few connections."
+            run(errors.ResourceExhaustedError(text))
+        return _DONE
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._under_way += change
+
+
+class NoThreads(ThreadPoolExecutor):
+    """What is refused, which takes as long as it takes to say so."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """See `Executor.submit`."""
+        fn(*args, **kwargs)
+        return _DONE
