@@ -169,7 +169,8 @@ _recipe(
     learning rate 0.01, weight decay 2e-4, batches of 32. From neither: the mirroring, the averages'
     decay, batch norm. The paper's photometric distortions, of which it gives no numbers, are left
     out. BVLC's 68.7 % on ImageNet, one crop, is another solver's, quick_solver.prototxt, without
-    these crops: --schedule polynomial --decay-power 0.5 --epochs 60.
+    these crops: --decay-rate none --decay-epochs none --schedule polynomial --decay-power 0.5
+    --epochs 60.
     """,
     model="InceptionV1",
     aux=True,

@@ -412,7 +412,9 @@ class Recipe:
 
     def _require(self, name: str, holds: bool, rule: str) -> None:
         if not holds:
-            raise RecipeError(f"`{name}` must be {rule}. Received: {name}={getattr(self, name)!r}")
+            hint = "; what a recipe sets is left out by `none`" if "left out" in rule else ""
+            received = f"Received: {name}={getattr(self, name)!r}"
+            raise RecipeError(f"`{name}` must be {rule}. {received}{hint}")
 
     def augmentation(self) -> dict[str, Any]:
         """The arguments of ``Augmentation`` that are given."""
@@ -440,6 +442,19 @@ class Recipe:
     def save(self, path: str | Path) -> None:
         """Write every setting as YAML."""
         Path(path).write_text(self.to_yaml(), "utf-8")
+
+
+def check_recipe(recipe: Any) -> None:
+    """Refuse what is no recipe, such as the name of one.
+
+    Raises:
+        RecipeError: it is neither a ``Recipe`` nor ``None``.
+    """
+    if not (recipe is None or isinstance(recipe, Recipe)):
+        raise RecipeError(
+            "`recipe` must be a Recipe, such as RECIPES['quick'] or load_recipe('mine.yaml')."
+            f" Received: recipe={recipe!r}"
+        )
 
 
 # The settings' groups in ``--help``: each begins with the field of this name.

@@ -22,7 +22,7 @@ from keras_inception.evaluation.evaluate_model import evaluate_model
 from keras_inception.evaluation.measures import Evaluation, MultiLabelEvaluation, Result
 from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.files import atomic_write
-from keras_inception.runs.recipe import Recipe
+from keras_inception.runs.recipe import Recipe, check_recipe
 from keras_inception.runs.run import Run
 from keras_inception.training.train import train
 
@@ -92,6 +92,7 @@ def cross_validate(
     Raises:
         ValueError: what ``train`` raises.
     """
+    check_recipe(recipe)
     if recipe.folds is None:
         raise RecipeError("`folds` must be at least 2 for cross-validation. Received: folds=None")
     output = Path(output)

@@ -17,7 +17,7 @@ from keras_inception.data.preparation.prepare import CheckImages
 from keras_inception.data.sources.source import Source
 from keras_inception.renamed import renamed
 from keras_inception.runs.machine import leave_gpus_to_keras
-from keras_inception.runs.recipe import Recipe
+from keras_inception.runs.recipe import Recipe, check_recipe
 from keras_inception.training.callbacks import duration
 from keras_inception.training.devices.precision import choose_precision
 from keras_inception.training.fit import TrainingJob
@@ -89,6 +89,7 @@ def estimate(
         DataError: the images can't be used.
         ValueError: there is no such network, or it refuses a setting of the recipe.
     """
+    check_recipe(recipe)
     start = time.monotonic() - already
     leave_gpus_to_keras()
     recipe = choose_precision(recipe or Recipe(), log)

@@ -19,7 +19,7 @@ from keras_inception.data.preparation.prepare import CheckImages
 from keras_inception.data.sources.source import Source
 from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.machine import leave_gpus_to_keras
-from keras_inception.runs.recipe import Recipe
+from keras_inception.runs.recipe import Recipe, check_recipe
 from keras_inception.training.devices.precision import choose_precision
 from keras_inception.training.network import compile_network
 from keras_inception.training.train import build_job, keras_settings, prepare_for
@@ -117,8 +117,16 @@ def find_learning_rate(
         ValueError: there is no such network, it refuses a setting of the recipe, or the loss is no
             number from the first step.
     """
+    check_recipe(recipe)
+    if not (0 < lowest < highest < math.inf and steps > 1):
+        raise ValueError(
+            "`lowest` and `highest` must rise from above 0, and `steps` be at least 2. Received:"
+            f" lowest={lowest}, highest={highest}, steps={steps}"
+        )
     leave_gpus_to_keras()
     recipe = choose_precision(recipe or Recipe(), log)
+    if recipe.folds is not None and recipe.fold is None:
+        recipe = recipe.with_changes({"fold": 1})  # one of them is as good as another
     if recipe.gradient_accumulation_steps > 1:
         raise RecipeError(
             "`gradient_accumulation_steps` must be 1 to look for a learning rate, with a batch_size"

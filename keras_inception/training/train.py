@@ -25,7 +25,7 @@ from keras_inception.renamed import renamed
 from keras_inception.report.report import draw_curves, write_report
 from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.files import check_disk_space, sync_folder
-from keras_inception.runs.recipe import Recipe
+from keras_inception.runs.recipe import Recipe, check_recipe
 from keras_inception.runs.run import (
     FORMAT,
     Run,
@@ -116,6 +116,7 @@ def train(
         Terminated: on SIGTERM, when the state has been kept.
         OSError: the disk has no room for the checkpoints.
     """
+    check_recipe(recipe)
     check_callbacks(callbacks)
     run, recipe = _open(output, recipe, resume)
     if run is not None and run.finished:

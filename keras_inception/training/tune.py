@@ -21,7 +21,7 @@ import keras
 from keras_inception.data.sources.source import Source, open_source
 from keras_inception.runs.fields import RecipeError, check_known, choices_of
 from keras_inception.runs.packages import check_installed
-from keras_inception.runs.recipe import Recipe
+from keras_inception.runs.recipe import Recipe, check_recipe
 from keras_inception.runs.run import Run, RunError, Terminated, open_run
 from keras_inception.training.best_epoch import BestEpochMetric, best_epoch_metric
 from keras_inception.training.train import train
@@ -182,6 +182,7 @@ def tune(
         ValueError: what ``train`` raises, but that the loss is no number, which ends a trial only,
             as does a combination of settings that the recipe refuses.
     """
+    check_recipe(recipe)
     check_installed("optuna", "A search for settings")
     dimensions = parse_space(space, recipe)
     _check_validation(recipe, data, options.get("validation_data"))

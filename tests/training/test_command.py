@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -63,6 +64,20 @@ def test_every_command_refuses_what_it_does_not_know(
 def test_a_contradiction_is_refused_by_name(capsys) -> None:
     assert main(["train", "PHOTOS", "--output", "RUN", "--epsilon", "1"]) == 1
     assert "`epsilon` must be left out with optimizer=sgd" in capsys.readouterr().err
+
+
+def test_what_a_recipe_sets_can_be_left_out(tmp_path: Path, capsys) -> None:
+    """By the options that the note of a recipe names, of which the last alone do not do."""
+    note = " ".join(NOTES["paper-v1"].split())
+    (options,) = re.findall(r"these crops: (--.*)\.$", note)
+    nowhere = ["train", str(tmp_path / "nowhere"), "--output", str(tmp_path / "run")]
+    given = shlex.split(options)
+    assert main([*nowhere, "--recipe", "paper-v1", *given]) == 1
+    assert "nowhere does not exist" in capsys.readouterr().err
+    assert main([*nowhere, "--recipe", "paper-v1", *given[4:]]) == 1
+    said = capsys.readouterr().err
+    assert "`decay_rate` must be left out with schedule=polynomial" in said
+    assert "what a recipe sets is left out by `none`" in said
 
 
 def test_a_run_needs_a_folder(capsys) -> None:

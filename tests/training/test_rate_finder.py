@@ -25,7 +25,8 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_rate_found_trains_and_its_extremes_do_not(tmp_path: Path) -> None:
     recipe = RECIPE.with_changes({"dropout": 0.0, "momentum": 0.9})
     said: list[str] = []
-    found = find_learning_rate(data(), recipe, check_images="none", log=said.append)
+    folds = recipe.with_changes({"folds": 4})  # of which the first is as good as another
+    found = find_learning_rate(data(), folds, check_images="none", log=said.append)
     assert found.rates[0] == 1e-5 and (np.diff(found.rates) > 0).all()
     np.testing.assert_allclose(found.rates[1:] / found.rates[:-1], 1e6 ** (1 / 99))
     assert found.losses[0] == pytest.approx(np.log(2), abs=0.4)
@@ -47,6 +48,12 @@ def test_the_suggestion_is_a_tenth_of_the_lowest_points_rate() -> None:
     assert found.smoothed[0] == losses[0]
     # The average comes to its lowest point some steps later.
     assert 0.01 <= found.suggested < 0.05
+
+
+@pytest.mark.parametrize("wrong", [{"lowest": 0}, {"lowest": 11}, {"steps": 1}])
+def test_rates_that_do_not_rise_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must rise from above 0"):
+        find_learning_rate(data(), RECIPE, **wrong)
 
 
 def test_accumulated_gradients_are_refused(tmp_path: Path) -> None:

@@ -7,16 +7,22 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import keras
 import pytest
 
 from keras_inception.data.examples import DataError
+from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.named_recipes import RECIPES
 from keras_inception.runs.recipe import Recipe
 from keras_inception.runs.run import Run, RunError, open_run, versions
 from keras_inception.training.best_epoch import BestEpochMetric
+from keras_inception.training.cross_validation import cross_validate
+from keras_inception.training.estimate import estimate
+from keras_inception.training.rate_finder import find_learning_rate
 from keras_inception.training.train import train
+from keras_inception.training.tune import tune
 from keras_inception.version import __version__
 
 ROOT = Path(__file__).parents[2]
@@ -187,6 +193,16 @@ def test_what_a_network_refuses_leaves_no_run(
     with pytest.raises(ValueError, match=message):
         train(photos, tmp_path / "run", TINY.with_changes(changes), log=quiet)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("function", [train, tune, cross_validate])
+def test_a_name_is_no_recipe(function: Any, tmp_path: Path) -> None:
+    space = ({"epochs": "1..2"},) if function is tune else ()
+    with pytest.raises(RecipeError, match=r"RECIPES\['quick'\] .* Received: recipe='quick'"):
+        function(tmp_path, tmp_path / "run", "quick", *space)
+    for of_recipe in (find_learning_rate, estimate):
+        with pytest.raises(RecipeError, match="must be a Recipe"):
+            of_recipe(tmp_path, "quick")
 
 
 def test_a_run_is_never_overwritten(run: Run, photos: Path, tmp_path: Path) -> None:
