@@ -62,8 +62,8 @@ NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "left out with optimizer={recipe.optimizer}",
     ),
     "nesterov": (
-        lambda recipe: recipe.optimizer == "sgd",
-        "left out with optimizer={recipe.optimizer}",
+        lambda recipe: recipe.optimizer == "sgd" or not recipe.nesterov,
+        "false with optimizer={recipe.optimizer}",
     ),
     "epsilon": (lambda recipe: recipe.optimizer != "sgd", "left out with optimizer=sgd"),
     "decay_rate": (

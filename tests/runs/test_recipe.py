@@ -54,7 +54,7 @@ def test_values_may_come_as_text() -> None:
         ({"optimizer": "adam", "momentum": 0}, "`momentum` must be left out with optimizer=adam"),
         (
             {"optimizer": "rmsprop", "nesterov": True},
-            "`nesterov` must be left out with optimizer=r",
+            "`nesterov` must be false with optimizer=rmsprop",
         ),
         ({"decay_rate": 0.9}, "`decay_rate` must be left out with schedule=cosine"),
         ({"decay_epochs": 2}, "`decay_epochs` must be left out with schedule=cosine"),

@@ -74,6 +74,8 @@ def test_what_a_recipe_sets_can_be_left_out(tmp_path: Path, capsys) -> None:
     given = shlex.split(options)
     assert main([*nowhere, "--recipe", "paper-v1", *given]) == 1
     assert "nowhere does not exist" in capsys.readouterr().err
+    assert main([*nowhere, "--recipe", "paper-v1", "--optimizer", "rmsprop"]) == 1
+    assert "nowhere does not exist" in capsys.readouterr().err, "it has no Nesterov to leave out"
     assert main([*nowhere, "--recipe", "paper-v1", *given[4:]]) == 1
     said = capsys.readouterr().err
     assert "`decay_rate` must be left out with schedule=polynomial" in said
