@@ -164,7 +164,8 @@ class ServerOptions:
     )
     warmup: bool = option(
         True,
-        "run the requests in each version's warm-up file before it answers",
+        "make the graphs of each version's signatures, and run the requests in its warm-up file, "
+        "before it answers",
         SWITCH,
         flag=Flag("enable_model_warmup", SWITCH, True),
     )

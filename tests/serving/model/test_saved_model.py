@@ -72,7 +72,7 @@ def test_outputs_of_one_tensor_and_of_none(saved_models: Path, tmp_path: Path) -
     assert twice["outputs"].tolist() == twice["again"].tolist() == [0]
 
 
-def test_few_calls_are_kept_ready(saved_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_choices_are_kept_ready(saved_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients choose the outputs, and there are many choices of many."""
     monkeypatch.setattr("inception_serving.server.model.saved_model._MOST_RUNNERS", 1)
     model = SavedModel(saved_models / "arithmetic")
@@ -81,7 +81,59 @@ def test_few_calls_are_kept_ready(saved_models: Path, monkeypatch: pytest.Monkey
     answers = [model.run("count", {"x": x}, outputs) for outputs in (["x"], ["calls"], ["x"])]
 
     assert [list(answer) for answer in answers] == [["x"], ["calls"], ["x"]]
-    assert model._runner.cache_info().currsize == 1
+    assert len(model._runners) == 2  # the first one, and all outputs together
+
+
+def test_several_signatures_beyond_what_is_kept(
+    saved_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They run one after the other then."""
+    model = SavedModel(saved_models / "scorer")
+    texts = [
+        tf.train.Example(
+            features=tf.train.Features(
+                feature={"x": tf.train.Feature(float_list=tf.train.FloatList(value=[x]))}
+            )
+        ).SerializeToString()
+        for x in (0.25, 1)
+    ]
+    monkeypatch.setattr("inception_serving.server.model.saved_model._MOST_RUNNERS", 0)
+
+    answer = model.run_together(
+        {"scores_only": ["scores"], "regress_flat": ["outputs"]},
+        "inputs",
+        np.array(texts, dtype=object),
+    )
+
+    np.testing.assert_array_equal(answer["scores_only"]["scores"], [[0.25, 0.75], [1, 0]])
+    np.testing.assert_array_equal(answer["regress_flat"]["outputs"], [0.5, 2])
+
+
+class Long(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def halved(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        for _ in range(500):
+            x = tf.sin(x) + tf.cos(x)
+        return {"y": x}
+
+
+def test_what_is_prepared_is_ready_for_its_first_run(tmp_path: Path) -> None:
+    """Processor time, since it is as much on a machine that is busy."""
+    module = Long()
+    tf.saved_model.save(module, str(tmp_path), signatures={"long": module.halved})
+
+    def first_run(model: SavedModel) -> tuple[float, float]:
+        started = time.thread_time()
+        y = model.run("long", {"x": np.zeros(1, np.float32)}, ["y"])["y"]
+        return time.thread_time() - started, float(y[0])
+
+    unprepared, expected = first_run(SavedModel(tmp_path))
+    model = SavedModel(tmp_path)
+    model.prepare()
+    prepared, result = first_run(model)
+
+    assert prepared < unprepared / 4
+    assert result == expected
 
 
 class TestDamage:

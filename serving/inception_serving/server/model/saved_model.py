@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 import os
@@ -10,6 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2, saved_model_pb2
+from tensorflow.python.client import pywrap_tf_session
 
 from inception_serving import errors, messages
 from inception_serving.server.metrics import Metrics
@@ -31,7 +32,9 @@ _log = logging.getLogger(__name__)
 SERVING_TAG = "serve"  # tf.saved_model.SERVING
 _INIT_OP = "__saved_model_init_op"
 _MOST_FIELDS = 1000  # of a SavedModel there are two, and junk may have any number
-_MOST_RUNNERS = 100  # kept ready: signatures, each with some of its outputs
+# Kept ready: signatures, each with some of its outputs. Clients choose these, and a session forgets
+# none.
+_MOST_RUNNERS = 100
 _SHORT_S = 0.0005  # a run that has been as short is one of few operations
 # Bytes of a string in a tensor, and of its text up to which it holds that within itself
 # (tsl/platform/ctstring.h).
@@ -168,14 +171,21 @@ class SavedModel:
         for signature in self.signatures.values():
             signature.most_row_bytes = max(each.row_bytes for each in self.signatures.values())
 
-        # Bounded, since clients choose the outputs. Not a method: the cache, a part of the model,
-        # would hold the model, and a version that goes should leave memory at once.
-        @functools.lru_cache(maxsize=_MOST_RUNNERS)
-        def runner(feeds: tuple[str, ...], *fetches: str) -> _Runner:
-            return _Runner(session, feeds, fetches)
-
-        self._runner = runner
+        self._session = session
+        # By the tensors that are given and those that are wanted.
+        self._runners: dict[tuple[tuple[str, ...], tuple[str, ...]], _Runner] = {}
         self._high_rank = HighRankRuns(session)
+
+    def prepare(self) -> None:
+        """Make every signature ready to run, with all of its outputs.
+
+        TensorFlow does so at a first run, some tenths of a second for a network, in which no other
+        run of the session begins: one client's new request would hold up everybody's.
+        """
+        for signature in self.signatures.values():
+            feeds = [info.name for info in signature.inputs.values()]
+            with suppress(errors.StatusError):  # which is for whoever asks for it
+                self._complete_runner(signature, feeds).prepare()
 
     def run(
         self,
@@ -191,7 +201,8 @@ class SavedModel:
         fetches = {name: signature.outputs[name].name for name in outputs}
         if any(isinstance(tensor, HighRank) for tensor in feeds.values()):
             return self._run_high_rank(signature, feeds, fetches)
-        found = self._run(feeds, fetches.values())
+        runner = self._runner(feeds, fetches.values()) or self._complete_runner(signature, feeds)
+        found = self._run(runner, feeds)
         return {name: found[fetch] for name, fetch in fetches.items()}
 
     def run_together(
@@ -210,7 +221,10 @@ class SavedModel:
             for name, wanted in outputs.items()
             for output in wanted
         }
-        found = self._run(feeds, fetches.values())
+        runner = self._runner(feeds, fetches.values())
+        if runner is None:
+            return {name: self.run(name, {input_name: tensor}, outputs[name]) for name in outputs}
+        found = self._run(runner, feeds)
         return {
             name: {output: found[fetches[name, output]] for output in wanted}
             for name, wanted in outputs.items()
@@ -226,10 +240,26 @@ class SavedModel:
             raise from_tensorflow(error) from error
         return {name: found[fetch] for name, fetch in fetches.items()}
 
-    def _run(self, feeds: Mapping[str, Tensor], fetches: Iterable[str]) -> dict[str, Tensor]:
+    def _runner(
+        self, feeds: Iterable[str], fetches: Iterable[str], *, always: bool = False
+    ) -> _Runner | None:
+        """What runs to these tensors; None where it is new and no more are kept."""
+        key = tuple(sorted(feeds)), tuple(sorted(set(fetches)))
+        runner = self._runners.get(key)
+        if runner is None and (always or len(self._runners) < _MOST_RUNNERS):
+            runner = self._runners.setdefault(key, _Runner(self._session, *key))
+        return runner
+
+    def _complete_runner(self, signature: Signature, feeds: Iterable[str]) -> _Runner:
+        """What runs to all outputs of a signature, of which there are not many."""
+        outputs = [info.name for info in signature.outputs.values()]
+        runner = self._runner(feeds, outputs, always=True)
+        assert runner is not None
+        return runner
+
+    def _run(self, run: _Runner, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Tensors of the graph, by their names there, given others."""
         try:
-            run = self._runner(tuple(sorted(feeds)), *sorted(set(fetches)))
             self._metrics.graph_run_input_bytes.observe(value=_bytes(feeds))
             started = time.monotonic()
             results = run(feeds)
@@ -266,6 +296,17 @@ class _UnderWay:
 _under_way = _UnderWay()
 
 
+def _run_options(pool: int) -> Any:
+    """RunOptions as a session takes them, for as long as this module is there."""
+    options = config_pb2.RunOptions(inter_op_thread_pool=pool)
+    return pywrap_tf_session.TF_NewBufferFromString(options.SerializeToString())
+
+
+# The session's own threads; the caller's; and threads that there are not, for a run that is made
+# ready and not begun (tensorflow's core/common_runtime/direct_session.cc, `Run` and `RunInternal`).
+_SPREAD, _HERE, _NOWHERE = None, _run_options(-1), _run_options(2**30)
+
+
 class _Runner:
     """Some tensors of a graph, given others.
 
@@ -275,28 +316,80 @@ class _Runner:
     """
 
     def __init__(self, session: Any, feeds: Sequence[str], fetches: Sequence[str]) -> None:
-        self._feeds, self._fetches = feeds, fetches
+        """Nothing is made ready yet.
+
+        Raises:
+            errors.StatusError: the graph has no such tensor.
+        """
         for name in fetches:
             _check_tensor(session.graph, name)
-        # What `Session.run` is made of. The method itself refuses an input that has not the shape
-        # which the signature names; TF Serving leaves that to the ops.
-        options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
-        self._run_spread = session._make_callable_from_options(options)
-        options.run_options.inter_op_thread_pool = -1  # the caller's thread
-        self._run_here = session._make_callable_from_options(options)
+        self._session = session
+        self._feeds, self._fetches = feeds, fetches
+        self._fed = [_tensor(session.graph, name, _NO_FEED) for name in feeds]
+        self._fed_outputs = [tensor._as_tf_output() for tensor in self._fed]
+        self._outputs = [
+            _tensor(session.graph, name, _NO_FETCH)._as_tf_output() for name in fetches
+        ]
         self._shortest = math.inf
+        self._is_ready = False
+        self._preparing = threading.Lock()
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors.
+
+        Raises:
+            tf.errors.OpError: an op refused its input, or failed.
+        """
+        if not self._is_ready:
+            self.prepare()
         tensors = [inputs[name] for name in self._feeds]
         try:
             is_full = _under_way.enter()
-            run = self._run_here if is_full and self._shortest > _SHORT_S else self._run_spread
+            threads = _HERE if is_full and self._shortest > _SHORT_S else _SPREAD
             started = time.monotonic()
-            results = run(*tensors)
+            results = self._run(threads, tensors)
             self._shortest = min(self._shortest, time.monotonic() - started)
         finally:
             _under_way.leave()
         return dict(zip(self._fetches, map(_as_array, results), strict=True))
+
+    def prepare(self) -> None:
+        """Have TensorFlow make its graph for this, once, of however many that wait for it.
+
+        What goes wrong there goes wrong in a run again.
+        """
+        with self._preparing:
+            if self._is_ready:
+                return
+            with suppress(tf.errors.OpError, TypeError, ValueError):
+                self._run(_NOWHERE, [np.empty(0, each.dtype.as_numpy_dtype) for each in self._fed])
+            self._is_ready = True
+
+    def _run(self, options: Any, tensors: Iterable[Tensor]) -> list[Any]:
+        # What `Session.run` is made of. The method itself refuses an input that has not the shape
+        # which the signature names; TF Serving leaves that to the ops.
+        results: list[Any] = pywrap_tf_session.TF_SessionRun_wrapper(
+            self._session._session,
+            options,
+            dict(zip(self._fed_outputs, tensors, strict=True)),
+            self._outputs,
+            [],
+            None,
+        )
+        return results
+
+
+# core/graph/subgraph.cc
+_NO_FEED, _NO_FETCH = "FeedInputs: unable to find feed output {}", "FetchOutputs node {}: not found"
+
+
+def _tensor(graph: Any, name: str, error: str) -> Any:
+    """A tensor of a graph, by its name with or without the output's number."""
+    operation, _, number = name.partition(":")
+    try:
+        return graph.get_operation_by_name(operation).outputs[int(number or 0)]
+    except (KeyError, ValueError, IndexError):
+        raise errors.NotFoundError(error.format(name)) from None
 
 
 def _check_tensor(graph: Any, name: str) -> None:
@@ -363,6 +456,7 @@ def _restore(meta_graph: Any, path: Path, mixed_precision: str | None) -> Any:
         session.run(saver.restore_op_name, {**variables, **assets})
     if (init_op := _init_op(meta_graph)) is not None:
         session.run(init_op, assets)
+    session._extend_graph()  # to what runs look for, also where nothing was run
     graph.finalize()
     return session
 

@@ -48,7 +48,7 @@ class Loader:
         check_files(path)
         metrics, where, started = self._metrics, str(path), time.monotonic()
         try:
-            model: Model = SavedModel(
+            loaded = SavedModel(
                 path, tags=self._tags, metrics=metrics, mixed_precision=self._mixed_precision
             )
         except errors.StatusError as error:
@@ -56,6 +56,9 @@ class Loader:
             raise named(error) from error
         metrics.load_attempt_count.add(where, "success")
         metrics.load_latency.add(where, by=round((time.monotonic() - started) * 1e6))
+        if self._warmup_iterations:
+            loaded.prepare()
+        model: Model = loaded
         parameters = self._batching(path)
         if self._scheduler is not None and parameters is not None:
             model = BatchedModel(model, self._scheduler, parameters)
