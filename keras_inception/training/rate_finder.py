@@ -115,7 +115,7 @@ def find_learning_rate(
     Raises:
         DataError: the images can't be used.
         ValueError: there is no such network, it refuses a setting of the recipe, or the loss is no
-            number from the first step.
+            number from the first step, or falls at none.
     """
     check_recipe(recipe)
     if not (0 < lowest < highest < math.inf and steps > 1):
@@ -157,6 +157,11 @@ def find_learning_rate(
         )
     rates = lowest * np.exp(rising.exponent * np.arange(len(seen.losses)))
     found = RateFinding(rates, np.array(seen.losses))
+    if found.smoothed.argmin() == 0:
+        raise RecipeError(
+            f"The loss falls at no learning rate from {lowest:g} to {found.rates[-1]:.2g}, so none"
+            " can be suggested: lower ones, more steps or a larger batch_size may show one."
+        )
     log(
         f"Learning rate {found.suggested:g}: a tenth of where the loss is lowest, of"
         f" {len(found.rates)} steps from {lowest:g} to {found.rates[-1]:.2g}"

@@ -56,6 +56,14 @@ def test_rates_that_do_not_rise_are_refused(wrong: dict[str, float]) -> None:
         find_learning_rate(data(), RECIPE, **wrong)
 
 
+def test_where_the_loss_only_rises_no_rate_is_suggested() -> None:
+    with pytest.raises(RecipeError, match=r"falls at no learning rate from 10000 to .* more steps"):
+        find_learning_rate(
+            data(), RECIPE, lowest=1e4, highest=1e5, steps=5, check_images="none",
+            log=lambda line: None,
+        )  # fmt: skip
+
+
 def test_accumulated_gradients_are_refused(tmp_path: Path) -> None:
     recipe = RECIPE.with_changes({"gradient_accumulation_steps": 2})
     with pytest.raises(RecipeError, match="must be 1 to look for a learning rate"):
