@@ -151,16 +151,16 @@ def print_evaluation(result: Result) -> None:
         if result.mean_roc_auc is not None:
             figures.append(f"ROC AUC {result.mean_roc_auc:.4f}")
         print(", ".join(figures))
-        for line in result.not_known:
-            print(f"Not known: {line}")
     else:
         by = "a score of 0.5" if result.thresholds is None else "their thresholds"
         print(
             f"Mean average precision {_text(result.mean_average_precision, 4)},"
-            f" every class right {result.exact_match:.4f}, loss {result.loss:.4f}"
+            f" every class right {result.exact_match:.4f}, loss {_text(result.loss, 4)}"
             f" ({result.images} images, classes from {by})"
         )
         print(f"Macro F1 {_text(result.macro_f1, 4)}, ROC AUC {_text(result.mean_roc_auc, 4)}")
+    for line in result.not_known:
+        print(f"Not known: {line}")
     print(_describe_intervals(result))
     print(describe_protocol(result.record["protocol"]))
     for note in result.record["data"].get("notes", ()):

@@ -18,7 +18,8 @@ from keras_inception.evaluation.thresholds import USUAL
 class MultiLabelEvaluation(Measured):
     """Scores counted against the truth where an image can be of several classes, or of none.
 
-    Targets are bool [images, classes]; scores are of each class by itself, in [0, 1].
+    Targets are bool [images, classes]; scores are of each class by itself, in [0, 1], or nan where
+    a server did not answer with them: such a class is not predicted.
 
     Args:
         thresholds: float64 [classes], the score from which each class is predicted; 0.5 by default.
@@ -77,8 +78,9 @@ class MultiLabelEvaluation(Measured):
 
     @cached_property
     def _areas(self) -> np.ndarray:
-        """Both of these: float64 [classes, 2]."""
-        return np.array([[each.average_precision(), each.roc_auc()] for each in self.rankings()])
+        """Both of these: float64 [classes, 2]; nan where a score is not known."""
+        found = [[each.average_precision(), each.roc_auc()] for each in self.rankings()]
+        return np.array(found or [[np.nan, np.nan]] * len(self.labels))
 
     @property
     def mean_roc_auc(self) -> float | None:
@@ -89,7 +91,20 @@ class MultiLabelEvaluation(Measured):
     def shares(self) -> dict[str, float | None]:
         return {"exact_match": self.exact_match}
 
+    @property
+    def _all_told(self) -> bool:
+        return not np.isnan(self.scores).any()
+
+    @property
+    def not_known(self) -> list[str]:
+        """Which measures can't be told, and why."""
+        if self._all_told:
+            return []
+        return ["loss, average precision and ROC AUC: not every class's score is known"]
+
     def rankings(self) -> Iterator[Ranking]:
+        if not self._all_told:
+            return iter(())
         return rank_classes(self.targets, self.scores)
 
     def count(self, drawn: np.ndarray) -> dict[str, float]:
@@ -106,13 +121,14 @@ class MultiLabelEvaluation(Measured):
 
     @cached_property
     def losses(self) -> np.ndarray:
-        """Binary cross-entropy, the mean over the classes: float64 [images]."""
+        """Binary cross-entropy, the mean over the classes: float64 [images], or nan."""
         scores = np.clip(self.scores.astype(np.float64), 1e-7, 1 - 1e-7)
         return -np.log(np.where(self.targets, scores, 1 - scores)).mean(axis=1)
 
     @property
-    def loss(self) -> float:
-        return float(self.losses.mean())
+    def loss(self) -> float | None:
+        """The mean of the losses; ``None`` if one is not known."""
+        return known(self.losses.mean())
 
     @property
     def metrics(self) -> dict[str, float | None]:
@@ -148,7 +164,13 @@ class MultiLabelEvaluation(Measured):
     def as_dict(self) -> dict[str, Any]:
         """For JSON; nan becomes ``None``."""
         usual = {"threshold": USUAL} if self.thresholds is None else {}  # else of each class
-        return {**self.head(), **usual, "classes": self.per_class, **self.record}
+        return {
+            **self.head(),
+            **usual,
+            "classes": self.per_class,
+            **({"not_known": self.not_known} if self.not_known else {}),
+            **self.record,
+        }
 
     @property
     def _hits(self) -> np.ndarray:

@@ -151,19 +151,29 @@ def find_learning_rate(
             job.batches(epochs).take(steps), steps_per_epoch=steps,
             shuffle=False, callbacks=[seen], verbose=0,
         )  # fmt: skip
-    if not seen.losses:
+    found = _found(seen.losses, lowest, rising)
+    log(
+        f"Learning rate {found.suggested:g}: a tenth of where the loss is lowest, of"
+        f" {len(found.rates)} steps from {lowest:g} to {found.rates[-1]:.2g}"
+    )
+    return found
+
+
+def _found(losses: list[float], lowest: float, rising: _Rising) -> RateFinding:
+    """What the steps showed.
+
+    Raises:
+        RecipeError: there is no loss, or it does not fall.
+    """
+    if not losses:
         raise RecipeError(
             f"The loss is no number at the first step, at a learning rate of {lowest:g}."
         )
-    rates = lowest * np.exp(rising.exponent * np.arange(len(seen.losses)))
-    found = RateFinding(rates, np.array(seen.losses))
+    rates = lowest * np.exp(rising.exponent * np.arange(len(losses)))
+    found = RateFinding(rates, np.array(losses))
     if found.smoothed.argmin() == 0:
         raise RecipeError(
             f"The loss falls at no learning rate from {lowest:g} to {found.rates[-1]:.2g}, so none"
             " can be suggested: lower ones, more steps or a larger batch_size may show one."
         )
-    log(
-        f"Learning rate {found.suggested:g}: a tenth of where the loss is lowest, of"
-        f" {len(found.rates)} steps from {lowest:g} to {found.rates[-1]:.2g}"
-    )
     return found

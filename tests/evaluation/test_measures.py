@@ -1,5 +1,7 @@
 """What an evaluation keeps, measured as scikit-learn and SciPy measure it."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -119,6 +121,23 @@ def test_each_class_by_itself_has_scikit_learns_areas() -> None:
         targets, result.predicted, average=None, sample_weight=drawn, zero_division=np.nan
     )
     assert result.count(drawn)["macro_f1"] == pytest.approx(np.nanmean(f1))
+
+
+def test_of_the_best_classes_alone_what_needs_all_scores_is_not_known() -> None:
+    """As a server answers that does not tell all; what is answered can still be counted."""
+    targets, scores = several_labels()
+    told = np.where(scores >= np.sort(scores, axis=1)[:, -2:-1], scores, np.nan)
+    all_told, result = (
+        MultiLabelEvaluation(tuple("abcd"), np.arange(60), targets, each)
+        for each in (scores, told.astype(np.float32))
+    )
+    unknown = ("loss", "mean_average_precision", "mean_roc_auc")
+    for name, value in result.metrics.items():
+        assert (value is None) is (name in unknown), name
+    assert all_told.not_known == [] and len(result.not_known) == 1
+    written = json.dumps(result.as_dict(), allow_nan=False)
+    assert json.loads(written)["not_known"] == result.not_known
+    assert set(result.intervals) == {"exact_match", "macro_f1"}
 
 
 @pytest.mark.parametrize(("right", "images"), [(0, 7), (7, 7), (354, 360), (1, 2)])
