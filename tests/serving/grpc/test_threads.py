@@ -107,6 +107,30 @@ def test_a_call_without_a_message_takes_no_thread(server: Server, path: str) -> 
     wait_until(lambda: server.grpc._arrivals._count == 0)
 
 
+def test_health_does_not_wait_behind_other_methods(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub = health_pb2_grpc.HealthStub(server.channel)
+    assert stub.Check(health_pb2.HealthCheckRequest(), timeout=10).status == 1
+    begin = server.grpc._arrivals.begin
+
+    def begin_slowly(call: Any, connection: bytes) -> bool:
+        time.sleep(0.01)
+        return begin(call, connection)
+
+    monkeypatch.setattr(server.grpc._arrivals, "begin", begin_slowly)
+    connections = [Connection(server.address) for _ in range(6)]
+    for connection in connections:
+        for _ in range(30):
+            connection.begin(STATUS)
+    wait_until(lambda: server.grpc._arrivals._count > 5)
+
+    assert stub.Check(health_pb2.HealthCheckRequest(), timeout=10).status == 1
+    assert server.grpc._arrivals._count < 120  # of 180, in 1.8 s
+    for connection in connections:
+        connection.close()
+
+
 def test_a_message_may_come_in_pieces(server: Server) -> None:
     request = messages.GetModelStatusRequest()
     request.model_spec.name = "m"
@@ -182,7 +206,7 @@ def test_calls_that_wait_end_with_the_server(server: Server) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize(("arguments", "streams"), [((), 64), ((16,), 16), ((128,), 128)])
+@pytest.mark.parametrize(("arguments", "streams"), [((), 32), ((16,), 16), ((128,), 128)])
 def test_calls_of_one_connection(arguments: tuple[int, ...], streams: int) -> None:
     """The server's first SETTINGS say how many a connection may have."""
 
@@ -200,6 +224,14 @@ def test_calls_of_one_connection(arguments: tuple[int, ...], streams: int) -> No
     wait_until(lambda: connection.streams > 0)
     assert connection.streams == streams
     connection.close()
+    server.stop()
+
+
+def test_a_connection_whose_calls_wait_at_the_client_has_all_answered() -> None:
+    """GRPC refuses some where it counts those that have ended, but whose memory it has yet."""
+    server = Server(("grpc.max_concurrent_streams", 4))
+    with ThreadPoolExecutor(24) as clients:
+        assert list(clients.map(lambda _: server.ask(), range(600))) == [7] * 600
     server.stop()
 
 

@@ -29,7 +29,7 @@ class Health:
         self._threads = MessageThreads(_THREADS, arrivals, name="health")
 
     def handlers(self) -> dict[str, Any]:
-        """Each method's handler, by its path."""
+        """Each method's handler, by its name."""
 
         def check(data: bytes | errors.StatusError, context: Any) -> bytes:
             return self._check(data, context)
@@ -42,8 +42,8 @@ class Health:
             behaviour.experimental_thread_pool = self._threads
         behaviours[1].experimental_non_blocking = True
         return {
-            f"/{health.SERVICE_NAME}/Check": grpc.unary_unary_rpc_method_handler(check),
-            f"/{health.SERVICE_NAME}/Watch": grpc.unary_stream_rpc_method_handler(
+            "Check": grpc.unary_unary_rpc_method_handler(check),
+            "Watch": grpc.unary_stream_rpc_method_handler(
                 watch, None, health_pb2.HealthCheckResponse.SerializeToString
             ),
         }

@@ -39,14 +39,14 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", 60_000),  # a peer that has gone without a word is found out
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-    # Calls of one connection; its others wait at the client. One that begins as another ends is now
-    # and then refused (REFUSED_STREAM): gRPC counts those whose last event is not dealt with yet.
-    ("grpc.max_concurrent_streams", 64),
     ("grpc.server.max_pending_requests", 2 * _MAX_WAITING),  # or gRPC ends some, whosever they are
     ("grpc.server.max_pending_requests_hard_limit", 4 * _MAX_WAITING),
     ("grpc.server_handshake_timeout_ms", 10_000),  # for a connection that does not say a word
     ("grpc.max_connection_idle_ms", 300_000),  # a client connects again when it next calls
 )
+
+_STREAMS = "grpc.max_concurrent_streams"
+_MOST_STREAMS = 32  # calls of one connection; its others wait at the client
 
 # model_servers/grpc_status_util.cc
 _MAX_ERROR_BYTES = 1024
@@ -111,17 +111,19 @@ class GrpcServer:
                 ("grpc.max_receive_message_length", budget.largest),
                 *channel_arguments,  # of two of one name gRPC takes the first
                 *_OPTIONS,
+                *_stream_options(channel_arguments),
             ),
         )
-        self._handlers: dict[str, Any] = {}
         self._serve_all()
         self._health = Health(self._arrivals) if health_service else None
         if self._health is not None:
-            self._handlers.update(self._health.handlers())
+            self._server.add_registered_method_handlers(
+                health.SERVICE_NAME, self._health.handlers()
+            )
         if reflection:
             _serve_reflection(self._server, health_service=health_service)
         # The last that is asked, and so it may refuse what nobody knows.
-        self._server.add_generic_rpc_handlers((_Methods(self._handlers),))
+        self._server.add_generic_rpc_handlers((_Unknown(),))
 
     def _serve_all(self) -> None:
         self._serve(
@@ -235,10 +237,13 @@ class GrpcServer:
     def _serve(self, service: str, methods: dict[str, tuple[type[Any], _Handle]]) -> None:
         # Bytes in and bytes out: a message is parsed within its turn, and one that does not parse
         # is an answer of ours rather than gRPC's.
+        handlers = {}
         for name, (request_type, handle) in methods.items():
             answer: Any = self._handler(request_type, handle)
             answer.experimental_thread_pool = self._threads
-            self._handlers[f"/{service}/{name}"] = grpc.unary_unary_rpc_method_handler(answer)
+            handlers[name] = grpc.unary_unary_rpc_method_handler(answer)
+        # gRPC has a queue for each method that is registered: calls of one wait for those alone.
+        self._server.add_registered_method_handlers(service, handlers)
 
     def _handler(
         self, request_type: type[Any], handle: _Handle
@@ -289,12 +294,10 @@ class GrpcServer:
             return bytes(response.SerializeToString())
 
 
-class _Methods(grpc.GenericRpcHandler):
-    """The handlers of all methods, and of those that nobody knows."""
+class _Unknown(grpc.GenericRpcHandler):
+    """The methods that nobody knows."""
 
-    def __init__(self, handlers: dict[str, Any]) -> None:
-        self._handlers = handlers
-
+    def __init__(self) -> None:
         def refuse(arriving: Any, context: Any) -> bytes:
             context.abort(grpc.StatusCode.UNIMPLEMENTED, "")
             raise AssertionError("abort raises")
@@ -302,11 +305,19 @@ class _Methods(grpc.GenericRpcHandler):
         behaviour: Any = refuse
         behaviour.experimental_thread_pool = NoThreads()
         # Of a stream, which waits for no message.
-        self._unknown = grpc.stream_unary_rpc_method_handler(refuse)
+        self._refusal = grpc.stream_unary_rpc_method_handler(refuse)
 
     def service(self, handler_call_details: Any) -> Any:
         """See `grpc.GenericRpcHandler`."""
-        return self._handlers.get(handler_call_details.method, self._unknown)
+        return self._refusal
+
+
+def _stream_options(channel_arguments: Sequence[tuple[str, int | str]]) -> list[tuple[str, int]]:
+    most = next((each for name, each in channel_arguments if name == _STREAMS), _MOST_STREAMS)
+    # A call that has ended counts until gRPC has forgotten it, which is after its client may know;
+    # the client begins another, and would have it refused.
+    ended = 2 * most if isinstance(most, int) else 2 * _MOST_STREAMS
+    return [(_STREAMS, _MOST_STREAMS), ("grpc.http2.max_deallocating_streams", ended)]
 
 
 def _serve_reflection(server: Any, *, health_service: bool) -> None:
