@@ -164,4 +164,6 @@ def made_small(words: list[str]) -> list[str]:
     fewer = ["--folds", "2"] if "--folds" in words else []
     network = ["--model", "InceptionV1", "--stem", "small", "--width", "0.125", "--no-aux"]
     size = [] if "--weights" in words else ["--image-size", "28"]
-    return [*words, *fewer, *network, *size, "--epochs", "1", "--weight-decay", "0"]
+    # Of which an accumulated gradient needs as many batches as it is of.
+    epochs = "4" if "--gradient-accumulation-steps" in words else "1"
+    return [*words, *fewer, *network, *size, "--epochs", epochs, "--weight-decay", "0"]
