@@ -356,10 +356,12 @@ def _from_typed(proto: Any, entry: _Type, count: int) -> Tensor:
         flat = _numbers(values, wide, count).astype(entry.numpy, copy=False)
         fill = 0
     flat = flat[:count]
-    if len(flat) < count:
-        last = flat[-1] if len(flat) else fill
-        flat = np.concatenate([flat, np.full(count - len(flat), last, dtype=entry.numpy)])
-    return flat
+    if len(flat) == count:
+        return flat
+    repeated = np.empty(count, entry.numpy)
+    repeated[: len(flat)] = flat
+    repeated[len(flat) :] = flat[-1] if len(flat) else fill
+    return repeated
 
 
 def _numbers(values: Any, dtype: np.dtype[Any], most: int) -> Tensor:

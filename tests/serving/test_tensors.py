@@ -90,6 +90,7 @@ def test_round_trip(array: np.ndarray, typed: bool) -> None:
         ("dtype: DT_BFLOAT16 half_val: 16256", np.ones([2, 2], ml_dtypes.bfloat16)),
         ("dtype: DT_BOOL bool_val: true", np.ones([2, 2], bool)),
         ('dtype: DT_STRING string_val: "a"', np.full([2, 2], b"a", object)),
+        (r'dtype: DT_STRING string_val: "a\000"', np.array([[b"a\0"] * 2] * 2, object)),
         ("dtype: DT_STRING", np.full([2, 2], b"", object)),
         ("dtype: DT_COMPLEX64 scomplex_val: 1 scomplex_val: 2", np.full([2, 2], 1 + 2j, "c8")),
         (
@@ -106,6 +107,20 @@ def test_values_that_are_too_few_repeat_the_last(text: str, expected: np.ndarray
 
     assert read.dtype == expected.dtype
     np.testing.assert_array_equal(read, expected)
+
+
+def test_a_value_that_repeats_is_written_once() -> None:
+    """A few bytes may describe a large tensor, of which there is no second one meanwhile."""
+    proto = _proto("dtype: DT_UINT8 int_val: 7 tensor_shape { dim { size: 10000000 } }")
+    tracemalloc.start()
+    try:
+        read = tensors.from_proto(proto)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert (read == 7).all()
+    assert peak < 1.1 * read.nbytes
 
 
 def test_strings_in_tensor_content() -> None:
