@@ -118,7 +118,9 @@ _recipe(
     """
     Fashion-MNIST on 2 cores within an hour: Inception v1 at half its width, 28 pixels.
 
-    With a little random erasing (arXiv:1708.04896). benchmarks/fashion_mnist.py trains by it.
+    In bfloat16 94.80 and 94.76 % of the test images, 95.03 and 94.95 % averaged with their mirror
+    images, of two seeds. With a little random erasing (arXiv:1708.04896).
+    benchmarks/fashion_mnist.py trains by it.
     """,
     model="InceptionV1",
     image_size=28,
