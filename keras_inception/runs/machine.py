@@ -56,16 +56,11 @@ def native_bfloat16() -> bool:
 
 
 def small_maps_are_slow() -> bool:
-    """Whether TensorFlow computes here by oneDNN's kernels for AVX512_BF16: no GPU, and no AMX."""
+    """Whether TensorFlow computes bfloat16 here by oneDNN's AVX512_BF16: no GPU, and no AMX."""
     import tensorflow as tf
 
-    flags = _processor_flags()
-    return (
-        not tf.config.list_physical_devices("GPU")
-        and os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0"
-        and "avx512_bf16" in flags
-        and "amx_bf16" not in flags
-    )
+    on_gpu = bool(tf.config.list_physical_devices("GPU"))
+    return native_bfloat16() and not on_gpu and "amx_bf16" not in _processor_flags()
 
 
 def _capability(text: str) -> float:

@@ -118,9 +118,11 @@ def multiply_small_maps(model: keras.Model) -> None:
 
     Few are up to 8 in the output. There oneDNN's kernel for AVX512_BF16 does a tenth to a half of
     what the processor can. The same sums, as the product of the inputs' patches and the outputs'
-    gradients, take 0.25 to 0.85 of its time, the patches' copies included (measured on an AMD EPYC,
-    for the shapes of Inception v3; in float32, or from 17 columns on, little or nothing is won).
-    On other backends, on GPUs and on processors with AMX, which were not measured, do nothing.
+    gradients, take 0.2 to 0.9 of its time, the patches' copies included (measured on an AMD EPYC,
+    for the shapes of Inception v3; at 17 columns they take as long, and in float32 kernels of 1x7
+    take longer at 7).
+    On other backends, on GPUs and on processors with AMX, which were not measured, do nothing; nor
+    where the size of the images is not given.
     """
     if keras.config.backend() != "tensorflow" or not small_maps_are_slow():
         return
