@@ -1,15 +1,21 @@
 """grpc.health.v1.Health, which answers whatever else the server has to do.
 
 Its calls have threads of their own, and are not counted among those that others wait behind.
+
+grpcio-health-checking's own servicer is not used: it waits, with its lock held, until a client has
+taken what it watches for, and keeps every name that was ever watched.
 """
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
-from grpc_health.v1 import health, health_pb2
+from grpc._cython import cygrpc
+from grpc_health.v1 import health_pb2
 
 from inception_serving import errors
 from inception_serving.server.grpc.arrivals import Arrivals
@@ -18,13 +24,18 @@ from inception_serving.server.grpc.threads import MessageThreads
 # model_servers/server.cc names its services without their package; "" is the server as a whole.
 _SERVICES = ("", "ModelService", "PredictionService")
 _THREADS = 32
+_STOPPING = "The server is about to stop."
+
+_Status = health_pb2.HealthCheckResponse
 
 
 class Health:
     """The service's methods, over what it is told of the server."""
 
     def __init__(self, arrivals: Arrivals) -> None:
-        self._servicer = health.HealthServicer()
+        self._status = _Status.SERVING
+        self._watches: dict[Any, _Watch] = {}  # by context, of the services that there are
+        self._lock = threading.Lock()
         # A call of Watch has its thread for as long as it takes to be noted.
         self._threads = MessageThreads(_THREADS, arrivals, name="health")
 
@@ -35,7 +46,7 @@ class Health:
             return self._check(data, context)
 
         def watch(data: bytes | errors.StatusError, context: Any, send: Any) -> None:
-            self._servicer.Watch(_request(data, context), context, send)
+            self._watch(data, context, send)
 
         behaviours: Any = (check, watch)
         for behaviour in behaviours:
@@ -43,33 +54,80 @@ class Health:
         behaviours[1].experimental_non_blocking = True
         return {
             "Check": grpc.unary_unary_rpc_method_handler(check),
-            "Watch": grpc.unary_stream_rpc_method_handler(
-                watch, None, health_pb2.HealthCheckResponse.SerializeToString
-            ),
+            "Watch": grpc.unary_stream_rpc_method_handler(watch),
         }
 
-    def start(self) -> None:
-        """Say that the server serves."""
-        for service in _SERVICES:
-            self._servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
-
     def stop(self) -> None:
-        """Say that it is about to stop."""
-        self._servicer.enter_graceful_shutdown()
+        """Say that the server is about to stop."""
+        with self._lock:
+            self._status = _Status.NOT_SERVING
+            for watch in self._watches.values():
+                watch.end(self._status)
+            self._watches.clear()
 
     def close(self) -> None:
         """Let the threads go."""
         self._threads.shutdown(wait=False)
 
     def _check(self, data: bytes | errors.StatusError, context: Any) -> bytes:
-        service = _request(data, context).service
-        if service not in _SERVICES:
+        if _request(data, context).service not in _SERVICES:
             context.abort(grpc.StatusCode.NOT_FOUND, "service name unknown")
-        return bytes(
-            self._servicer.Check(
-                health_pb2.HealthCheckRequest(service=service), context
-            ).SerializeToString()
-        )
+        return _answer(self._status)
+
+    def _watch(self, data: bytes | errors.StatusError, context: Any, send: Any) -> None:
+        service = _request(data, context).service
+        watch = _Watch(context, send)
+        if service not in _SERVICES:
+            watch.say(_Status.SERVICE_UNKNOWN)
+            return
+        with self._lock:
+            if self._status == _Status.NOT_SERVING:
+                context.abort(grpc.StatusCode.UNAVAILABLE, _STOPPING)
+            watch.say(self._status)
+            self._watches[context] = watch
+        if not context.add_callback(lambda: self._forget(context)):
+            self._forget(context)
+
+    def _forget(self, context: Any) -> None:
+        with self._lock:
+            self._watches.pop(context, None)
+
+
+class _Watch:
+    """A call that is told of a status, without waiting until its client takes it.
+
+    gRPC's own way of sending waits; a client that lets nothing through would have a thread.
+    """
+
+    def __init__(self, context: Any, send: Callable[[bytes | None], None]) -> None:
+        self._context = context
+        self._send = send
+        self._is_taken = True
+        context.send_initial_metadata(())
+
+    def say(self, status: int) -> None:
+        """Send a status; the one before has been taken."""
+        self._is_taken = False
+        message = cygrpc.SendMessageOperation(_answer(status), 0)
+        self._context._rpc_event.call.start_server_batch((message,), self._taken)
+
+    def end(self, status: int) -> None:
+        """Send a last status, if the one before has been taken."""
+        if not self._is_taken:
+            self._context.cancel()
+            return
+        self.say(status)
+        self._context.set_code(grpc.StatusCode.UNAVAILABLE)
+        self._context.set_details(_STOPPING)
+        self._send(None)
+
+    def _taken(self, event: Any) -> tuple[None, tuple[()]]:
+        self._is_taken = True
+        return None, ()
+
+
+def _answer(status: int) -> bytes:
+    return bytes(_Status(status=status).SerializeToString())
 
 
 def _request(data: bytes | errors.StatusError, context: Any) -> Any:

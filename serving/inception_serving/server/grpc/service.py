@@ -164,8 +164,6 @@ class GrpcServer:
 
     def start(self) -> None:
         """Answer on the addresses that were taken."""
-        if self._health is not None:
-            self._health.start()
         self._arrivals.start()
         self._server.start()
 
