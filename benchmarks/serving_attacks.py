@@ -1,11 +1,13 @@
 """The server under attack: what it holds, and what its good clients see meanwhile.
 
-    python benchmarks/serving_attacks.py [--models demo/models] [--only WORD,WORD] [--seconds 5]
-        [--repeats 1] [--base CHECKOUT] [--list] [--output benchmarks/serving_attacks.json]
+    python benchmarks/serving_attacks.py [--models demo/models] [--only WORD,WORD] [--seconds 25]
+        [--before 5] [--repeats 1] [--good 2] [--base CHECKOUT] [--list]
+        [--output benchmarks/serving_attacks.json]
 
 Each attack (attack_list.py) is made against a server of its own, of the digits of `make demo`, by
-some threads of another process, again and again; good clients, in a third, call at 10 requests a
-second over gRPC and as many over REST, before it and beside it. For each: the memory of the
+some threads of another process, again and again for so many seconds; good clients, in a third, call
+at 10 requests a second each, two over gRPC and two over REST, for some seconds before it and beside
+it: a thousand requests beside each, timed from when they were due. For each: the memory of the
 server's processes (the sum of their PSS) over that with the model loaded, the good clients' times
 and how many of their requests were refused, how the attack was answered, and how long SIGTERM took
 while it went on. What is printed as `fails` breaks one of the limits below. With --base an older
@@ -27,7 +29,7 @@ import threading
 import time
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -49,50 +51,57 @@ MOST_MEMORY_MB = 1536
 MOST_P99_MS, MOST_TIMES = 250, 5
 GRACE_S = 33  # the server's grace, and what it may need to unload
 DEADLINE_S = 20
+PERIOD_S = 0.1  # of a good client
 
 
 # ---- the good clients, in a process of their own ----
 
 
-def be_good(target: Target) -> None:
-    """Call until stdin closes; a line for each request: when it began, how long it took, and how
-    it ended."""
+def be_good(target: Target, clients: int) -> None:
+    """Call until stdin closes, so many clients over gRPC and over REST; a line for each request:
+    when it began, how long it took, and how it ended."""
 
     def call_grpc() -> None:
-        channel = grpc.insecure_channel(target.address)
+        # Clients of one process share a connection, unless they are told not to.
+        own = [("grpc.use_local_subchannel_pool", 1)]
+        channel = grpc.insecure_channel(target.address, own)
         stub = messages.PredictionServiceStub(channel)
         request = messages.PredictRequest()
         request.model_spec.name = target.model
         images = tensors.string_tensor([target.image])
         tensors.fill_proto(request.inputs["image_bytes"], images)
-        while True:
-            _timed("grpc", lambda: stub.Predict(request, timeout=DEADLINE_S))
+        _again_and_again("grpc", lambda: stub.Predict(request, timeout=DEADLINE_S))
 
     def call_rest() -> None:
         body = json.dumps({"instances": [{"b64": b64encode(target.image).decode()}]})
-        while True:
-            _timed("rest", lambda: _post(target, body))
+        _again_and_again("rest", lambda: _post(target, body))
 
-    for call in (call_grpc, call_rest):
+    for call in (call_grpc, call_rest) * clients:
         threading.Thread(target=call, daemon=True).start()
+        time.sleep(PERIOD_S / 2 / clients)
     sys.stdin.read()
 
 
 _PRINTING = threading.Lock()
 
 
-def _timed(kind: str, call: Any) -> None:
-    began, error = time.monotonic(), ""
-    try:
-        call()
-    except grpc.RpcError as failure:
-        error = f"{failure.code().name} {failure.details()}"
-    except (OSError, http.client.HTTPException) as failure:
-        error = f"{type(failure).__name__} {failure}"
-    took = time.monotonic() - began
-    with _PRINTING:
-        print(json.dumps([kind, began, took, error]), flush=True)
-    time.sleep(max(0.0, 0.1 - took))
+def _again_and_again(kind: str, call: Callable[[], Any]) -> None:
+    """Ten times a second, and timed from when it was due, however long the one before took: a
+    server that stands still would otherwise be asked less, and look better."""
+    due = time.monotonic()
+    while True:
+        error = ""
+        try:
+            call()
+        except grpc.RpcError as failure:
+            error = f"{failure.code().name} {failure.details()}"
+        except (OSError, http.client.HTTPException) as failure:
+            error = f"{type(failure).__name__} {failure}"
+        took = time.monotonic() - due
+        with _PRINTING:
+            print(json.dumps([kind, due, took, error]), flush=True)
+        due += PERIOD_S
+        time.sleep(max(0.0, due - time.monotonic()))
 
 
 def _post(target: Target, body: str) -> None:
@@ -250,16 +259,18 @@ class Helper:
 # ---- one attack ----
 
 
-def measure(name: str, models: Path, image: Path, seconds: float, checkout: Path) -> dict[str, Any]:
+def measure(
+    name: str, models: Path, image: Path, checkout: Path, asked: dict[str, Any]
+) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         server = Server(models, Path(folder, "log"), checkout)
         target = Target(server.address, server.rest, MODEL, image.read_bytes())
-        good = Helper(target, image, "good")
+        good = Helper(target, image, "good", str(asked["good"]))
         bad = Helper(target, image, "bad", name)
         try:
             bad.wait_for_line(1)
             good.wait_for_line(10)
-            return _measure(name, server, good, bad, seconds)
+            return _measure(name, server, good, bad, asked["before"], asked["seconds"])
         finally:
             good.end()
             bad.end()
@@ -267,10 +278,10 @@ def measure(name: str, models: Path, image: Path, seconds: float, checkout: Path
 
 
 def _measure(
-    name: str, server: Server, good: Helper, bad: Helper, seconds: float
+    name: str, server: Server, good: Helper, bad: Helper, before_s: float, seconds: float
 ) -> dict[str, Any]:
     began = time.monotonic()
-    time.sleep(seconds)
+    time.sleep(before_s)
     loaded = peak = server.pss()
     attacked = time.monotonic()
     bad.say()
@@ -381,8 +392,10 @@ def main() -> None:
     parser.add_argument("--checkout", type=Path, default=ROOT, help="whose server is attacked")
     parser.add_argument("--base", type=Path, help="another checkout, attacked beside")
     parser.add_argument("--only", default="", help="names, parts of names or kinds, with commas")
-    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--seconds", type=float, default=25.0, help="that each attack lasts")
+    parser.add_argument("--before", type=float, default=5.0, help="seconds without it")
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--good", type=int, default=2, help="good clients, of gRPC and of REST")
     parser.add_argument("--list", action="store_true", help="list the attacks and end")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/serving_attacks.json")
     parser.add_argument("--as", dest="part", nargs="+", help=argparse.SUPPRESS)
@@ -392,7 +405,7 @@ def main() -> None:
         address, rest, image = options.target
         target = Target(address, rest, MODEL, Path(image).read_bytes())
         if options.part[0] == "good":
-            be_good(target)
+            be_good(target, int(options.part[1]))
         else:
             be_bad(target, options.part[1])
         return
@@ -403,14 +416,20 @@ def main() -> None:
         print(f"{len(chosen)} attacks")
         return
     image = options.image or next((ROOT / "demo" / "digits" / "test").glob("*/*.png"))
-    asked = {"seconds": options.seconds, "repeats": options.repeats, "base": str(options.base)}
+    asked = {
+        "seconds": options.seconds,
+        "before": options.before,
+        "repeats": options.repeats,
+        "good": options.good,
+        "base": str(options.base),
+    }
     results = _done_before(options.output, asked)
     for name, _ in chosen:
         if name in results:
             continue
         for who, checkout in (("now", options.checkout), ("base", options.base)):
             if checkout is not None:
-                arguments = (name, options.models.resolve(), image, options.seconds, checkout)
+                arguments = (name, options.models.resolve(), image, checkout, asked)
                 result = merged([measure(*arguments) for _ in range(options.repeats)])
                 result["fails"] = faults(result)
                 show(who, result)

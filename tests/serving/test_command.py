@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import grpc
 import httpx
@@ -23,6 +26,7 @@ from inception_serving import ModelServer
 from inception_serving.errors import ServerStartError
 from inception_serving.server import flags
 from inception_serving.server.flags import main
+from inception_serving.server.run import run
 from tests.serving.caller import Caller, free_port
 
 SOURCES = Path(__file__).parents[2] / "serving"
@@ -48,6 +52,20 @@ def running(*command: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     finally:
         process.kill()
         process.communicate()
+
+
+def test_a_server_seldom_searches_all_objects_for_cycles() -> None:
+    """And leaves Python's thresholds as it found them."""
+    before, meanwhile = gc.get_threshold(), []
+
+    def start() -> None:
+        meanwhile.append(gc.get_threshold())
+        signal.raise_signal(signal.SIGTERM)
+
+    options = SimpleNamespace(grace_s=1.0)
+    run(cast(ModelServer, SimpleNamespace(options=options, budget=SimpleNamespace(), start=start)))
+    assert meanwhile == [(*before[:2], 100)]
+    assert gc.get_threshold() == before
 
 
 def test_sigterm_lets_requests_finish(base: Path) -> None:
