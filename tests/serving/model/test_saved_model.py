@@ -117,6 +117,34 @@ class Long(tf.Module):
         return {"y": x}
 
 
+def test_what_cannot_be_prepared_keeps_nothing_from_loading(tmp_path: Path) -> None:
+    """A sparse output has no name; of a variant NumPy has no dtype (TF 1's SavedModels)."""
+    tf1 = tf.compat.v1
+    info = tf1.saved_model.build_tensor_info
+    with tf.Graph().as_default(), tf1.Session() as session:
+        x = tf1.placeholder(tf.float32, [None, 2])
+        variant = tf1.placeholder(tf.variant, [])
+        plain, sparse = info(x * 2), info(tf.sparse.from_dense(x))
+        sign = tf1.saved_model.build_signature_def
+        signatures = {
+            "plain": sign({"x": info(x)}, {"y": plain}, "p"),
+            "sparse": sign({"x": info(x)}, {"y": plain, "sparse": sparse}, "p"),
+            "variant": sign({"x": info(variant)}, {"y": info(tf.identity(variant))}, "p"),
+        }
+        builder = tf1.saved_model.Builder(str(tmp_path / "1"))
+        builder.add_meta_graph_and_variables(session, ["serve"], signature_def_map=signatures)
+        builder.save()
+
+    model = SavedModel(tmp_path / "1")
+    model.prepare()
+
+    inputs = {"x": np.array([[1.0, 2.0]], np.float32)}
+    assert model.run("plain", inputs, ["y"])["y"].tolist() == [[2.0, 4.0]]
+    assert model.run("sparse", inputs, ["y"])["y"].tolist() == [[2.0, 4.0]]
+    with pytest.raises(errors.NotFoundError, match=r"^FetchOutputs node : not found$"):
+        model.run("sparse", inputs, ["sparse"])
+
+
 def test_what_is_prepared_is_ready_for_its_first_run(tmp_path: Path) -> None:
     """Processor time, since it is as much on a machine that is busy."""
     module = Long()

@@ -361,7 +361,8 @@ class _Runner:
         with self._preparing:
             if self._is_ready:
                 return
-            with suppress(tf.errors.OpError, TypeError, ValueError):
+            # NumPy has no dtype of an input that is a resource or a variant: a KeyError.
+            with suppress(tf.errors.OpError, KeyError, TypeError, ValueError):
                 self._run(_NOWHERE, [np.empty(0, each.dtype.as_numpy_dtype) for each in self._fed])
             self._is_ready = True
 
@@ -393,14 +394,18 @@ def _tensor(graph: Any, name: str, error: str) -> Any:
 
 
 def _check_tensor(graph: Any, name: str) -> None:
-    """Refuse an operation without outputs, such as that of `__saved_model_init_op`.
+    """Refuse an operation without outputs, such as that of `__saved_model_init_op`, or none.
 
     Raises:
+        errors.NotFoundError: the graph has no such operation.
         errors.OutOfRangeError: in TensorFlow's words (core/common_runtime/graph_execution_state.cc
             reaches for the node's first output).
     """
     if ":" not in name:
-        operation = graph.get_operation_by_name(name)
+        try:
+            operation = graph.get_operation_by_name(name)
+        except (KeyError, ValueError):  # such as "", the name of an output that is sparse
+            raise errors.NotFoundError(_NO_FETCH.format(name)) from None
         if not operation.outputs:
             raise errors.OutOfRangeError(
                 f"Node '{name}' (type: '{operation.type}', num of outputs: 0) does not have "
