@@ -176,6 +176,27 @@ def test_more_than_may_be_under_way(server: Server) -> None:
     assert server.ask() == 7
 
 
+def test_threads_that_are_not_to_be_had(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a container limits them: calls wait for those that there are."""
+    assert server.ask() == 7
+    start = threading.Thread.start
+
+    def start_others(thread: threading.Thread) -> None:
+        if thread.name.startswith("grpc_"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_others)
+    server.go_on.clear()
+    stub = messages.ModelServiceStub(server.channel)
+    request = messages.GetModelStatusRequest()
+    request.model_spec.name = "m"
+    answers = [stub.GetModelStatus.future(request, timeout=10) for _ in range(3)]
+    wait_until(lambda: server.grpc._threads._under_way == 3)
+    server.go_on.set()
+    assert [len(each.result().model_version_status) for each in answers] == [1, 1, 1]
+
+
 def test_more_than_may_wait_for_their_message(server: Server) -> None:
     server.grpc._arrivals._most = 5
     connection = Connection(server.address)

@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -19,7 +18,7 @@ from inception_serving.server.config.tls import Tls
 from inception_serving.server.core import Call, Core, required_spec
 from inception_serving.server.grpc.arrivals import Arrivals
 from inception_serving.server.grpc.health import Health
-from inception_serving.server.grpc.threads import MessageThreads, NoThreads
+from inception_serving.server.grpc.threads import MessageThreads, NoThreads, Threads
 from inception_serving.server.grpc.untaken import Untaken
 from inception_serving.server.model.predict import read_protos
 from inception_serving.server.wire import check_message
@@ -101,7 +100,7 @@ class GrpcServer:
         self._refuse_when_busy = refuse_when_busy
         self._arrivals = Arrivals(most=_MAX_WAITING, memory_limit=4 * budget.limit)
         self._threads = MessageThreads(MAX_CALLS, self._arrivals, most=MAX_CALLS, name="grpc")
-        self._reflection_threads = ThreadPoolExecutor(_REFLECTIONS, "reflection")
+        self._reflection_threads = Threads(_REFLECTIONS, "reflection")
         self._untaken = Untaken(budget)
         budget.ways.append(self._untaken.make_way)
         self._credentials = None if tls is None else tls.credentials()

@@ -24,7 +24,21 @@ _DONE: Future[Any] = Future()  # gRPC asks nothing of it but whether the call st
 _DONE.set_result(None)
 
 
-class MessageThreads(ThreadPoolExecutor):
+class Threads(ThreadPoolExecutor):
+    """Threads of which there may be no more to be had, as where a container limits them.
+
+    That is no error: gRPC's own thread, which all calls go through, would end by it.
+    """
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """See `Executor.submit`."""
+        try:
+            return super().submit(fn, *args, **kwargs)
+        except RuntimeError:  # a thread that there is does it next; or there is nothing to do more
+            return _DONE
+
+
+class MessageThreads(Threads):
     """Threads for the methods of one message, whose handler gets its bytes.
 
     Or the error, where there is none: the handler then raises it, at once, since it has no thread.
