@@ -9,6 +9,7 @@ from contextlib import suppress
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RESET, _SETTINGS, _PING, _WINDOW = 0, 1, 3, 4, 6, 8
+_FIRST_WINDOW = 4  # SETTINGS_INITIAL_WINDOW_SIZE
 _LARGEST_FRAME = 16384
 
 
@@ -19,12 +20,16 @@ def _frame(kind: int, flags: int, stream: int, data: bytes) -> bytes:
 
 
 class Connection:
-    """A connection to a gRPC server, on which calls are begun and bytes of messages sent."""
+    """A connection to a gRPC server, on which calls are begun and bytes of messages sent.
 
-    def __init__(self, address: str) -> None:
+    One that takes no messages leaves the server no window to send any in.
+    """
+
+    def __init__(self, address: str, *, takes_messages: bool = True) -> None:
         host, _, port = address.rpartition(":")
         self._socket = socket.create_connection((host, int(port)), timeout=20)
-        self._socket.sendall(_PREFACE + _frame(_SETTINGS, 0, 0, b""))
+        settings = b"" if takes_messages else struct.pack(">HI", _FIRST_WINDOW, 0)
+        self._socket.sendall(_PREFACE + _frame(_SETTINGS, 0, 0, settings))
         self._windows = {0: 65535}
         self._first_window = 65535
         self._changed = threading.Condition()
@@ -117,7 +122,7 @@ class Connection:
             with self._changed:
                 for at in range(0, len(data), 6):
                     name, value = struct.unpack(">HI", data[at : at + 6])
-                    if name == 4:
+                    if name == _FIRST_WINDOW:
                         for each in self._windows:
                             self._windows[each] += (value - self._first_window) if each else 0
                         self._first_window = value

@@ -509,6 +509,18 @@ def watches_without_a_message(target: Target) -> str:
 
 
 @attack("grpc", threads=1)
+def watches_that_take_nothing(target: Target) -> str:
+    opened = [Connection(target.address, takes_messages=False) for _ in range(4)]
+    for each in opened:
+        for _ in range(32):
+            each.send(each.begin("/grpc.health.v1.Health/Watch"), bytes(5))
+    time.sleep(3)
+    for each in opened:
+        each.close()
+    return "untaken"
+
+
+@attack("grpc", threads=1)
 def calls_of_no_method(target: Target) -> str:
     return _half_open(target, 10, 100, "/a.B/C")
 

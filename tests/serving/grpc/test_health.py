@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import time
 from collections.abc import Iterator
 
@@ -22,9 +21,7 @@ class Untaking(Connection):
 
     def __init__(self, address: str) -> None:
         self.headers = 0
-        super().__init__(address)
-        # A frame of SETTINGS, of which SETTINGS_INITIAL_WINDOW_SIZE is the fourth.
-        self._socket.sendall(b"\0\0\6\4\0\0\0\0\0" + struct.pack(">HI", 4, 0))
+        super().__init__(address, takes_messages=False)
 
     def watch(self) -> None:
         self.send(self.begin(WATCH), b"\0" + bytes(4))
