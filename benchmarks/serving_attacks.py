@@ -1,12 +1,12 @@
 """The server under attack: what it holds, and what its good clients see meanwhile.
 
-    python benchmarks/serving_attacks.py [--models demo/models] [--only WORD,WORD] [--seconds 25]
-        [--before 5] [--repeats 1] [--good 2] [--base CHECKOUT] [--list]
+    python benchmarks/serving_attacks.py [--models demo/models] [--only WORD,WORD] [--seconds 17]
+        [--before 4] [--repeats 1] [--good 3] [--base CHECKOUT] [--list]
         [--output benchmarks/serving_attacks.json]
 
 Each attack (attack_list.py) is made against a server of its own, of the digits of `make demo`, by
 some threads of another process, again and again for so many seconds; good clients, in a third, call
-at 10 requests a second each, two over gRPC and two over REST, for some seconds before it and beside
+at 10 requests a second each, three over gRPC and three over REST, for some seconds before it and beside
 it: a thousand requests beside each, timed from when they were due. For each: the memory of the
 server's processes (the sum of their PSS) over that with the model loaded, the good clients' times
 and how many of their requests were refused, how the attack was answered, and how long SIGTERM took
@@ -392,10 +392,10 @@ def main() -> None:
     parser.add_argument("--checkout", type=Path, default=ROOT, help="whose server is attacked")
     parser.add_argument("--base", type=Path, help="another checkout, attacked beside")
     parser.add_argument("--only", default="", help="names, parts of names or kinds, with commas")
-    parser.add_argument("--seconds", type=float, default=25.0, help="that each attack lasts")
-    parser.add_argument("--before", type=float, default=5.0, help="seconds without it")
+    parser.add_argument("--seconds", type=float, default=17.0, help="that each attack lasts")
+    parser.add_argument("--before", type=float, default=4.0, help="seconds without it")
     parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--good", type=int, default=2, help="good clients, of gRPC and of REST")
+    parser.add_argument("--good", type=int, default=3, help="good clients, of gRPC and of REST")
     parser.add_argument("--list", action="store_true", help="list the attacks and end")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/serving_attacks.json")
     parser.add_argument("--as", dest="part", nargs="+", help=argparse.SUPPRESS)
