@@ -73,6 +73,16 @@ def test_packed_numbers_are_larger_in_memory(field: bytes, width: int) -> None:
     assert check_message(data, PredictRequest.DESCRIPTOR) == expected
 
 
+def test_a_walk_lets_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    dimensions = bombs.tensor(4, [1] * 25_600, b"")
+    data = bombs.predict(b"m", b"s", bombs.tensor_input(b"i", dimensions))
+    check_message(data, PredictRequest.DESCRIPTOR)
+    assert 100 < len(pauses) < 300  # a dimension is one or two fields
+    assert all(0 < pause < 1e-3 for pause in pauses)
+
+
 def test_a_field_is_found_as_often_as_it_is_there() -> None:
     data = bombs.part(1, b"a") + b"\x10\1" + bombs.part(1, b"b") + bombs.part(3, b"c") + b"\x0a\x7f"
 
