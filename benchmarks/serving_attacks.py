@@ -5,14 +5,14 @@
         [--output benchmarks/serving_attacks.json]
 
 Each attack (attack_list.py) is made against a server of its own, of the digits of `make demo`, by
-some threads of another process, again and again for so many seconds; good clients, in a third, call
-at 10 requests a second each, three over gRPC and three over REST, for some seconds before it and
-beside it: a thousand requests beside each, timed from when they were due. For each: the memory of
-the server's processes (the sum of their PSS) over that with the model loaded, the good clients'
-times and how many of their requests were refused, how the attack was answered, and how long SIGTERM took
-while it went on. What is printed as `fails` breaks one of the limits below. With --base an older
-checkout's server is attacked next to each. Each attack is written when it is done; the same command
-goes on where it was stopped.
+some threads of another process, again and again for so many seconds; good clients, in a third,
+call at 10 requests a second each, three over gRPC and three over REST, for some seconds before it
+and beside it: a thousand requests beside each, timed from when they were due. For each: the
+memory of the server's processes (the sum of their PSS) over that with the model loaded, the good
+clients' times and how many of their requests were refused, how the attack was answered, and how
+long SIGTERM took while it went on. What is printed as `fails` breaks one of the limits below.
+With --base an older checkout's server is attacked next to each. Each attack is written when it is
+done; the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
