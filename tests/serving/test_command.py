@@ -64,7 +64,7 @@ def test_a_server_seldom_searches_all_objects_for_cycles() -> None:
 
     options = SimpleNamespace(grace_s=1.0)
     run(cast(ModelServer, SimpleNamespace(options=options, budget=SimpleNamespace(), start=start)))
-    assert meanwhile == [(*before[:2], 100)]
+    assert meanwhile == [(*before[:2], 1000)]
     assert gc.get_threshold() == before
 
 

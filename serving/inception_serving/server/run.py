@@ -121,7 +121,7 @@ def _is_at_work() -> bool:
 
 _WORKERS = ("grpc_", "rest_", "loader_", "batch_")
 _SWITCH_S = 0.001
-_SEARCHES = 100  # of the middle-aged, for one of all
+_SEARCHES = 1000  # of the middle-aged, for one of all
 _END_S = 3.0  # after the grace, for unloading
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _LOGGER = "inception_serving"

@@ -32,6 +32,11 @@ _CONTINUED = bytes(range(0x80, 0x100))
 _COUNTED_AT_ONCE = 1 << 20
 
 
+def let_others_run() -> None:
+    """Leave Python's lock to who waits for it, between two parts of something long."""
+    time.sleep(_PAUSE_S)
+
+
 class Malformed(ValueError):
     """The bytes are no message."""
 
@@ -50,7 +55,7 @@ class Steps:
         """
         self._left -= 1
         if self._left % _FIELDS_AT_ONCE == 0:
-            time.sleep(_PAUSE_S)
+            let_others_run()
         if self._left < 0:
             raise errors.InvalidArgumentError(
                 f"A message of more than {MAX_FIELDS} fields is not read by this server."

@@ -21,7 +21,7 @@ import numpy as np
 
 from inception_serving import errors
 from inception_serving.server.model.webp import TooManyBlocks, webp_size
-from inception_serving.server.wire import MAX_FIELDS, Steps, find_bytes
+from inception_serving.server.wire import MAX_FIELDS, Steps, find_bytes, let_others_run
 from inception_serving.tensors import Tensor
 
 _PNG, _JPEG, _GIF, _BMP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM"
@@ -52,6 +52,8 @@ _STRING = np.dtype(object)
 # that is no UTF-8 and keeps one of two features of a name, where TensorFlow reads on.
 _IN_EXAMPLE = ((1, 1, 2, 1, 1), (2, 1, 2, 1, 1, 1))
 
+# Some milliseconds of a search, in which nothing else runs.
+_SEARCHED_AT_ONCE = 1 << 17
 _NEXT_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7\x01])", re.DOTALL)
 
 
@@ -199,10 +201,9 @@ def _jpeg_size(data: bytes) -> ImageSize | None:
     place = 2
     for _ in range(_MOST_SEGMENTS):
         # libjpeg passes over what is no marker, and so over the data of a scan.
-        found = _NEXT_MARKER.search(data, place)
-        if found is None:
+        place = _next_marker(data, place)
+        if place > len(data):
             break
-        place = found.end()
         marker = data[place - 1]
         if marker in (0xD8, 0xD9):  # begin and end
             break
@@ -224,6 +225,17 @@ def _jpeg_size(data: bytes) -> ImageSize | None:
     height, width = size
     more = 0 if is_whole else _COEFFICIENT_BYTES * components
     return ImageSize(width, height, pixel_bytes=_PIXEL_BYTES + more)
+
+
+def _next_marker(data: bytes, place: int) -> int:
+    """Where the next marker ends; beyond the data where there is none."""
+    while place < len(data):
+        found = _NEXT_MARKER.search(data, place, place + _SEARCHED_AT_ONCE + 1)
+        if found is not None:
+            return found.end()
+        place += _SEARCHED_AT_ONCE
+        let_others_run()
+    return len(data) + 1
 
 
 def _gif_size(data: bytes) -> ImageSize:
