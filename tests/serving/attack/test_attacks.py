@@ -14,8 +14,11 @@ from tests.serving.caller import Caller, png
 
 # Long by their nature, or large: the program's alone.
 _LONG = {
+    "a_flood_of_pings",
+    "a_flood_of_settings",
     "answers_that_nobody_takes",
     "calls_of_no_method",
+    "calls_taken_back",
     "calls_without_a_message_on_many_connections",
     "classify_a_bomb",
     "connections_that_say_nothing",
@@ -29,12 +32,14 @@ _LONG = {
     "large_images_side_by_side",
     "message_of_600_mb",
     "messages_of_100_mb",
+    "more_and_more_calls_without_a_message",
     "rows_2000_of_a_pixel",
     "sixteen_photos",
     "slow_bodies",
     "slow_heads",
     "ten_thousand_small_images",
     "thousand_small_images",
+    "watches_that_take_nothing",
     "watches_without_a_message",
     # Signatures that this model has not.
     "example_behind_unknown_fields",

@@ -194,7 +194,7 @@ def _decode_digits(text: str) -> bytes:
     Raises:
         ValueError: it is something else.
     """
-    if text.find("=") not in (-1, len(text) - 1, len(text) - 2):
+    if len(text) % 4 or text.find("=") not in (-1, len(text) - 1, len(text) - 2):
         raise ValueError
     return b"".join(binascii.a2b_base64(part, strict_mode=True) for part in _parts(text))
 
