@@ -22,6 +22,7 @@ import json
 import os
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -352,8 +353,8 @@ def faults(result: dict[str, Any]) -> list[str]:
 
 
 def merged(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The repeats of one attack as one: the worst of each, and the times of all."""
-    result = dict(rounds[0])
+    """The repeats of one attack as one: the worst of each, and the quantiles of all times."""
+    result = {key: value for key, value in rounds[0].items() if not key.startswith("times ")}
     for key in ("memory over the loaded model, MB", "SIGTERM, s", "died", "exit code"):
         result[key] = max(each[key] for each in rounds)
     for when in ("before", "beside"):
@@ -367,7 +368,6 @@ def merged(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "p99, ms": _quantile(times, 0.99),
             "refused": dict(refused),
         }
-        result[f"times {when}, ms"] = times
     return result
 
 
@@ -453,24 +453,28 @@ def _write(output: Path, asked: dict[str, Any], results: dict[str, Any]) -> None
     part.replace(output)
 
 
+def _p99(measured: Sequence[dict[str, Any]]) -> list[float]:
+    """Of those who were answered at all."""
+    return [each["p99, ms"] for each in measured if each["n"]]
+
+
 def _summary(results: dict[str, Any]) -> dict[str, Any]:
     summary = {}
     for who in ("now", "base"):
         if found := [each[who] for each in results.values() if who in each]:
-            before, beside = (
-                [one for each in found for one in each[f"times {when}, ms"]]
-                for when in ("before", "beside")
-            )
+            before, beside = ([each[when] for each in found] for when in ("before", "beside"))
             summary[who] = {
                 "attacks": len(found),
                 "hold": sum(not each["fails"] for each in found),
-                "good requests before": len(before),
-                "p99 before, ms": _quantile(before, 0.99),
-                "good requests beside": len(beside),
-                "p99 beside, ms": _quantile(beside, 0.99),
+                "good requests beside each, at least": min(each["n"] for each in beside),
+                "good requests refused": sum(sum(each["refused"].values()) for each in beside),
+                "median of p99 before, ms": statistics.median(_p99(before)),
+                "median of p99 beside, ms": statistics.median(_p99(beside)),
+                "largest p99 beside, ms": max(_p99(beside)),
                 "most memory over the loaded model, MB": max(
                     each["memory over the loaded model, MB"] for each in found
                 ),
+                "longest SIGTERM, s": max(each["SIGTERM, s"] for each in found),
             }
     return summary
 
