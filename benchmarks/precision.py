@@ -56,7 +56,7 @@ def main() -> None:
             print(precision, seed, rows[precision][seed], flush=True)
     result = {
         "recipe": options.recipe,
-        "data": options.data.name,
+        "data": "/".join(options.data.parts[-2:]),
         "machine": describe_machine(),
         "mean and deviation of the seeds": {
             precision: {

@@ -158,14 +158,20 @@ def test_a_client_that_says_nothing_to_the_end(server: Server, path: str) -> Non
     assert raised.value.details() == "The call needs exactly one message."
 
 
-def test_more_than_may_be_under_way(server: Server) -> None:
-    server.grpc._threads._most = 3
+def ask_three_that_wait(server: Server) -> list[grpc.Future]:
+    """Three calls that are under way until the server may go on."""
     server.go_on.clear()
     stub = messages.ModelServiceStub(server.channel)
     request = messages.GetModelStatusRequest()
     request.model_spec.name = "m"
     answers = [stub.GetModelStatus.future(request, timeout=10) for _ in range(3)]
     wait_until(lambda: server.grpc._threads._under_way == 3)
+    return answers
+
+
+def test_more_than_may_be_under_way(server: Server) -> None:
+    server.grpc._threads._most = 3
+    answers = ask_three_that_wait(server)
     with pytest.raises(grpc.RpcError) as raised:
         server.ask()
     assert raised.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -187,12 +193,7 @@ def test_threads_that_are_not_to_be_had(server: Server, monkeypatch: pytest.Monk
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", start_others)
-    server.go_on.clear()
-    stub = messages.ModelServiceStub(server.channel)
-    request = messages.GetModelStatusRequest()
-    request.model_spec.name = "m"
-    answers = [stub.GetModelStatus.future(request, timeout=10) for _ in range(3)]
-    wait_until(lambda: server.grpc._threads._under_way == 3)
+    answers = ask_three_that_wait(server)
     server.go_on.set()
     assert [len(each.result().model_version_status) for each in answers] == [1, 1, 1]
 
