@@ -1,16 +1,18 @@
-"""HTTP/2 by hand, for what no client of gRPC sends: half of a message, or none."""
+"""HTTP/2 by hand, for what no client of gRPC sends: half of a message, or one deflated before."""
 
 from __future__ import annotations
 
 import socket
 import struct
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RESET, _SETTINGS, _PING, _WINDOW = 0, 1, 3, 4, 6, 8
 _FIRST_WINDOW = 4  # SETTINGS_INITIAL_WINDOW_SIZE
 _LARGEST_FRAME = 16384
+_END_STREAM = 1
 
 
 def _frame(kind: int, flags: int, stream: int, data: bytes) -> bytes:
@@ -34,12 +36,13 @@ class Connection:
         self._first_window = 65535
         self._changed = threading.Condition()
         self._next = 1
+        self._ended: set[int] = set()
         self.is_open = True
         threading.Thread(target=self._read, daemon=True).start()
 
-    def begin(self, path: str) -> int:
+    def begin(self, path: str, **headers: str) -> int:
         """Send a call's headers; its stream."""
-        stream, frame = self._headers(path)
+        stream, frame = self._headers(path, headers)
         self._socket.sendall(frame)
         return stream
 
@@ -57,7 +60,7 @@ class Connection:
     def settings(self, times: int) -> None:
         self._socket.sendall(_frame(_SETTINGS, 0, 0, b"") * times)
 
-    def _headers(self, path: str) -> tuple[int, bytes]:
+    def _headers(self, path: str, others: Mapping[str, str] = {}) -> tuple[int, bytes]:
         stream, self._next = self._next, self._next + 2
         block = b""
         for name, value in (
@@ -67,6 +70,7 @@ class Connection:
             (":authority", "localhost"),
             ("content-type", "application/grpc"),
             ("te", "trailers"),
+            *((name.replace("_", "-"), value) for name, value in others.items()),
         ):
             block += b"\0" + bytes([len(name)]) + name.encode()
             block += bytes([len(value)]) + value.encode()
@@ -92,6 +96,14 @@ class Connection:
             sent += size
         return sent
 
+    def finish(self, stream: int, *, wait_s: float) -> bool:
+        """Say that a call's message is complete; whether it was answered."""
+        with suppress(OSError):
+            self._socket.sendall(_frame(_DATA, _END_STREAM, stream, b""))
+        with self._changed:
+            self._changed.wait_for(lambda: stream in self._ended or not self.is_open, wait_s)
+            return stream in self._ended
+
     def close(self) -> None:
         self.is_open = False
         with suppress(OSError):  # what a thread reads is otherwise closed when it has read
@@ -115,7 +127,9 @@ class Connection:
                     held = held[9 + size :]
         except OSError:
             pass
-        self.is_open = False
+        with self._changed:
+            self.is_open = False
+            self._changed.notify_all()
 
     def _take(self, kind: int, flags: int, stream: int, data: bytes) -> None:
         if kind == _SETTINGS and not flags & 1:
@@ -130,6 +144,10 @@ class Connection:
             self._socket.sendall(_frame(_SETTINGS, 1, 0, b""))
         elif kind == _PING and not flags & 1:
             self._socket.sendall(_frame(_PING, 1, 0, data))
+        elif kind == _RESET or (kind == _HEADERS and flags & _END_STREAM):
+            with self._changed:
+                self._ended.add(stream)
+                self._changed.notify_all()
         elif kind == _WINDOW:
             with self._changed:
                 more = int.from_bytes(data, "big") & 0x7FFFFFFF

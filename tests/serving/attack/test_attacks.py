@@ -25,6 +25,7 @@ _LONG = {
     "content_of_100_mb",
     "gzip_body_of_1_gb",
     "gzip_of_100_mb",
+    "gzip_of_2_gb_made_before",
     "gzip_of_600_mb",
     "halves_of_messages",
     "idle_connections",
@@ -68,7 +69,7 @@ _ANSWERED = {
 _REFUSALS = {
     *("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "NOT_FOUND", "UNIMPLEMENTED"),
     *("PERMISSION_DENIED", "FAILED_PRECONDITION"),
-    *("400", "403", "413", "429", "501", "503", "closed"),
+    *("400", "403", "413", "429", "501", "503", "closed", "answered"),
 }
 
 

@@ -19,7 +19,7 @@ from inception_serving.server.model.image_size import (
     find_images,
 )
 from inception_serving.server.model.webp import TooManyBlocks, _Bits, _count_blocks, webp_size
-from inception_serving.server.wire import Steps
+from inception_serving.server.received.wire import Steps
 
 LIMIT = 1 << 26
 PNG = bombs.png(20_000, 20_000)

@@ -7,7 +7,7 @@ import pytest
 from benchmarks import attack_bombs as bombs
 from inception_serving import errors
 from inception_serving.messages import ClassificationRequest, PredictRequest
-from inception_serving.server.wire import MAX_FIELDS, Steps, check_message, find_bytes
+from inception_serving.server.received.wire import MAX_FIELDS, Steps, check_message, find_bytes
 
 MANY = MAX_FIELDS + 1
 

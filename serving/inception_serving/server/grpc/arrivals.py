@@ -1,6 +1,6 @@
 """Messages on their way in, which nobody may keep others from sending.
 
-gRPC bounds each message, inflated too, by the length that it announces; but a thousand calls may
+gRPC bounds each message by the length that it announces; but a thousand calls may
 each announce that much, or nothing, and never send the rest. So the calls that wait for their
 message are known. Where many do, a connection may have its share of them and no more, and those
 that have waited too long are ended, or whose place or memory others need: first those of the

@@ -19,6 +19,7 @@ from grpc_health.v1 import health_pb2
 
 from inception_serving import errors
 from inception_serving.server.grpc.arrivals import Arrivals
+from inception_serving.server.grpc.compressed import small_message
 from inception_serving.server.grpc.threads import MessageThreads
 
 # model_servers/server.cc names its services without their package; "" is the server as a whole.
@@ -132,9 +133,11 @@ def _answer(status: int) -> bytes:
 
 def _request(data: bytes | errors.StatusError, context: Any) -> Any:
     """The message, where there is one and it is one; else the call is aborted."""
-    if isinstance(data, errors.StatusError):
-        context.abort(grpc.StatusCode[errors.code_name(data)], str(data))
     try:
-        return health_pb2.HealthCheckRequest.FromString(data)
+        if isinstance(data, errors.StatusError):
+            raise data
+        return health_pb2.HealthCheckRequest.FromString(small_message(data))
+    except errors.StatusError as error:
+        context.abort(grpc.StatusCode[errors.code_name(error)], str(error))
     except DecodeError:
         context.abort(grpc.StatusCode.INTERNAL, "")

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import grpc
@@ -13,15 +14,22 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2
 
 from inception_serving import errors, messages, tensors
-from inception_serving.server.budget import ByteBudget, Reservation, Turns
+from inception_serving.server.budget import ByteBudget, Reservation, Turns, Workspace
 from inception_serving.server.config.tls import Tls
 from inception_serving.server.core import Call, Core, required_spec
 from inception_serving.server.grpc.arrivals import Arrivals
+from inception_serving.server.grpc.compressed import (
+    LEAVE_COMPRESSED,
+    inflated,
+    is_compressed,
+    most_inflated,
+    small_message,
+)
 from inception_serving.server.grpc.health import Health
 from inception_serving.server.grpc.threads import MessageThreads, NoThreads, Threads
 from inception_serving.server.grpc.untaken import Untaken
 from inception_serving.server.model.predict import read_protos
-from inception_serving.server.wire import check_message
+from inception_serving.server.received.wire import check_message
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +58,9 @@ _MOST_STREAMS = 32  # calls of one connection; its others wait at the client
 # model_servers/grpc_status_util.cc
 _MAX_ERROR_BYTES = 1024
 _TRUNCATED = "...TRUNCATED"
+
+# What inflates to more waits for others that do, or they would have all processors.
+_MUCH_INFLATED = 1 << 20
 
 _MOST_RELOADS = 8  # at a time, of which one is worked on
 _REFLECTIONS = 32  # streams of questions, and a thread each; others wait
@@ -95,6 +106,7 @@ class GrpcServer:
         self._budget = budget
         self._typed = typed
         self._turns = Turns(threads)
+        self._inflating = Workspace(2 * budget.largest)
         self._reload_config = reload_config
         self._reloads = threading.BoundedSemaphore(_MOST_RELOADS)
         self._refuse_when_busy = refuse_when_busy
@@ -109,6 +121,7 @@ class GrpcServer:
             options=(
                 ("grpc.max_receive_message_length", budget.largest),
                 *channel_arguments,  # of two of one name gRPC takes the first
+                LEAVE_COMPRESSED,
                 *_OPTIONS,
                 *_stream_options(channel_arguments),
             ),
@@ -284,11 +297,28 @@ class GrpcServer:
         with self._turns.take(deadline, refuse=self._refuse_when_busy):
             if not context.is_active():
                 raise errors.DeadlineExceededError("Deadline exceeded before the work began")
+            if is_compressed(data):
+                data = self._inflated(data, held, deadline)
             if more := check_message(data, request_type.DESCRIPTOR):
                 held.grow(more)
             request = request_type.FromString(data)
             response = handle(request, context, Call(deadline, held.grow, self._turns))
             return bytes(response.SerializeToString())
+
+    def _inflated(self, data: bytes, held: Reservation, deadline: float | None) -> bytes:
+        most = min(most_inflated(data), self._budget.largest)
+        with ExitStack() as stack:
+            is_much = False
+
+            def grow(size: int) -> None:
+                nonlocal is_much
+                held.grow(size)
+                if held.size > _MUCH_INFLATED and not is_much:
+                    is_much = True
+                    turn = self._inflating.take(most, deadline=deadline, turns=self._turns)
+                    stack.enter_context(turn)
+
+            return inflated(data, grow)
 
 
 class _Unknown(grpc.GenericRpcHandler):
@@ -332,7 +362,14 @@ def _serve_reflection(server: Any, *, health_service: bool) -> None:
     for file in files:
         messages.POOL.AddSerializedFile(file.serialized_pb)
     names.append(reflection.SERVICE_NAME)
-    reflection.enable_server_reflection(names, server, pool=messages.POOL)
+    answers = reflection.ReflectionServicer(names, pool=messages.POOL).ServerReflectionInfo
+    handler = grpc.stream_stream_rpc_method_handler(
+        answers,
+        lambda data: reflection_pb2.ServerReflectionRequest.FromString(small_message(data)),
+        reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    methods = {"ServerReflectionInfo": handler}
+    server.add_registered_method_handlers(reflection.SERVICE_NAME, methods)
 
 
 def _truncated(text: str) -> str:

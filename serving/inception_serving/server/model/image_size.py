@@ -21,7 +21,8 @@ import numpy as np
 
 from inception_serving import errors
 from inception_serving.server.model.webp import TooManyBlocks, webp_size
-from inception_serving.server.wire import MAX_FIELDS, Steps, find_bytes, let_others_run
+from inception_serving.server.received.pauses import let_others_run
+from inception_serving.server.received.wire import MAX_FIELDS, Steps, find_bytes
 from inception_serving.tensors import Tensor
 
 _PNG, _JPEG, _GIF, _BMP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM"

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from inception_serving import errors
-from inception_serving.server.wire import let_others_run
+from inception_serving.server.received.pauses import let_others_run
 
 _EMPTY = "The document is empty."
 _INVALID = "Invalid value."

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from inception_serving import errors
+from inception_serving.server.received.pauses import let_others_run
 from inception_serving.server.rest import json_parser, json_pieces
 from inception_serving.server.rest.json_layout import encode, show
 from inception_serving.server.rest.json_parser import Repeated
-from inception_serving.server.wire import let_others_run
 
 _DECODER = json.JSONDecoder(object_pairs_hook=json_parser.make_object)
 _BLANKS = re.compile(r"[ \n\r\t]*")

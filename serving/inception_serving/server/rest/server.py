@@ -8,7 +8,6 @@ import re
 import socket
 import threading
 import time
-import zlib
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
@@ -22,6 +21,7 @@ from inception_serving.server.budget import (
 )
 from inception_serving.server.core import Call, Core
 from inception_serving.server.metrics import Metrics
+from inception_serving.server.received.inflate import GZIP, CannotInflate, inflate
 from inception_serving.server.rest import http, page
 from inception_serving.server.rest.api import RestApi, error_response
 from inception_serving.server.rest.http import Connection, Response
@@ -251,7 +251,7 @@ class RestServer:
     def _answer(self, request: Request, deadline: float) -> Response:
         body = request.body
         if "gzip" in request.headers.get("content-encoding", ""):
-            body = _inflate(body, request.held)
+            body = _inflated(body, request.held)
         call = Call(deadline, request.held.grow, self._turns)
         taken = _parsed_bytes(body)
         with self._parsing.take(taken, deadline=deadline, turns=self._turns):
@@ -275,25 +275,13 @@ def _parsed_bytes(body: bytes) -> int:
     return len(body) + _CONTAINER_BYTES * containers + _VALUE_BYTES * body.count(b",")
 
 
-def _inflate(body: bytes, held: Reservation) -> bytes:
+def _inflated(body: bytes, held: Reservation) -> bytes:
     """A body that was sent as gzip; nothing where it is not gzip, or inflates to more than 100 MB.
 
     Raises:
         errors.StatusError: the server may not hold so much.
     """
-    inflater = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    parts, size = [], 0
     try:
-        while not inflater.eof:
-            part = inflater.decompress(body, 1 << 20)
-            if not part and not inflater.unconsumed_tail and not inflater.eof:
-                return b""  # cut short
-            size += len(part)
-            if size > _MOST_INFLATED:
-                return b""
-            held.grow(len(part))
-            parts.append(part)
-            body = inflater.unconsumed_tail
-    except zlib.error:
+        return inflate(body, GZIP, held.grow, most=_MOST_INFLATED)
+    except CannotInflate:
         return b""
-    return b"" if inflater.unused_data else b"".join(parts)

@@ -8,11 +8,11 @@ it is large, and where a parser would keep less than TensorFlow's own reads
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from inception_serving import errors
+from inception_serving.server.received.pauses import let_others_run
 
 # In one message, those of the messages within it too. An image or an example is a few of them,
 # a tensor's content or its packed numbers are one.
@@ -20,21 +20,14 @@ MAX_FIELDS = 1 << 17
 # What is smaller can do no harm that would be worth the walk.
 _SMALL = 1 << 16
 _MAX_VARINT_BYTES = 10
-# A walk holds Python's lock, which requests want dozens of times: none waits longer for it than
-# this many fields take, some 0.4 ms.
+# Nobody waits longer for Python's lock than this many fields take, some 0.4 ms.
 _FIELDS_AT_ONCE = 256
-_PAUSE_S = 1e-5  # without one, whoever lets go of the lock has it back before another wakes
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # Bytes of a number in memory, of the types that take less on the wire; and the bytes of a number
 # but for its last (google/protobuf/descriptor.proto, FieldDescriptorProto.Type).
 _WIDTHS = {3: 8, 4: 8, 18: 8, 5: 4, 13: 4, 14: 4, 17: 4, 8: 1}
 _CONTINUED = bytes(range(0x80, 0x100))
 _COUNTED_AT_ONCE = 1 << 20
-
-
-def let_others_run() -> None:
-    """Leave Python's lock to who waits for it, between two parts of something long."""
-    time.sleep(_PAUSE_S)
 
 
 class Malformed(ValueError):

@@ -1,0 +1,1 @@
+"""Bytes as clients send them: walked and inflated before anything is made of them."""
