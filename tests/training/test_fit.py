@@ -4,6 +4,8 @@ import csv
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from keras_inception.training.devices import precision
 from keras_inception.training.fit import TrainingJob
 from keras_inception.training.optimization.averages import Averages
 from keras_inception.training.train import train
+
+ROOT = Path(__file__).parents[2]
 
 RECIPE = Recipe(
     model="InceptionV1",
@@ -335,6 +339,52 @@ def test_averages_are_tf_slims() -> None:
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
     for one, other in zip(model.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+JAX_AVERAGES = """
+import keras, numpy as np
+from keras_inception.training.optimization.averages import Averages
+
+def trained(*others, trainable=True):
+    keras.utils.set_random_seed(0)
+    normal = keras.layers.BatchNormalization()
+    model = keras.Sequential([keras.Input((3,)), normal, keras.layers.Dense(2, name="dense")])
+    normal.trainable = trainable
+    model.compile("sgd", "mse")
+    averages = Averages(model, 0.9)
+    random = np.random.default_rng(0)
+    images, targets = random.normal(2, 1, (24, 3)), random.normal(0, 1, (24, 2))
+    first = model.get_weights()
+    for _ in range(2):  # the second `fit` goes on
+        model.fit(images, targets, 4, 2, 0, [averages, *others], shuffle=False,
+                  validation_data=(images, targets))
+    return first, [each.numpy() for each in averages.variables]
+
+class Weights(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.steps = []
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps.append(self.model.get_weights())
+
+for trainable in (True, False):
+    weights = Weights()
+    expected, found = trained(weights, trainable=trainable)
+    assert len(weights.steps) == 24
+    for step, now in enumerate(weights.steps, 1):
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = [decay * old + (1 - decay) * new for old, new in zip(expected, now)]
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+    alone = trained(trainable=trainable)[1]
+    for one, other in zip(alone, found, strict=True):
+        np.testing.assert_array_equal(one, other)
+"""
+
+
+def test_averages_on_jax_are_of_the_weights_that_its_trainer_keeps_apart() -> None:
+    environment = os.environ | {"KERAS_BACKEND": "jax", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    subprocess.run([sys.executable, "-c", JAX_AVERAGES], cwd=ROOT, env=environment, check=True)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])

@@ -232,6 +232,36 @@ def sync_variables(model: Any) -> None:
         model.jax_state_sync()
 
 
+class VariableValues:
+    """On JAX, what some of a model's variables are worth, also while ``fit`` runs.
+
+    There Keras's trainer keeps the values apart, in the order of the model's variables. To look
+    them up costs a hundredth of :func:`sync_variables`.
+    """
+
+    def __init__(self, variables: Sequence[Any]) -> None:
+        self.variables = variables
+        self._places: list[tuple[str, int]] = []
+        self._trained: int | None = None
+
+    def of(self, model: Any) -> list[Any]:
+        """JAX arrays, in the order of the variables."""
+        state = getattr(model, "_jax_state", None)
+        if not state or model._jax_state_synced:
+            return [each.value for each in self.variables]
+        trained = len(state["trainable_variables"])
+        if trained != self._trained:  # other layers are trained than before
+            kinds = ("trainable_variables", "non_trainable_variables")
+            places = {
+                id(each): (kind, index)
+                for kind in kinds
+                for index, each in enumerate(getattr(model, kind))
+            }
+            self._places = [places[id(each)] for each in self.variables]
+            self._trained = trained
+        return [state[kind][index] for kind, index in self._places]
+
+
 @contextlib.contextmanager
 def undistributed() -> Iterator[None]:
     """For what one host does by itself, so that Keras involves no other in it."""

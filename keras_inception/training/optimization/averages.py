@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_inception.training.devices.distribution import sync_variables
+from keras_inception.training.devices.distribution import VariableValues
 
 
 class Averages(keras.callbacks.Callback):
@@ -31,10 +31,11 @@ class Averages(keras.callbacks.Callback):
         self.steps = steps
         self.every = every
         self.weights = model.weights
-        self.variables = [
+        self._variables = [
             keras.Variable(keras.ops.copy(each), trainable=False, dtype=each.dtype, name="average")
             for each in self.weights
         ]
+        self._newer: list[Any] = []  # on JAX, until somebody asks for the variables
         self._replaced: list[Any] = []
         self._update = self._move
         if keras.config.backend() == "tensorflow":
@@ -42,7 +43,15 @@ class Averages(keras.callbacks.Callback):
 
             self._update = tf.function(self._move, autograph=False)
         elif keras.config.backend() == "jax":
-            self._update = self._move_on_jax()
+            self._update = self._move_on_jax(model)
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """The averages, in the order of ``model.weights``."""
+        for variable, value in zip(self._variables, self._newer, strict=False):
+            variable.assign(value)
+        self._newer = []
+        return self._variables
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self.steps += 1
@@ -50,7 +59,6 @@ class Averages(keras.callbacks.Callback):
             return
         changes = self.steps // self.every
         decay = min(self.decay, (1 + changes) / (10 + changes))
-        sync_variables(self.model)
         self._update(keras.ops.convert_to_tensor(1 - decay, "float32"))
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
@@ -73,12 +81,14 @@ class Averages(keras.callbacks.Callback):
             self.on_test_end()
 
     def _move(self, share: Any) -> None:
-        for average, weight in zip(self.variables, self.weights, strict=True):
+        for average, weight in zip(self._variables, self.weights, strict=True):
             average.assign_sub(keras.ops.cast(share, average.dtype) * (average - weight))
 
-    def _move_on_jax(self) -> Any:
-        """The same, all at once instead of one operation after the other."""
+    def _move_on_jax(self, model: keras.Model) -> Any:
+        """The same, all at once, and past the variables, which take longer to set than a step."""
         import jax
+
+        values = VariableValues(self.weights)
 
         def moved(averages: list[Any], weights: list[Any], share: Any) -> list[Any]:
             return [
@@ -89,11 +99,7 @@ class Averages(keras.callbacks.Callback):
         compiled = jax.jit(moved, donate_argnums=0)
 
         def move(share: Any) -> None:
-            averages, weights = (
-                [each.value for each in some] for some in (self.variables, self.weights)
-            )
-            new = compiled(averages, weights, share)
-            for average, value in zip(self.variables, new, strict=True):
-                average.assign(value)
+            averages = self._newer or [each.value for each in self._variables]
+            self._newer = compiled(averages, values.of(model), share)
 
         return move
