@@ -32,6 +32,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -126,14 +127,17 @@ def make_up_images(folder: Path, count: int) -> str:
     import numpy as np
     from PIL import Image
 
-    random = np.random.default_rng(0)
-    for number in range(count):
-        place = folder / f"{number % 10}"
-        place.mkdir(exist_ok=True)
+    def draw(number: int) -> None:
+        random = np.random.default_rng(number)
         patches = random.integers(0, 255, (15, 20, 3)).repeat(25, 0).repeat(25, 1)
         pixels = patches + random.normal(0, 12, patches.shape)
         image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-        image.save(place / f"{number}.jpg", quality=90)
+        image.save(folder / f"{number % 10}" / f"{number}.jpg", quality=90)
+
+    for label in range(10):
+        (folder / f"{label}").mkdir()
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(draw, range(count)))
     return str(folder)
 
 

@@ -1,7 +1,7 @@
 """Accuracy in bfloat16 beside float32: the same recipe, the same seeds, other people's images.
 
     python benchmarks/precision.py [--data demo/digits/train] [--test demo/digits/test]
-        [--recipe small] [--seeds 0 1 2 3 4] [--runs FOLDER]
+        [--recipe small] [--change epochs=8 width=0.25] [--seeds 0 1 2 3 4] [--runs FOLDER]
         [--output benchmarks/precision.json]
 
 Each seed is trained once in each precision, by turns. What two precisions differ by says something
@@ -18,6 +18,8 @@ import statistics
 import sys
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -42,11 +44,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT / "demo/digits/train")
     parser.add_argument("--test", type=Path, default=ROOT / "demo/digits/test")
     parser.add_argument("--recipe", default="small", help="a name or a YAML file")
+    parser.add_argument("--change", nargs="+", default=[], help="settings of the recipe")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--runs", type=Path, default=Path("runs/precision"))
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/precision.json")
     options = parser.parse_args()
-    recipe = load_recipe(options.recipe)
+    changed = {name: yaml.safe_load(value) for name, value in map(_split, options.change)}
+    recipe = load_recipe(options.recipe).with_changes(changed)
     rows: dict[str, dict[int, Any]] = {precision: {} for precision in PRECISIONS}
     for seed in options.seeds:
         for precision in PRECISIONS:
@@ -56,6 +60,7 @@ def main() -> None:
             print(precision, seed, rows[precision][seed], flush=True)
     result = {
         "recipe": options.recipe,
+        "changes": changed,
         "data": "/".join(options.data.parts[-2:]),
         "machine": describe_machine(),
         "mean and deviation of the seeds": {
@@ -69,6 +74,10 @@ def main() -> None:
     }
     print(json.dumps(result["mean and deviation of the seeds"], indent=1))
     options.output.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _split(change: str) -> list[str]:
+    return change.split("=", 1)
 
 
 def measured(folder: Path, options: argparse.Namespace, recipe: Recipe) -> dict[str, float]:
