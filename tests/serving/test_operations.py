@@ -10,8 +10,11 @@ import re
 import stat
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
@@ -241,6 +244,43 @@ def test_reflection(base: Path) -> None:
     assert b"PredictRequest" in file.file_descriptor_response.file_descriptor_proto[0]
     for answer in of_services:
         assert answer.WhichOneof("message_response") == "file_descriptor_response"
+
+
+def test_open_streams_of_reflection_do_not_put_off_the_end(base: Path) -> None:
+    from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+    asked = threading.Event()
+
+    def ask_once() -> Iterator[Any]:
+        yield reflection_pb2.ServerReflectionRequest(list_services="")
+        asked.wait(30)  # and say no more
+
+    server = ModelServer(base / "arithmetic", reflection=True, grace_s=20)
+    server.start()
+    with grpc.insecure_channel(server.address) as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        streams = [stub.ServerReflectionInfo(ask_once(), timeout=60) for _ in range(40)]
+        assert next(streams[0]).HasField("list_services_response")
+        started = time.monotonic()
+        server.stop()
+        assert time.monotonic() - started < 10
+        asked.set()
+
+
+def test_what_is_no_question_of_reflection_is_told_so_and_not_logged(
+    base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from grpc_reflection.v1alpha import reflection_pb2
+
+    method = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    with (
+        ModelServer(base / "arithmetic", reflection=True) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        (answer,) = channel.stream_stream(method)(iter([b"\xff\xff"]), timeout=20)
+    response = reflection_pb2.ServerReflectionResponse.FromString(answer)
+    assert response.error_response.error_code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    assert not caplog.records
 
 
 def test_reflection_and_health_are_off_unless_asked_for(base: Path) -> None:

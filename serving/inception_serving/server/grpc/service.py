@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
-from grpc_health.v1 import health, health_pb2
+from grpc_health.v1 import health
 
 from inception_serving import errors, messages, tensors
 from inception_serving.server.budget import ByteBudget, Reservation, Turns, Workspace
@@ -23,9 +23,9 @@ from inception_serving.server.grpc.compressed import (
     inflated,
     is_compressed,
     most_inflated,
-    small_message,
 )
 from inception_serving.server.grpc.health import Health
+from inception_serving.server.grpc.reflection import Reflection
 from inception_serving.server.grpc.threads import MessageThreads, NoThreads, Threads
 from inception_serving.server.grpc.untaken import Untaken
 from inception_serving.server.model.predict import read_protos
@@ -65,6 +65,7 @@ _MUCH_INFLATED = 1 << 20
 _MOST_RELOADS = 8  # at a time, of which one is worked on
 _REFLECTIONS = 32  # streams of questions, and a thread each; others wait
 
+_REFLECTION_S = 1.0  # for those questions that have been asked when the server is told to stop
 _CANCEL_S = 1.0  # for calls that have been told to end
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -132,8 +133,11 @@ class GrpcServer:
             self._server.add_registered_method_handlers(
                 health.SERVICE_NAME, self._health.handlers()
             )
-        if reflection:
-            _serve_reflection(self._server, health_service=health_service)
+        self._reflection = Reflection(health_service=health_service) if reflection else None
+        if self._reflection is not None:
+            self._server.add_registered_method_handlers(
+                self._reflection.service, self._reflection.handlers()
+            )
         # The last that is asked, and so it may refuse what nobody knows.
         self._server.add_generic_rpc_handlers((_Unknown(),))
 
@@ -188,6 +192,8 @@ class GrpcServer:
             self._health.stop()
         stopped = self._server.stop(grace_s)
         self._arrivals.stop()
+        if self._reflection is not None and not stopped.wait(min(grace_s, _REFLECTION_S)):
+            self._reflection.stop()
         stopped.wait(grace_s + _CANCEL_S)
         for pool in (self._threads, self._reflection_threads):
             pool.shutdown(wait=False, cancel_futures=True)
@@ -345,31 +351,6 @@ def _stream_options(channel_arguments: Sequence[tuple[str, int | str]]) -> list[
     # the client begins another, and would have it refused.
     ended = 2 * most if isinstance(most, int) else 2 * _MOST_STREAMS
     return [(_STREAMS, _MOST_STREAMS), ("grpc.http2.max_deallocating_streams", ended)]
-
-
-def _serve_reflection(server: Any, *, health_service: bool) -> None:
-    try:
-        from grpc_reflection.v1alpha import reflection, reflection_pb2
-    except ImportError as error:
-        raise errors.ServerStartError(
-            "Reflection needs the package grpcio-reflection, which is not installed."
-        ) from error
-    names = ["tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"]
-    files = [reflection_pb2.DESCRIPTOR]
-    if health_service:
-        names.append(health.SERVICE_NAME)
-        files.append(health_pb2.DESCRIPTOR)
-    for file in files:
-        messages.POOL.AddSerializedFile(file.serialized_pb)
-    names.append(reflection.SERVICE_NAME)
-    answers = reflection.ReflectionServicer(names, pool=messages.POOL).ServerReflectionInfo
-    handler = grpc.stream_stream_rpc_method_handler(
-        answers,
-        lambda data: reflection_pb2.ServerReflectionRequest.FromString(small_message(data)),
-        reflection_pb2.ServerReflectionResponse.SerializeToString,
-    )
-    methods = {"ServerReflectionInfo": handler}
-    server.add_registered_method_handlers(reflection.SERVICE_NAME, methods)
 
 
 def _truncated(text: str) -> str:
