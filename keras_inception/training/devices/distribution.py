@@ -236,7 +236,7 @@ class VariableValues:
     """On JAX, what some of a model's variables are worth, also while ``fit`` runs.
 
     There Keras's trainer keeps the values apart, in the order of the model's variables. To look
-    them up costs a hundredth of :func:`sync_variables`.
+    them up costs little, where :func:`sync_variables` sets every variable.
     """
 
     def __init__(self, variables: Sequence[Any]) -> None:

@@ -85,7 +85,7 @@ class Averages(keras.callbacks.Callback):
             average.assign_sub(keras.ops.cast(share, average.dtype) * (average - weight))
 
     def _move_on_jax(self, model: keras.Model) -> Any:
-        """The same, all at once, and past the variables, which take longer to set than a step."""
+        """The same, all at once, and past the variables, which take some milliseconds to set."""
         import jax
 
         values = VariableValues(self.weights)
