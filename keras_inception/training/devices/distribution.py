@@ -233,7 +233,7 @@ def sync_variables(model: Any) -> None:
 
 
 class VariableValues:
-    """On JAX, what some of a model's variables are worth, also while ``fit`` runs.
+    """On JAX, what some of a model's variables are worth, also while one ``fit`` runs.
 
     There Keras's trainer keeps the values apart, in the order of the model's variables. To look
     them up costs little, where :func:`sync_variables` sets every variable.
@@ -242,15 +242,13 @@ class VariableValues:
     def __init__(self, variables: Sequence[Any]) -> None:
         self.variables = variables
         self._places: list[tuple[str, int]] = []
-        self._trained: int | None = None
 
     def of(self, model: Any) -> list[Any]:
         """JAX arrays, in the order of the variables."""
         state = getattr(model, "_jax_state", None)
         if not state or model._jax_state_synced:
             return [each.value for each in self.variables]
-        trained = len(state["trainable_variables"])
-        if trained != self._trained:  # other layers are trained than before
+        if not self._places:
             kinds = ("trainable_variables", "non_trainable_variables")
             places = {
                 id(each): (kind, index)
@@ -258,7 +256,6 @@ class VariableValues:
                 for index, each in enumerate(getattr(model, kind))
             }
             self._places = [places[id(each)] for each in self.variables]
-            self._trained = trained
         return [state[kind][index] for kind, index in self._places]
 
 

@@ -36,6 +36,7 @@ class Averages(keras.callbacks.Callback):
             for each in self.weights
         ]
         self._newer: list[Any] = []  # on JAX, until somebody asks for the variables
+        self._values = VariableValues(self.weights)
         self._replaced: list[Any] = []
         self._update = self._move
         if keras.config.backend() == "tensorflow":
@@ -52,6 +53,9 @@ class Averages(keras.callbacks.Callback):
             variable.assign(value)
         self._newer = []
         return self._variables
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._values = VariableValues(self.weights)  # other layers may be trained than before
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self.steps += 1
@@ -88,8 +92,6 @@ class Averages(keras.callbacks.Callback):
         """The same, all at once, and past the variables, which take some milliseconds to set."""
         import jax
 
-        values = VariableValues(self.weights)
-
         def moved(averages: list[Any], weights: list[Any], share: Any) -> list[Any]:
             return [
                 average - share.astype(average.dtype) * (average - weight)
@@ -100,6 +102,6 @@ class Averages(keras.callbacks.Callback):
 
         def move(share: Any) -> None:
             averages = self._newer or [each.value for each in self._variables]
-            self._newer = compiled(averages, values.of(model), share)
+            self._newer = compiled(averages, self._values.of(model), share)
 
         return move
