@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 GZIP = 16 + zlib.MAX_WBITS  # zlib's names for the formats, zlib.h, inflateInit2
 GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
-_AT_ONCE = 1 << 20
+_FED_AT_ONCE, _MADE_AT_ONCE = 1 << 16, 1 << 20
 
 
 class CannotInflate(ValueError):
@@ -28,20 +28,24 @@ def inflate(
         CannotInflate: see there; or more comes of it.
     """
     inflater = zlib.decompressobj(form)
-    parts, size = [], 0
+    parts, size, begin = [], 0, 0
     try:
-        while not inflater.eof:
-            part = inflater.decompress(data, _AT_ONCE)
-            if not part and not inflater.unconsumed_tail and not inflater.eof:
-                raise CannotInflate("data error")  # cut short
-            size += len(part)
-            if most is not None and size > most:
-                raise CannotInflate(f"more than {most} bytes")
-            grow(len(part))
-            parts.append(part)
-            data = inflater.unconsumed_tail
+        while begin < len(data) and not inflater.eof:
+            fed = data[begin : begin + _FED_AT_ONCE]  # what is left of it is copied each time
+            begin += len(fed)
+            part = None
+            while not inflater.eof and (part is None or fed or len(part) == _MADE_AT_ONCE):
+                part = inflater.decompress(fed, _MADE_AT_ONCE)
+                fed = inflater.unconsumed_tail
+                size += len(part)
+                if most is not None and size > most:
+                    raise CannotInflate(f"more than {most} bytes")
+                grow(len(part))
+                parts.append(part)
     except zlib.error:
         raise CannotInflate("zlib error") from None
-    if inflater.unused_data:
+    if not inflater.eof:
+        raise CannotInflate("data error")  # cut short
+    if inflater.unused_data or begin < len(data):
         raise CannotInflate("not all input consumed")
     return b"".join(parts)
