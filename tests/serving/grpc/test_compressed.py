@@ -82,6 +82,22 @@ class TestOfGrpcsOwnClient:
         assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+@pytest.mark.parametrize("window", range(9, 16))
+def test_zlib_of_every_window(server: ModelServer, window: int) -> None:
+    deflater = zlib.compressobj(9, zlib.DEFLATED, window)
+    message = deflater.compress(request(1000).SerializeToString()) + deflater.flush()
+    assert ask(server.address, "deflate", message)[0] == b"0"
+
+
+def test_health_takes_no_large_message(server: ModelServer) -> None:
+    with grpc.insecure_channel(server.address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        with pytest.raises(grpc.RpcError) as error:
+            stub.Check(health_pb2.HealthCheckRequest(service="x" * 20_000), timeout=20)
+    assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "larger than the 16384 bytes" in error.value.details()
+
+
 class Client(Connection):
     """Reads the status of its only call."""
 

@@ -79,5 +79,5 @@ class Reflection:
         """A question; an empty one, which is none, where the bytes are no message."""
         try:
             return self._pb2.ServerReflectionRequest.FromString(small_message(data))
-        except (DecodeError, errors.InternalError):  # of which gRPC would write to the log
+        except (DecodeError, errors.StatusError):  # of which gRPC would write to the log
             return self._pb2.ServerReflectionRequest()

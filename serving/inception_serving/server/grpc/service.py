@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from typing import Any
 
 import grpc
@@ -14,7 +13,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health
 
 from inception_serving import errors, messages, tensors
-from inception_serving.server.budget import ByteBudget, Reservation, Turns, Workspace
+from inception_serving.server.budget import ByteBudget, Reservation, Turns
 from inception_serving.server.config.tls import Tls
 from inception_serving.server.core import Call, Core, required_spec
 from inception_serving.server.grpc.arrivals import Arrivals
@@ -22,7 +21,6 @@ from inception_serving.server.grpc.compressed import (
     LEAVE_COMPRESSED,
     inflated,
     is_compressed,
-    most_inflated,
 )
 from inception_serving.server.grpc.health import Health
 from inception_serving.server.grpc.reflection import Reflection
@@ -42,6 +40,10 @@ _MAX_WAITING = 8192
 
 _OPTIONS = (
     ("grpc.max_send_message_length", -1),  # gRPC's own end is 2 GiB
+    # What gRPC takes in of a call before its turn to be read: left to itself it lets through more
+    # and more, some gigabytes of a thousand calls, and reads on without looking at other connections.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 1 << 18),
     ("grpc.so_reuseport", 0),  # two servers on one port are a mistake, not load balancing
     ("grpc.keepalive_time_ms", 60_000),  # a peer that has gone without a word is found out
     ("grpc.keepalive_timeout_ms", 20_000),
@@ -58,9 +60,6 @@ _MOST_STREAMS = 32  # calls of one connection; its others wait at the client
 # model_servers/grpc_status_util.cc
 _MAX_ERROR_BYTES = 1024
 _TRUNCATED = "...TRUNCATED"
-
-# What inflates to more waits for others that do, or they would have all processors.
-_MUCH_INFLATED = 1 << 20
 
 _MOST_RELOADS = 8  # at a time, of which one is worked on
 _REFLECTIONS = 32  # streams of questions, and a thread each; others wait
@@ -107,7 +106,6 @@ class GrpcServer:
         self._budget = budget
         self._typed = typed
         self._turns = Turns(threads)
-        self._inflating = Workspace(2 * budget.largest)
         self._reload_config = reload_config
         self._reloads = threading.BoundedSemaphore(_MOST_RELOADS)
         self._refuse_when_busy = refuse_when_busy
@@ -301,30 +299,19 @@ class GrpcServer:
         deadline = None if left is None else time.monotonic() + left
         # A deadline that passes while the request waits its turn saves the work.
         with self._turns.take(deadline, refuse=self._refuse_when_busy):
-            if not context.is_active():
-                raise errors.DeadlineExceededError("Deadline exceeded before the work began")
+            _check_wanted(context)
             if is_compressed(data):
-                data = self._inflated(data, held, deadline)
+
+                def grow(size: int) -> None:
+                    held.grow(size)
+                    _check_wanted(context)
+
+                data = inflated(data, grow, self._turns.lend)
             if more := check_message(data, request_type.DESCRIPTOR):
                 held.grow(more)
             request = request_type.FromString(data)
             response = handle(request, context, Call(deadline, held.grow, self._turns))
             return bytes(response.SerializeToString())
-
-    def _inflated(self, data: bytes, held: Reservation, deadline: float | None) -> bytes:
-        most = min(most_inflated(data), self._budget.largest)
-        with ExitStack() as stack:
-            is_much = False
-
-            def grow(size: int) -> None:
-                nonlocal is_much
-                held.grow(size)
-                if held.size > _MUCH_INFLATED and not is_much:
-                    is_much = True
-                    turn = self._inflating.take(most, deadline=deadline, turns=self._turns)
-                    stack.enter_context(turn)
-
-            return inflated(data, grow)
 
 
 class _Unknown(grpc.GenericRpcHandler):
@@ -351,6 +338,11 @@ def _stream_options(channel_arguments: Sequence[tuple[str, int | str]]) -> list[
     # the client begins another, and would have it refused.
     ended = 2 * most if isinstance(most, int) else 2 * _MOST_STREAMS
     return [(_STREAMS, _MOST_STREAMS), ("grpc.http2.max_deallocating_streams", ended)]
+
+
+def _check_wanted(context: Any) -> None:
+    if not context.is_active():
+        raise errors.DeadlineExceededError("Deadline exceeded before the work began")
 
 
 def _truncated(text: str) -> str:

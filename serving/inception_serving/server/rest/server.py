@@ -99,6 +99,7 @@ class RestServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Future[float] | None = None
         self._thread: threading.Thread | None = None
+        self._has_stopped = False
 
     def start(self, listener: socket.socket, *, grpc_address: str) -> None:
         """Serve on a bound socket, which is closed at the end.
@@ -141,6 +142,7 @@ class RestServer:
                 self._loop.call_soon_threadsafe(self._stopping.set_result, grace_s)
             self._thread.join()
             self._thread = None
+        self._has_stopped = True
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self, listener: socket.socket, started: threading.Event) -> None:
@@ -251,11 +253,28 @@ class RestServer:
     def _answer(self, request: Request, deadline: float) -> Response:
         body = request.body
         if "gzip" in request.headers.get("content-encoding", ""):
-            body = _inflated(body, request.held)
+            body = self._inflated(body, request.held, deadline)
         call = Call(deadline, request.held.grow, self._turns)
         taken = _parsed_bytes(body)
         with self._parsing.take(taken, deadline=deadline, turns=self._turns):
             return self._api.answer(request.method, request.path, body, call)
+
+    def _inflated(self, body: bytes, held: Reservation, deadline: float) -> bytes:
+        """A body that was sent as gzip; nothing where it is not, or inflates to more than 100 MB.
+
+        Raises:
+            errors.StatusError: the server may not hold so much, or nobody waits for the answer.
+        """
+
+        def grow(size: int) -> None:
+            held.grow(size)
+            if self._has_stopped or time.monotonic() > deadline:
+                raise errors.DeadlineExceededError("Deadline exceeded before the work began")
+
+        try:
+            return inflate(body, GZIP, grow, most=_MOST_INFLATED, lend=self._turns.lend)
+        except CannotInflate:
+            return b""
 
 
 def _refuse(error: errors.StatusError) -> Response:
@@ -273,15 +292,3 @@ def _parsed_bytes(body: bytes) -> int:
     """The memory that a body takes as Python's lists, dictionaries and numbers, at most."""
     containers = body.count(b"[") + body.count(b"{")
     return len(body) + _CONTAINER_BYTES * containers + _VALUE_BYTES * body.count(b",")
-
-
-def _inflated(body: bytes, held: Reservation) -> bytes:
-    """A body that was sent as gzip; nothing where it is not gzip, or inflates to more than 100 MB.
-
-    Raises:
-        errors.StatusError: the server may not hold so much.
-    """
-    try:
-        return inflate(body, GZIP, held.grow, most=_MOST_INFLATED)
-    except CannotInflate:
-        return b""
