@@ -40,8 +40,8 @@ _MAX_WAITING = 8192
 
 _OPTIONS = (
     ("grpc.max_send_message_length", -1),  # gRPC's own end is 2 GiB
-    # What gRPC takes in of a call before its turn to be read: left to itself it lets through more
-    # and more, some gigabytes of a thousand calls, and reads on without looking at other connections.
+    # What gRPC takes in of a call before it is read: left to itself it lets through more and more,
+    # some gigabytes of a thousand calls, and reads on without a look at other connections.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 1 << 18),
     ("grpc.so_reuseport", 0),  # two servers on one port are a mistake, not load balancing
