@@ -50,8 +50,8 @@ class RunError(ValueError):
 class Terminated(RunError):
     """The process was asked to end (SIGTERM); the run's state has been kept."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"Asked to stop; the state is kept in {path}. To go on: --resume")
+    def __init__(self, path: Path, go_on: str = "--resume") -> None:
+        super().__init__(f"Asked to stop; the state is kept in {path}. To go on: {go_on}")
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,14 @@ class _F1Score(_Unweighted, keras.metrics.F1Score):
         scores = ops.softmax(y_pred) if self.threshold is None else ops.sigmoid(y_pred)
         return super().update_state(y_true, scores, sample_weight)
 
+    def result(self) -> Any:
+        """The mean over the classes that have images or answers, as an evaluation's."""
+        hits, wrong, missed = self.true_positives, self.false_positives, self.false_negatives
+        found = ops.convert_to_tensor(2 * hits + wrong + missed)
+        there = ops.cast(found > 0, found.dtype)
+        scores = 2 * hits / ops.maximum(found, 1e-7)
+        return ops.sum(there * scores) / ops.maximum(ops.sum(there), 1.0)
+
 
 class _AUC(_Unweighted, keras.metrics.AUC):
     pass

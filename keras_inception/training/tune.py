@@ -207,7 +207,7 @@ def tune(
                 callbacks=[report, *callbacks], log=log, **options,
             )  # fmt: skip
         except Terminated:
-            raise
+            raise Terminated(output, "the same command") from None
         except RunError as error:
             log(str(error))
             raise optuna.TrialPruned from error

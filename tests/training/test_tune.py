@@ -181,7 +181,7 @@ def test_a_search_that_was_stopped_goes_on_and_the_trial_does_not_count(
     search(output, trials=1)
     with monkeypatch.context() as patch:
         terminate_at(patch, 2)
-        with pytest.raises(Terminated):
+        with pytest.raises(Terminated, match="To go on: the same command"):
             search(output, trials=3)
     assert sorted(each.name for each in output.glob("trial-*")) == ["trial-0", "trial-1"]
     search(output, trials=3)
