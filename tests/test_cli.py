@@ -411,3 +411,9 @@ def test_damaged_runs_are_refused_in_a_line(
     assert "history.csv is not as training wrote it" in fails(capsys, "report", history)
     assert "needs a name" in fails(capsys, "predict", "", "--with", run.path)
     assert "need a source" in fails(capsys, "data", "check", "")
+
+
+def test_a_setting_is_searched_once(capsys: pytest.CaptureFixture[str]) -> None:
+    twice = ["--search", "learning_rate=0.1..0.2", "--search", "learning-rate=1,2"]
+    error = fails(capsys, "tune", "photos", *twice, "--output", "found")
+    assert error == "`search` must name a setting once. Received: learning_rate 2 times\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from typing import Any
 
 from inception_serving.server.startup import load_tensorflow_quietly
@@ -13,6 +14,7 @@ from keras_inception.commands.arguments import (
     positive,
 )
 from keras_inception.commands.data import SOURCE, add_data_options, given_source
+from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.named_recipes import RECIPES
 from keras_inception.runs.packages import check_installed
 
@@ -56,6 +58,9 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Search, and say what was best."""
+    for name, count in Counter(name for name, _ in options.search).items():
+        if count > 1:
+            raise RecipeError(f"`search` must name a setting once. Received: {name} {count} times")
     check_installed("optuna", "keras-inception tune")
     recipe = given_recipe(options) or RECIPES["default"]
     load_tensorflow_quietly()

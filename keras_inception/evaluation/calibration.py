@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 BINS = 15  # as the paper has it
-_COLDEST, _HOTTEST = 0.1, 10.0  # temperatures: where all images are right, the colder the better
+COLDEST, HOTTEST = 0.1, 10.0  # temperatures: where all images are right, the colder the better
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
             shares /= shares.sum(axis=1, keepdims=True)
         return float(((shares - true) * logits).sum())
 
-    low, high = np.log(1 / _HOTTEST), np.log(1 / _COLDEST)
+    low, high = np.log(1 / HOTTEST), np.log(1 / COLDEST)
     for _ in range(50):
         middle = (low + high) / 2
         low, high = (low, middle) if slope(np.exp(middle)) > 0 else (middle, high)

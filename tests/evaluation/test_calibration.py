@@ -88,6 +88,23 @@ def test_where_all_images_are_right_there_is_nothing_to_fit(
             assert any(np.array_equal(weight, arrays[name]) for name in arrays.files)
 
 
+def test_of_the_highest_temperature_it_is_said_that_no_higher_one_is_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keras_inception.training.train.build", one_convolution)
+    monkeypatch.setattr("keras_inception.evaluation.evaluate_model.predict_rows", sure)
+    said: list[str] = []
+    recipe = RECIPE.with_changes({"calibrate": True, "epochs": 1})
+    train(data(2, False), tmp_path / "run", recipe, check_images="none", log=said.append)
+    (line,) = (line for line in said if line.startswith("Temperature"))
+    assert line.startswith("Temperature 10,") and "No higher one is tried" in line
+
+
+def sure(model: object, inputs: np.ndarray, rows: int) -> np.ndarray:
+    """The logits of one that always says the first class."""
+    return np.tile(np.float32([500, -500]), (len(inputs), 1))
+
+
 def knowing(model: object, inputs: np.ndarray, rows: int) -> np.ndarray:
     """The logits of one that knows the dark channel from the bright one."""
     channels = inputs.mean(axis=(1, 2))[:, :2]

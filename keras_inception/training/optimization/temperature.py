@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_inception.data.examples import Examples
 from keras_inception.data.preprocessing import Preprocessing
-from keras_inception.evaluation.calibration import calibrate, fit_temperature
+from keras_inception.evaluation.calibration import HOTTEST, calibrate, fit_temperature
 from keras_inception.evaluation.evaluate_model import score_examples
 
 
@@ -53,6 +53,10 @@ def scale_by_temperature(
     if not examples.multi_label:
         before, after = (_ece(scored.scores / each, targets) for each in (1.0, temperature))
         line += f": ece {before:.4f} before, {after:.4f} now"
+    if temperature > 0.999 * HOTTEST:
+        line += (
+            ". No higher one is tried: the network is much surer than it is right; train it more"
+        )
     log(line)
     return temperature
 
