@@ -195,5 +195,6 @@ def test_help_answers_at_once(command: str) -> None:
     answer = subprocess.run(arguments, check=True, capture_output=True, text=True, cwd=ROOT)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert "usage: keras-inception" in answer.stdout
-    # The processor's time, which other processes do not lengthen as they do the clock's.
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+    # The processor's time, which other processes lengthen less than they do the clock's: a slow one
+    # takes 0.3 s, beside others 0.6; with TensorFlow some seconds.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
