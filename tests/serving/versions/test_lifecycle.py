@@ -85,10 +85,13 @@ class TestNewVersions:
         self, model: Path, saved_models: Path
     ) -> None:
         """core/servable_handle.h: a handle keeps its version."""
+        start = time.monotonic()
         with ModelServer(model, poll_s=0.05) as server:
+            longer_than_loading = np.float32(0.5 + 4 * (time.monotonic() - start))
             caller = Caller(server.address)
             with ThreadPoolExecutor(1) as pool:
-                slow = pool.submit(caller.predict, {"seconds": np.float32(1)}, signature="slow")
+                work = {"seconds": longer_than_loading}
+                slow = pool.submit(caller.predict, work, signature="slow")
                 publish(saved_models / "arithmetic_plus_three", model / "2")
                 wait_until(lambda: caller.states("arithmetic")[1] == "UNLOADING")
                 assert answer(caller) == (3.0, 2)
