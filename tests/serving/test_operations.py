@@ -268,6 +268,33 @@ def test_open_streams_of_reflection_do_not_put_off_the_end(base: Path) -> None:
         asked.set()
 
 
+def test_a_stream_of_reflection_may_not_wait_for_ever(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+    monkeypatch.setattr("inception_serving.server.grpc.arrivals._MESSAGE_S", 0.5)
+    monkeypatch.setattr("inception_serving.server.grpc.arrivals._ALONE_S", 0.1)
+    said_all = threading.Event()
+
+    def ask_once() -> Iterator[Any]:
+        yield reflection_pb2.ServerReflectionRequest(list_services="")
+        said_all.wait(30)
+
+    with (
+        ModelServer(base / "arithmetic", reflection=True) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        stream = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
+            ask_once(), timeout=20
+        )
+        assert next(stream).HasField("list_services_response")
+        with pytest.raises(grpc.RpcError) as ended:
+            next(stream)
+        said_all.set()
+    assert ended.value.code() == grpc.StatusCode.CANCELLED
+
+
 def test_what_is_no_question_of_reflection_is_told_so_and_not_logged(
     base: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

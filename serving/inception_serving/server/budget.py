@@ -143,8 +143,9 @@ class Reservation:
         return self._size
 
     def grow(self, size: int) -> None:
-        """Take more; see `ByteBudget.reserve`."""
-        self._budget.take(size, self._size)
+        """Take more; see `ByteBudget.reserve`. What it has stays its own, whoever comes."""
+        if size:
+            self._budget.take(size, self._size)
         self._size += size
 
     def release(self) -> None:

@@ -21,8 +21,18 @@ MANY = MAX_FIELDS + 1
         bombs.predict(b"m", b"", bombs.tensor_input(b"x", bombs.part(2, b"\x12\0" * MANY))),
         bombs.predict(b"m", b"", bombs.tensor_input(b"x", b"\x38\0" * MANY)),
         b"\x7a\0" * MANY,
+        b"\x7b\x7c" + b"\x1a\0" * MANY,
+        b"\x7b\x13\x1a\0\x14\x7c" + b"\x1a\0" * MANY,
+        b"\x7b\x7c" * MANY,
+        b"\x7b" + b"\x1a\0" * MANY + b"\x7c",
+        bombs.predict(b"m", b"", b"\x1a\0" * MANY) + b"\x12\x01\xff",
+        bombs.part(2, bombs.part(2, b"\x7a\0" * MANY)) + b"\x12\x01\xff",
     ],
-    ids=["outputs", "inputs", "strings", "dims", "integers", "unknown"],
+    ids=[
+        *("outputs", "inputs", "strings", "dims", "integers", "unknown"),
+        *("behind a group", "behind groups", "groups", "in a group"),
+        *("before what is malformed", "in a message before a malformed one"),
+    ],
 )
 def test_too_many_parts(data: bytes) -> None:
     with pytest.raises(errors.InvalidArgumentError, match="fields"):
@@ -44,6 +54,9 @@ def test_too_many_examples() -> None:
         bombs.predict(b"m", b"", bombs.tensor_input(b"x", bombs.part(7, bytes(10_000_000)))),
         b"\xff" * 100_000,  # no message, which the parser says
         b"\x0b" * 100_000,
+        b"\x7c" + b"\x1a\0" * MANY,
+        b"\x7b\x74" + b"\x1a\0" * MANY,
+        bytes(2 * MANY),
         bombs.part(1, b"")[:-1] * 100_000,
     ],
 )
@@ -71,6 +84,22 @@ def test_packed_numbers_are_larger_in_memory(field: bytes, width: int) -> None:
     expected = width * (70_000 + long) - (70_000 + 10 * long) if width else 0
 
     assert check_message(data, PredictRequest.DESCRIPTOR) == expected
+
+
+@pytest.mark.parametrize("before", [b"\x7b\x7c", b"\x0b\x12\0\x0c", b"\x7b" * 99 + b"\x7c" * 99])
+def test_what_follows_a_group_counts(before: bytes) -> None:
+    """Parsers skip a field of a kind that a message has not; but not beyond what they read."""
+    field = bombs.part(10, bytes(70_000))
+    data = before + bombs.predict(b"m", b"", bombs.tensor_input(b"x", field))
+
+    PredictRequest.FromString(data)
+    assert check_message(data, PredictRequest.DESCRIPTOR) == 7 * 70_000
+
+
+def test_what_comes_before_a_malformed_message_counts() -> None:
+    inputs = bombs.predict(b"m", b"", bombs.tensor_input(b"x", bombs.part(10, bytes(70_000))))
+
+    assert check_message(inputs + b"\x12\x01\xff", PredictRequest.DESCRIPTOR) == 7 * 70_000
 
 
 def test_a_walk_lets_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from benchmarks.attack_http2 import Connection
+from inception_serving.server.grpc import health as health_module
 from tests.serving.grpc.test_threads import WATCH, Server, wait_until
 
 _SERVING, _NOT_SERVING, _SERVICE_UNKNOWN = 1, 2, 3  # grpc/health/v1/health.proto
@@ -90,3 +91,24 @@ def test_nothing_is_kept_of_what_was_watched(server: Server) -> None:
     for each in (*unknown, *known):
         each.cancel()
     wait_until(lambda: len(health._watches) == 0)
+
+
+def test_where_many_watch_a_connection_has_one(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health_module, "_MANY_WATCHES", 3)
+    watches = [watch(server) for _ in range(3)]
+    assert [next(each).status for each in watches] == [_SERVING] * 3
+    for service in ("", "unknown"):
+        with pytest.raises(grpc.RpcError) as refused:
+            next(watch(server, service))
+        assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    own = [("grpc.use_local_subchannel_pool", 1)]
+    with grpc.insecure_channel(server.address, own) as another:
+        stub = health_pb2_grpc.HealthStub(another)
+        assert next(stub.Watch(health_pb2.HealthCheckRequest(), timeout=30)).status == _SERVING
+    assert check(server) == _SERVING
+    for each in watches[:2]:
+        each.cancel()
+    wait_until(lambda: server.grpc._health._of_peers.total() == 1)
+    assert next(watch(server)).status == _SERVING

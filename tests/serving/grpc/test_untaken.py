@@ -9,11 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from benchmarks import attack_bombs as bombs
 from benchmarks.attack_http2 import Connection
-from inception_serving import ModelServer
+from inception_serving import ModelServer, messages
 from inception_serving.server.budget import ByteBudget
+from inception_serving.server.grpc import untaken as untaken_module
 from inception_serving.server.grpc.untaken import Untaken
 from tests.serving.caller import Caller
 from tests.serving.versions.test_lifecycle import wait_until
@@ -87,3 +89,38 @@ def test_beyond_the_limit_the_oldest_end_at_once() -> None:
     assert budget._held == 0
     untaken.add(2_000_000, second)  # the largest has itself alone to make way for it
     assert not second.is_cancelled
+
+
+def test_many_calls_with_little_to_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(untaken_module, "_MOST_LITTLE", 3)
+    untaken = Untaken(ByteBudget(1 << 20))
+    calls = [Context() for _ in range(5)]
+    taken, ended = Context(), Context(has_ended=True)
+    for context in (taken, *calls[:3]):
+        untaken.add(0, context)
+        if context is taken:
+            taken.on_end()
+    untaken.add(100, ended)
+    assert not any(each.is_cancelled for each in calls)
+
+    for context in calls[3:]:
+        untaken.add(0, context)
+    assert [each.is_cancelled for each in calls] == [True, True, False, False, False]
+    assert not taken.is_cancelled and not ended.is_cancelled
+
+
+def test_small_answers_count_until_they_are_taken(base: Path) -> None:
+    request = messages.GetModelStatusRequest()
+    request.model_spec.name = "arithmetic"
+    asked = {
+        "/tensorflow.serving.ModelService/GetModelStatus": request.SerializeToString(),
+        "/grpc.health.v1.Health/Check": b"",
+    }
+    with ModelServer(base / "arithmetic", health_service=True) as server:
+        little = server._grpc._untaken._little
+        connection = Connection(server.address, takes_messages=False)
+        for method, data in asked.items():
+            connection.send(connection.begin(method), b"\0" + struct.pack(">I", len(data)) + data)
+        wait_until(lambda: len(little) == 2)
+        connection.close()
+        wait_until(lambda: not little)

@@ -225,6 +225,9 @@ class Transport(asyncio.Transport):
     def resume_reading(self) -> None:
         self.is_paused = False
 
+    def is_reading(self) -> bool:
+        return not self.is_paused
+
     def is_closing(self) -> bool:
         return False
 
@@ -276,6 +279,45 @@ def test_others_have_their_turn_between_small_chunks() -> None:
     assert was_paused
     assert size == 10_000
     assert not is_paused
+
+
+def test_others_have_their_turn_between_the_parts_of_a_large_body() -> None:
+    """Of 256 KB, as asyncio reads them."""
+    part = 1 << 18
+
+    async def send(count: int) -> list[tuple[bool, bool]]:
+        async def answer(request: Request) -> Response:
+            assert len(request.body) == count * part
+            request.held.release()
+            return Response(200, b"")
+
+        budget, rounds = ByteBudget(1 << 24), Rounds()
+        connections = [make_connection(answer, budget, rounds) for _ in range(2)]
+        transports = [Transport(), Transport()]
+        seen = []
+        for connection, transport in zip(connections, transports, strict=True):
+            connection.connection_made(transport)
+            connection.data_received(
+                b"POST /v1/ HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (count * part)
+            )
+            connection.data_received(bytes(part))
+            seen.append((transport.is_paused, connection.is_steady))
+        for _ in range(2):
+            await asyncio.sleep(0)
+            seen.append((transports[0].is_paused, transports[1].is_paused))
+        for connection in connections:
+            for _ in range(count - 1):
+                connection.data_received(bytes(part))
+        await asyncio.sleep(0.01)
+        assert [each.is_paused for each in transports] == [False] * 2
+        for connection in connections:
+            connection.connection_lost(None)
+        assert budget._held == 0
+        return seen
+
+    seen = asyncio.run(send(3))
+
+    assert seen == [(True, True), (True, True), (False, True), (False, False)]
 
 
 class TestManyWhoSendMuch:

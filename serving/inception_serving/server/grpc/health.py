@@ -9,6 +9,7 @@ taken what it watches for, and keeps every name that was ever watched.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -21,10 +22,12 @@ from inception_serving import errors
 from inception_serving.server.grpc.arrivals import Arrivals
 from inception_serving.server.grpc.compressed import small_message
 from inception_serving.server.grpc.threads import MessageThreads
+from inception_serving.server.grpc.untaken import Untaken
 
 # model_servers/server.cc names its services without their package; "" is the server as a whole.
 _SERVICES = ("", "ModelService", "PredictionService")
 _THREADS = 32
+_MANY_WATCHES = 4096
 _STOPPING = "The server is about to stop."
 
 _Status = health_pb2.HealthCheckResponse
@@ -33,9 +36,11 @@ _Status = health_pb2.HealthCheckResponse
 class Health:
     """The service's methods, over what it is told of the server."""
 
-    def __init__(self, arrivals: Arrivals) -> None:
+    def __init__(self, arrivals: Arrivals, untaken: Untaken) -> None:
+        self._untaken = untaken
         self._status = _Status.SERVING
         self._watches: dict[Any, _Watch] = {}  # by context, of the services that there are
+        self._of_peers: Counter[str] = Counter()
         self._lock = threading.Lock()
         # A call of Watch has its thread for as long as it takes to be noted.
         self._threads = MessageThreads(_THREADS, arrivals, name="health")
@@ -71,12 +76,14 @@ class Health:
         self._threads.shutdown(wait=False)
 
     def _check(self, data: bytes | errors.StatusError, context: Any) -> bytes:
+        self._untaken.add(0, context)
         if _request(data, context).service not in _SERVICES:
             context.abort(grpc.StatusCode.NOT_FOUND, "service name unknown")
         return _answer(self._status)
 
     def _watch(self, data: bytes | errors.StatusError, context: Any, send: Any) -> None:
         service = _request(data, context).service
+        self._count(context)
         watch = _Watch(context, send)
         if service not in _SERVICES:
             watch.say(_Status.SERVICE_UNKNOWN)
@@ -88,6 +95,25 @@ class Health:
             self._watches[context] = watch
         if not context.add_callback(lambda: self._forget(context)):
             self._forget(context)
+
+    def _count(self, context: Any) -> None:
+        """Count a watch until it ends. Where there are many, a connection may have one."""
+        peer = context.peer()
+        with self._lock:
+            is_one_too_many = self._of_peers.total() >= _MANY_WATCHES and peer in self._of_peers
+            self._of_peers[peer] += 1
+
+        def forget() -> None:
+            with self._lock:
+                self._of_peers[peer] -= 1
+                if not self._of_peers[peer]:
+                    del self._of_peers[peer]
+
+        if not context.add_callback(forget):
+            forget()
+        if is_one_too_many:
+            text = f"{_MANY_WATCHES} watch, others of this connection among them."
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
 
     def _forget(self, context: Any) -> None:
         with self._lock:

@@ -15,14 +15,18 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2
 
 from inception_serving import errors, messages
+from inception_serving.server.grpc.arrivals import Arrivals
 from inception_serving.server.grpc.compressed import small_message
 
 
 class Reflection:
     """The service's method."""
 
-    def __init__(self, *, health_service: bool) -> None:
+    def __init__(self, arrivals: Arrivals, *, health_service: bool) -> None:
         """Of PredictionService, ModelService and itself.
+
+        Args:
+            arrivals: knows the streams, which may always wait for something more.
 
         Raises:
             errors.ServerStartError: grpcio-reflection is not installed.
@@ -44,6 +48,7 @@ class Reflection:
         names.append(self.service)
         self._servicer = reflection.ReflectionServicer(names, pool=messages.POOL)
         self._pb2 = reflection_pb2
+        self._arrivals = arrivals
         self._streams: set[Any] = set()
         self._lock = threading.Lock()
 
@@ -64,16 +69,23 @@ class Reflection:
             stream.cancel()
 
     def _answer(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:
+        call = context._rpc_event.call
+        connection = call.peer()
+
+        def forget() -> None:
+            self._arrivals.end(call, connection)
+            with self._lock:
+                self._streams.discard(context)
+
         with self._lock:
             self._streams.add(context)
-        if not context.add_callback(lambda: self._forget(context)):
-            self._forget(context)
+        may_wait = self._arrivals.begin(call, connection)
+        if not context.add_callback(forget):
+            forget()
+        if not may_wait:
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many calls wait.")
         answers: Iterator[Any] = self._servicer.ServerReflectionInfo(requests, context)
         return answers
-
-    def _forget(self, context: Any) -> None:
-        with self._lock:
-            self._streams.discard(context)
 
     def _request(self, data: bytes) -> Any:
         """A question; an empty one, which is none, where the bytes are no message."""

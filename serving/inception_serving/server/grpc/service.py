@@ -126,12 +126,14 @@ class GrpcServer:
             ),
         )
         self._serve_all()
-        self._health = Health(self._arrivals) if health_service else None
+        self._health = Health(self._arrivals, self._untaken) if health_service else None
         if self._health is not None:
             self._server.add_registered_method_handlers(
                 health.SERVICE_NAME, self._health.handlers()
             )
-        self._reflection = Reflection(health_service=health_service) if reflection else None
+        self._reflection = (
+            Reflection(self._arrivals, health_service=health_service) if reflection else None
+        )
         if self._reflection is not None:
             self._server.add_registered_method_handlers(
                 self._reflection.service, self._reflection.handlers()
@@ -280,6 +282,7 @@ class GrpcServer:
                 _log.exception("A request failed.")
                 text = f"{type(error).__name__}: {error}"
                 status = errors.GRPC_CODES[errors.InternalError], _truncated(text)
+            self._untaken.add(0, context)
             context.abort(_CODES[status[0]], status[1])
             raise AssertionError("abort raises")
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from inception_serving.server.budget import ByteBudget, Reservation
 
-_LITTLE = 1 << 12  # of one call, of which the connections' number and streams are limited
+_LITTLE = 1 << 12
+_MOST_LITTLE = 8192  # calls with little or nothing to take, some 14 KB each
 _YOUNG_S = 1.0  # in which nobody has to have taken an answer
 
 
@@ -23,11 +24,13 @@ class Untaken:
     def __init__(self, budget: ByteBudget) -> None:
         self._budget = budget
         self._held: dict[Any, tuple[float, Reservation]] = {}  # by context, oldest first
+        self._little: dict[Any, None] = {}
         self._lock = threading.Lock()
 
     def add(self, size: int, context: Any) -> None:
         """Count an answer until its call has ended; for which others may have to end now."""
         if size < _LITTLE:
+            self._add_little(context)
             return
         with self._lock:
             self._held[context] = time.monotonic(), self._budget.hold(size)
@@ -35,6 +38,21 @@ class Untaken:
             self._forget(context)
         while self._budget.is_over and self._end_oldest(0, but=context):
             pass
+
+    def _add_little(self, context: Any) -> None:
+        with self._lock:
+            self._little[context] = None
+        if not context.add_callback(lambda: self._forget_little(context)):
+            self._forget_little(context)
+        with self._lock:
+            oldest = next(iter(self._little)) if len(self._little) > _MOST_LITTLE else None
+        if oldest is not None:
+            oldest.cancel()
+            self._forget_little(oldest)
+
+    def _forget_little(self, context: Any) -> None:
+        with self._lock:
+            self._little.pop(context, None)
 
     def make_way(self) -> bool:
         """End the call whose answer was given longest ago, if that is long; whether one was."""

@@ -16,6 +16,8 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 GZIP = 16 + zlib.MAX_WBITS  # zlib's names for the formats, zlib.h, inflateInit2
 GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 _FED_AT_ONCE, _MADE_AT_ONCE = 1 << 14, 1 << 20
+# The first part waits for nobody. It is small, since many messages may begin in one moment.
+_FED_FIRST, _MADE_FIRST = 1 << 11, 1 << 16
 
 
 class CannotInflate(ValueError):
@@ -76,15 +78,18 @@ def inflate(
     try:
         with ExitStack() as lent:
             while begin < len(data) and not inflater.eof:
-                fed = data[begin : begin + _FED_AT_ONCE]  # what is left of it is copied each time
+                # What is left of it is copied each time.
+                fed = data[begin : begin + (_FED_AT_ONCE if parts else _FED_FIRST)]
                 begin += len(fed)
-                part = None
-                while not inflater.eof and (part is None or fed or len(part) == _MADE_AT_ONCE):
+                may_give_more = True
+                while not inflater.eof and (fed or may_give_more):
                     if len(parts) == 1:
                         lent.enter_context(lend())
+                    most_made = _MADE_AT_ONCE if parts else _MADE_FIRST
                     with _PARTS if parts else nullcontext():
-                        part = inflater.decompress(fed, _MADE_AT_ONCE)
+                        part = inflater.decompress(fed, most_made)
                     fed = inflater.unconsumed_tail
+                    may_give_more = len(part) == most_made
                     size += len(part)
                     if most is not None and size > most:
                         raise CannotInflate(f"more than {most} bytes")

@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 _LONGEST_HEAD, _MOST_LINES = 1 << 16, 1000  # libevent's has no end
 # Parts of requests, lines and chunks, that are read of a connection before others have their turn.
 _STEPS_AT_ONCE = 64
+# Bytes that a connection may send before others have their turn; asyncio reads four times as many.
+_READ_AT_ONCE = 1 << 16
 # Of a body so much must come in this time, where others need its place.
 _STEADY_BYTES, _STEADY_S = 1 << 16, 0.25
 _TAKEN_S = 1.0  # in which an answer need not have been taken
@@ -134,6 +136,7 @@ class Connection(asyncio.Protocol):
         self._is_ending = False  # nothing more is read of it
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._waits_for_turn = False  # to send more of a body
         self._untaken = 0  # bytes of the answer that had not been taken at the last look
         self._held_answer: Reservation | None = None  # until it has been taken
         self._begin()
@@ -158,7 +161,7 @@ class Connection(asyncio.Protocol):
         """Whether what comes of a body comes fast, or is little; or an answer is new."""
         if self._held_answer is not None:
             return self._steady > self._loop.time() - _TAKEN_S
-        if self._held is None or self._held.size < _STEADY_BYTES:
+        if self._held is None or self._held.size < _STEADY_BYTES or self._waits_for_turn:
             return True
         return self.steady_since > self._loop.time() - _STEADY_S
 
@@ -229,6 +232,10 @@ class Connection(asyncio.Protocol):
                 self._began = self._loop.time()
             self._buffer += data
             self._go_on()
+            sends_on = self._task is None and not self._is_ending and self._transport.is_reading()
+            if sends_on and len(data) > _READ_AT_ONCE:
+                self._waits_for_turn = True
+                self._wait_for_turn()
 
     def resume_writing(self) -> None:
         """See `asyncio.Protocol`: the answer has been taken."""
@@ -272,6 +279,9 @@ class Connection(asyncio.Protocol):
 
     def _go_on_again(self) -> None:
         """Go on with what has come."""
+        if self._waits_for_turn:
+            self._waits_for_turn = False
+            self._steady = self._loop.time()
         if self._task is None:
             self._transport.resume_reading()
             self._go_on()

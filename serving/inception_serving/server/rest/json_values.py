@@ -23,7 +23,8 @@ _DECODER = json.JSONDecoder(object_pairs_hook=json_parser.make_object)
 _BLANKS = re.compile(r"[ \n\r\t]*")
 # What Python's reader takes, and RapidJSON refuses or reads as something else.
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+_PAIRS = re.compile(rb"(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}){1,1000}")
+_PREFIX_BYTES = 4  # of a surrogate
 _LARGE_EXPONENT = re.compile(rb"[eE]\+?[0-9]{3}")
 _LONG_DECIMAL = re.compile(rb"[0-9]\.?[0-9]*[eE][+-]?[0-9]{2}|(?:[0-9]\.?){16}")
 _LONG_INTEGER = re.compile(rb"(?<![0-9])[0-9]{309}")
@@ -34,6 +35,7 @@ _MOST_READ_SLOWLY, _MOST_READ_EXACTLY = 1 << 18, 1 << 16
 _LITTLE = 1 << 12
 # Python's reader takes some milliseconds for these, in which nothing else runs.
 _MOST_READ_AT_ONCE = 1 << 18
+_SCANNED_AT_ONCE = 1 << 20
 
 _BASE64_BLANKS = str.maketrans("", "", " \t\n\v\f\r")
 # A millisecond or some, in which nothing else runs; by four, as base64 is.
@@ -83,7 +85,7 @@ def _parse_slowly(body: bytes) -> Any:
 
 def _parse_usual(body: bytes) -> Any:
     """A body's value; None where it is to be read by RapidJSON's own rules."""
-    if b"\\u" in body and _SURROGATE.search(_PAIR.sub(b"", body)):
+    if b"\\u" in body and _has_surrogates_alone(body):
         return None
     try:
         text = body.decode()
@@ -94,6 +96,21 @@ def _parse_usual(body: bytes) -> Any:
         return _DECODER.raw_decode(text, start.end())[0]
     except (ValueError, RecursionError):
         return None
+
+
+def _has_surrogates_alone(body: bytes) -> bool:
+    """Whether there is a half of a pair, such as \\ud83d; or what looks like one."""
+    place = 0
+    while place < len(body):
+        end = place + _SCANNED_AT_ONCE
+        while found := _SURROGATE.search(body, place, end + _PREFIX_BYTES - 1):
+            pairs = _PAIRS.match(body, found.start())
+            if pairs is None:
+                return True
+            place = pairs.end()
+        place = max(end, place)
+        let_others_run()
+    return False
 
 
 def parse_exactly(body: bytes) -> dict[str, Any]:
