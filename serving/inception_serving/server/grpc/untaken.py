@@ -14,7 +14,7 @@ from typing import Any
 from inception_serving.server.budget import ByteBudget, Reservation
 
 _LITTLE = 1 << 12
-_MOST_LITTLE = 8192  # calls with little or nothing to take, some 14 KB each
+_MOST_LITTLE = 2048  # calls with little or nothing to take, 14 KB each; they may end together
 _YOUNG_S = 1.0  # in which nobody has to have taken an answer
 
 
