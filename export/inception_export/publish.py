@@ -86,6 +86,7 @@ def export_run(
             "metrics": run.record.get("validation", {}),
             "data": _data(run),
             **({"thresholds": run.thresholds} if run.thresholds else {}),
+            **({"temperature": run.temperature} if run.temperature is not None else {}),
             "weights": {"file": str(run.model_path.resolve()), "sha256": _sha256(run.model_path)},
         },
         log=log,

@@ -16,7 +16,7 @@ from keras_inception.commands.arguments import (
     add_command,
     add_recipe_options,
     given_recipe,
-    output_file,
+    picture_file,
 )
 from keras_inception.commands.data import SOURCE, add_data_options, given_source
 from keras_inception.runs.fields import RecipeError
@@ -70,7 +70,7 @@ def _add_train(commands: Any) -> None:
     )
     train.add_argument(
         "--find-learning-rate",
-        type=output_file,
+        type=picture_file,
         metavar="PNG",
         help="train 100 steps at a rising learning rate, draw their losses to this file and suggest"
         " a rate; write nothing else",

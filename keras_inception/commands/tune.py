@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from typing import Any
 
@@ -64,19 +65,24 @@ def run(options: argparse.Namespace) -> int:
     check_installed("optuna", "keras-inception tune")
     recipe = given_recipe(options) or RECIPES["default"]
     load_tensorflow_quietly()
+    from keras_inception.runs.run import Terminated
     from keras_inception.training.tune import tune
 
-    best = tune(
-        given_source(options.data, options),
-        options.output,
-        recipe,
-        dict(options.search),
-        trials=options.trials,
-        hours=options.hours,
-        validation_data=options.validation_data,
-        on_bad_image=options.on_bad_image,
-        check_images=options.check_images,
-    )
+    try:
+        best = tune(
+            given_source(options.data, options),
+            options.output,
+            recipe,
+            dict(options.search),
+            trials=options.trials,
+            hours=options.hours,
+            validation_data=options.validation_data,
+            on_bad_image=options.on_bad_image,
+            check_images=options.check_images,
+        )
+    except Terminated as ended:
+        print(ended, file=sys.stderr)
+        return 143
     print(f"The best run is {best.path}")
     return 0
 

@@ -22,6 +22,10 @@ from keras_inception.evaluation.crops import check_crops, crop_batches, crop_wei
 from keras_inception.evaluation.measures import Evaluation, MultiLabelEvaluation, Result
 
 
+class NoNumber(DataError):
+    """A model answers images with no number, nan."""
+
+
 class Scored(NamedTuple):
     """The scores of a set of images.
 
@@ -156,7 +160,7 @@ def score_against_truth(
     unanswered = np.flatnonzero(np.isnan(scores).all(axis=1))
     if len(unanswered):
         name = printable(examples.images.name(int(indices[unanswered[0]])))
-        raise DataError(
+        raise NoNumber(
             f"The model answers {len(unanswered)} of {len(indices)} images with no number (nan),"
             f" the first of them {name}: its weights, or its arithmetic in half precision, have"
             " overflowed."

@@ -92,6 +92,7 @@ def write_report(
         f" {model.count_params():,} parameters",
         figures=_figures(result) if result else {},
         intervals=DEFINITION if result else "",
+        calibrated=_calibrated(run.temperature),
         curves=_curves(run.path / "history.csv"),
         problem=problem,
         measured=_measured(result, measured_on) if result else None,
@@ -141,6 +142,16 @@ def _figures(result: Result) -> dict[str, str]:
         share = name not in ("loss", "ece", "mean_roc_auc")
         figures[about] = f"{value:.2%}" if share else f"{value:.4f}"
     return figures | {"images measured": f"{result.images:,}"}
+
+
+def _calibrated(temperature: float | None) -> str:
+    """What a reader has to know of the scores of a calibrated run."""
+    if temperature is None:
+        return ""
+    return (
+        f"The logits are divided by a temperature of {temperature:.3g}, fitted on the run's"
+        " validation images. Measured on those, the calibration error is smaller than on others."
+    )
 
 
 def _curves(path: Path) -> dict[str, Any] | None:

@@ -105,10 +105,8 @@ def check_known(names: Iterable[str], known: Iterable[str]) -> None:
     known = list(known)
     unknown = [str(name) for name in names if name not in known]  # a YAML file's may be numbers
     if unknown:
-        raise RecipeError(
-            f"There is no setting {', '.join(map(repr, unknown))}.{nearest(unknown[0], known)}"
-            f" The settings are: {', '.join(known)}."
-        )
+        hint = nearest(unknown[0], known) or f" The settings are: {', '.join(known)}."
+        raise RecipeError(f"There is no setting {', '.join(map(repr, unknown))}.{hint}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -41,7 +41,7 @@ NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "augment_cutmix_alpha": (lambda recipe: recipe.batch_size > 1, "0 with a batch_size of 1"),
     "fold": (
         lambda recipe: recipe.folds is not None and recipe.fold <= recipe.folds,
-        "at most folds, which is {recipe.folds}",
+        "left out without folds, and at most folds with them: folds={recipe.folds}",
     ),
     "focal_gamma": (
         lambda recipe: recipe.loss == "focal",

@@ -148,7 +148,8 @@ class Recipe:
     folds: int | None = _setting(
         None,
         "number of equal parts of the images, of which one is validated on and the others are"
-        " trained on; without fold each in turn (cross-validation)",
+        " trained on, in place of validation_fraction; without fold each in turn"
+        " (cross-validation)",
         AT_LEAST_2,
     )
     fold: int | None = _setting(

@@ -19,7 +19,7 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,18 @@ class Run:
     @property
     def preprocessing(self) -> Preprocessing:
         return read_preprocessing(self.record["preprocessing"])
+
+    @property
+    def decided(self) -> dict[str, Any] | None:
+        """What the weights that it started from decided of the network; None in older runs."""
+        decided: dict[str, Any] | None = self.record.get("decided_by_weights")
+        return decided
+
+    @property
+    def temperature(self) -> float | None:
+        """What the logits are divided by, where that was fitted, and the images told it."""
+        temperature: float | None = self.record.get("temperature")
+        return None if temperature == 1 else temperature
 
     @property
     def thresholds(self) -> dict[str, float]:
@@ -190,6 +202,11 @@ def open_run(path: str | Path) -> Run:
         RunError: the folder does not exist, or holds no run or one of a later format.
     """
     if not is_run(path):
+        if is_run(Path(path, "fold-1")):
+            raise RunError(
+                f"{path} is of a cross-validation, whose runs are {path}/fold-1 and so on. To go on"
+                " with it: the whole command that began it, with --resume"
+            )
         raise RunError(
             f"{path} is no run: it has no run.json."
             " A run is the folder that `keras-inception train --output` made."
@@ -215,9 +232,16 @@ def open_run(path: str | Path) -> Run:
 
 
 def create_run(
-    path: str | Path, recipe: Recipe, prepared: Prepared, preprocessing: Preprocessing
+    path: str | Path,
+    recipe: Recipe,
+    prepared: Prepared,
+    preprocessing: Preprocessing,
+    decided: Mapping[str, Any] | None = None,
 ) -> Run:
     """Make the folder of a new run, for images that are ready to train on.
+
+    Args:
+        decided: of the network, by the weights that it starts from.
 
     Raises:
         RunError: there is something at ``path`` already.
@@ -231,6 +255,7 @@ def create_run(
     record = {
         "format": FORMAT,
         "preprocessing": dataclasses.asdict(preprocessing),
+        **({"decided_by_weights": dict(decided)} if decided else {}),
         "data": prepared.record,
         "machine": describe_machine(),
         "versions": versions(),

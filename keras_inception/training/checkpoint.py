@@ -44,6 +44,10 @@ from keras_inception.training.optimization.finetune import Phase
 FORMAT = 2
 
 
+class Diverged(FloatingPointError):
+    """The loss or a weight is no number."""
+
+
 @dataclass
 class TrainingState:
     """How far a run has come.
@@ -68,7 +72,7 @@ class Checkpoints(keras.callbacks.Callback):
     """Keep the last state and the best epoch's weights in ``run/checkpoints``.
 
     Also writes ``history.csv``, so that history and state never disagree after a kill. A loss or a
-    weight that is no number raises ``FloatingPointError``, and nothing of it is kept.
+    weight that is no number raises :class:`Diverged`, and nothing of it is kept.
 
     Args:
         state: kept up to date here.
@@ -108,7 +112,7 @@ class Checkpoints(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self.state.step += 1
         if not np.isfinite((logs or {}).get("loss", 0.0)):
-            raise FloatingPointError("The loss is no number")
+            raise Diverged("The loss is no number")
         # Metrics are sums from zero, so those of the steps before the run was stopped may as well
         # be added after the first step that follows; only then do the variables exist.
         if self._carried:
@@ -171,15 +175,20 @@ class Checkpoints(keras.callbacks.Callback):
         """Never keep what can't be gone on from.
 
         Raises:
-            FloatingPointError: a weight is no number.
+            Diverged: a weight is no number.
         """
         for weight in self.model.weights:
             if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
-                raise FloatingPointError(f"{weight.path} holds what is no number")
+                raise Diverged(f"{weight.path} holds what is no number")
 
     def _end_if_asked(self) -> None:
         if self.terminated:
             raise Terminated(self.run)
+
+
+def has_checkpoint(run: Path) -> bool:
+    """Whether a run has come as far as its first."""
+    return (run / "checkpoints" / "last.npz").exists()
 
 
 def read_state(run: Path) -> TrainingState:
@@ -188,9 +197,9 @@ def read_state(run: Path) -> TrainingState:
     Raises:
         RunError: the file can't be read, or is of a later format.
     """
-    path = run / "checkpoints" / "last.npz"
-    if not path.exists():
+    if not has_checkpoint(run):
         return TrainingState()
+    path = run / "checkpoints" / "last.npz"
     with _open(path) as arrays:
         if _format(arrays) > FORMAT:
             raise RunError(
@@ -216,9 +225,9 @@ def restore_last(run: Path, model: keras.Model, averages: Averages | None, phase
     Raises:
         RunError: the state is of another model or optimizer.
     """
-    path = run / "checkpoints" / "last.npz"
-    if not path.exists():
+    if not has_checkpoint(run):
         return
+    path = run / "checkpoints" / "last.npz"
     with _open(path) as arrays:
         _assign(numbered(model.variables, "model_"), arrays)
         if arrays["phase"].item() == phase:

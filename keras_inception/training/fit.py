@@ -37,6 +37,7 @@ from keras_inception.training.callbacks import (
 )
 from keras_inception.training.checkpoint import (
     Checkpoints,
+    Diverged,
     TrainingState,
     read_state,
     restore_last,
@@ -320,15 +321,20 @@ def _fit_a_stretch(job: TrainingJob, state: TrainingState, callbacks: list[Any],
 def _telling_of_divergence(job: TrainingJob, state: TrainingState) -> Iterator[None]:
     try:
         yield
-    except FloatingPointError as error:
+    except Diverged as error:
         rate = job.last_learning_rate(state.phase)
-        advice = "a lower learning_rate, a longer warm-up (warmup_epochs)"
-        if job.recipe.clip_norm is None:
-            advice += ", shorter gradients (clip_norm=2)"
-        if job.recipe.precision == "mixed_float16":
-            advice += ", precision=mixed_bfloat16"
         raise RunError(
             f"The loss is no longer a number: step {state.step} of {job.steps} in epoch"
             f" {state.epoch + 1}, at learning rate {rate:.3g}. The last checkpoint, from before,"
-            f" is kept. What helps, in a new run: {advice}."
+            f" is kept. {what_helps(job.recipe)}"
         ) from error
+
+
+def what_helps(recipe: Recipe) -> str:
+    """What to try where numbers overflowed."""
+    advice = "a lower learning_rate, a longer warm-up (warmup_epochs)"
+    if recipe.clip_norm is None:
+        advice += ", shorter gradients (clip_norm=2)"
+    if recipe.precision == "mixed_float16":
+        advice += ", precision=mixed_bfloat16"
+    return f"What helps, in a new run: {advice}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -33,6 +33,36 @@ def build(recipe: Recipe, classes: int, momentum: float) -> keras.Model:
     Raises:
         ValueError: there is no such network, or it refuses a setting.
     """
+    return _build(
+        recipe,
+        classes,
+        momentum,
+        variant=recipe.variant,
+        weights=recipe.weights,
+        skip=recipe.skip.split(",") if recipe.skip else (),
+    )
+
+
+def build_again(
+    recipe: Recipe, classes: int, momentum: float, decided: Mapping[str, Any]
+) -> keras.Model:
+    """As :func:`build`, but without the weights that it started from.
+
+    Args:
+        decided: what they decided, from :func:`decided_by_weights`.
+    """
+    return _build(recipe, classes, momentum, **decided)
+
+
+def decided_by_weights(recipe: Recipe) -> dict[str, Any] | None:
+    """What the weights decide of the network that starts from them, by the builder's names."""
+    if recipe.weights is None:
+        return None
+    opened = open_for(find(recipe.model), recipe.weights)
+    return {"variant": opened.variant, "scale": opened.has_gamma}
+
+
+def _build(recipe: Recipe, classes: int, momentum: float, **by_weights: Any) -> keras.Model:
     builder = find(recipe.model).builder()
     shape = None if recipe.image_size is None else (recipe.image_size, recipe.image_size, 3)
     model = builder(
@@ -43,10 +73,8 @@ def build(recipe: Recipe, classes: int, momentum: float) -> keras.Model:
         dropout=recipe.dropout,
         width=recipe.width,
         stem=recipe.stem,
-        variant=recipe.variant,
         momentum=momentum,
-        weights=recipe.weights,
-        skip=recipe.skip.split(",") if recipe.skip else (),
+        **by_weights,
     )
     if recipe.image_size_start is not None:
         _check_start(recipe, model.input_shape[1])

@@ -18,7 +18,7 @@ from keras_inception.data.preparation.oversampling import oversample
 from keras_inception.data.preparation.prepare import CheckImages, Prepared, prepare
 from keras_inception.data.sources.source import Source
 from keras_inception.data.text import printable
-from keras_inception.evaluation.evaluate_model import evaluate_model
+from keras_inception.evaluation.evaluate_model import NoNumber, evaluate_model
 from keras_inception.evaluation.multi_label import MultiLabelEvaluation
 from keras_inception.evaluation.thresholds import fit_thresholds
 from keras_inception.renamed import renamed
@@ -38,7 +38,7 @@ from keras_inception.runs.run import (
 )
 from keras_inception.training.best_epoch import check_validation
 from keras_inception.training.callbacks import check_callbacks
-from keras_inception.training.checkpoint import best_weights, read_state
+from keras_inception.training.checkpoint import best_weights, has_checkpoint, read_state
 from keras_inception.training.devices.distribution import (
     Devices,
     Scale,
@@ -47,9 +47,14 @@ from keras_inception.training.devices.distribution import (
 )
 from keras_inception.training.devices.hosts import Heartbeats, telling_of_lost_hosts
 from keras_inception.training.devices.precision import choose_precision
-from keras_inception.training.fit import TrainingJob, fit
+from keras_inception.training.fit import TrainingJob, fit, what_helps
 from keras_inception.training.metrics import metrics_for
-from keras_inception.training.network import build, preprocessing_for
+from keras_inception.training.network import (
+    build,
+    build_again,
+    decided_by_weights,
+    preprocessing_for,
+)
 from keras_inception.training.optimization.distillation import check_teacher, teach
 from keras_inception.training.optimization.finetune import momentum, phase_of, set_trainable
 from keras_inception.training.optimization.growing import of_any_size, size_in, stages
@@ -146,11 +151,12 @@ def train(
             tell_of_other_arithmetic(run, tell)
     with keras_settings(recipe):
         with where.scope():
-            job = build_job(recipe, prepared, tell, where, fast)
+            job = build_job(recipe, prepared, tell, where, fast, run)
             where.agree(repr(recipe).encode(), *_identity(prepared))
             if run is None and where.first:
                 check_disk_space(_existing(Path(output)), disk_space_needed(job))
-                run = create_run(output, recipe, prepared, job.preprocessing)
+                decided = decided_by_weights(recipe)
+                run = create_run(output, recipe, prepared, job.preprocessing, decided)
             where.agree()  # that the folder is there
         run = run or open_run(output)
         alone = run.held() if where.first else contextlib.nullcontext()
@@ -326,12 +332,15 @@ def build_job(
     log: Callable[[str], None],
     devices: Devices | None = None,
     fast: bool = True,
+    run: Run | None = None,
 ) -> TrainingJob:
     """Build the network for the data.
 
     Args:
         devices: to train on, within their scope; by default one.
         fast: whether to train by TensorFlow's fast path.
+        run: that goes on. If it has a checkpoint, the weights that it started from need not be
+            there any more.
 
     Raises:
         DeviceError: the batch can't be shared out evenly.
@@ -354,8 +363,16 @@ def build_job(
     check_changes(recipe, len(training) // batch_size)
     devices.check_batch_norm(recipe.sync_batch_norm)
     classes = len(training.labels)
-    model = build(recipe, classes, momentum(recipe, len(training) // batch_size))
-    preprocessing = preprocessing_for(recipe, model.input_shape[1], log)
+    decided = run.decided if run is not None and has_checkpoint(run.path) else None
+    of_batch_norm = momentum(recipe, len(training) // batch_size)
+    if decided is None:
+        model = build(recipe, classes, of_batch_norm)
+    else:
+        model = build_again(recipe, classes, of_batch_norm, decided)
+    if run is not None:
+        preprocessing = run.preprocessing
+    else:
+        preprocessing = preprocessing_for(recipe, model.input_shape[1], log)
     if recipe.image_size_start is not None:
         model = of_any_size(model)
     if devices.count > 1:
@@ -403,9 +420,12 @@ def publish_result(job: TrainingJob, run: Run, log: Callable[[str], None]) -> No
         run.update_record(temperature=temperature)
     result, metrics = None, {}
     if len(validation):
-        result = evaluate_model(
-            network, run.labels, job.preprocessing, validation, batch_size=batch_size
-        )
+        try:
+            result = evaluate_model(
+                network, run.labels, job.preprocessing, validation, batch_size=batch_size
+            )
+        except NoNumber as error:
+            raise RunError(f"{error} {what_helps(recipe)}") from error
         if recipe.fit_thresholds and isinstance(result, MultiLabelEvaluation):
             result = _with_thresholds(result, run, log)
         metrics = {name: value for name, value in result.metrics.items() if value is not None}

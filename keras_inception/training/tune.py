@@ -18,6 +18,7 @@ from typing import Any, get_type_hints
 
 import keras
 
+from keras_inception.data.examples import Examples
 from keras_inception.data.sources.source import Source, open_source
 from keras_inception.runs.fields import RecipeError, check_known, choices_of
 from keras_inception.runs.packages import check_installed
@@ -107,7 +108,7 @@ def _parse(name: str, text: str) -> Dimension:
     low, dots, high = bounds.partition("..")
     if not dots:
         choices = tuple(part.strip() for part in text.split(","))
-        if len(choices) > 1 and all(choices):
+        if len(choices) == len(set(choices)) > 1 and all(choices):
             return Dimension(name, choices=choices)
     elif scale in ("", "log"):
         try:
@@ -115,11 +116,12 @@ def _parse(name: str, text: str) -> Dimension:
         except ValueError:
             pass
         else:
-            if (0 if dimension.log else -math.inf) < dimension.low < dimension.high < math.inf:
+            rises = (0 if dimension.log else -math.inf) < dimension.low < dimension.high < math.inf
+            if rises and not (dimension.whole and {dimension.low % 1, dimension.high % 1} != {0.0}):
                 return dimension
     raise RecipeError(
-        f"What is searched must be {FORM}, a range rising and with log above 0."
-        f" Received: {name}={text}"
+        f"What is searched must be {FORM}, a range rising, with log above 0 and of whole numbers"
+        f" where the setting is one, and no value twice. Received: {name}={text}"
     )
 
 
@@ -185,11 +187,14 @@ def tune(
     check_recipe(recipe)
     check_installed("optuna", "A search for settings")
     dimensions = parse_space(space, recipe)
-    _check_validation(recipe, data, options.get("validation_data"))
+    examples = open_source(data)
+    _check_validation(recipe, examples, options.get("validation_data"))
     optuna = importlib.import_module("optuna")
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what ends the search is told by others
     output = Path(output)
-    study = _open_study(optuna, output, recipe, space)
+    images = {"classes": list(examples.labels), "training images": len(examples)}
+    now = {"recipe": dataclasses.asdict(recipe), "space": dict(space), "images": images}
+    study = _open_study(optuna, output, recipe.seed, now)
 
     def one(trial: Any) -> float:
         chosen = {each.name: each.suggest(trial) for each in dimensions}
@@ -221,7 +226,7 @@ def tune(
     return _best(study, output, log)
 
 
-def _check_validation(recipe: Recipe, data: Source, validation_data: Source | None) -> None:
+def _check_validation(recipe: Recipe, examples: Examples, validation_data: Source | None) -> None:
     """Refuse a search without images to compare the trials on, or on several sets of them."""
     if recipe.folds is not None and recipe.fold is None:
         raise RecipeError(
@@ -229,42 +234,54 @@ def _check_validation(recipe: Recipe, data: Source, validation_data: Source | No
             " one of the folds. Received: fold=None"
         )
     apart = recipe.folds is not None or recipe.validation_fraction > 0
-    if not apart and validation_data is None and "validation" not in open_source(data).splits:
+    if not apart and validation_data is None and "validation" not in examples.splits:
         raise RecipeError(
             "`validation_fraction` must be above 0 for a search without images to validate on,"
             " by which trials are compared. Received: validation_fraction=0.0"
         )
 
 
-def _open_study(optuna: Any, output: Path, recipe: Recipe, space: Mapping[str, str]) -> Any:
+def _open_study(optuna: Any, output: Path, seed: int, now: Mapping[str, dict[str, Any]]) -> Any:
     """Optuna's study of a search, new or gone on with.
 
+    Args:
+        now: what all of its trials have in common.
+
     Raises:
-        RunError: the folder holds trials of another one.
+        RunError: the folder holds trials of another one, or a file that is no study.
     """
+    if output.exists() and not output.is_dir():
+        raise RunError(f"{output} is a file, and a search is a folder of its own.")
     output.mkdir(parents=True, exist_ok=True)
-    study = optuna.create_study(
-        study_name="recipe",
-        storage=f"sqlite:///{output.resolve() / 'study.db'}",
-        pruner=optuna.pruners.MedianPruner(),
-        load_if_exists=True,
-    )
+    file = output.resolve() / "study.db"
+    try:
+        study = optuna.create_study(
+            study_name="recipe",
+            storage=f"sqlite:///{file}",
+            pruner=optuna.pruners.MedianPruner(),
+            load_if_exists=True,
+        )
+    except Exception as error:  # of SQLAlchemy, which is Optuna's, or SQLite's
+        raise RunError(
+            f"{file} can't be read as Optuna's study: {str(error).splitlines()[0]}. Choose another"
+            " folder, or put back the file as it was."
+        ) from error
     # Not the same seed again, whose first draws have been tried.
-    study.sampler = optuna.samplers.TPESampler(seed=recipe.seed + len(study.trials))
-    now = {"recipe": dataclasses.asdict(recipe), "space": dict(space)}
+    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
     if any(_ended(study, "COMPLETE", "PRUNED")):
         before = study.user_attrs.get("search", now)
         differ = [
             name
             for part in now
+            if part in before  # not in a search of an earlier version
             for name in sorted({*before[part], *now[part]})
             if before[part].get(name) != now[part].get(name)
         ]
         if differ:
             raise RunError(
-                f"The search in {output} was begun with other settings, and its trials can't be"
-                f" compared with new ones: {', '.join(differ)}. Go on with its own, or begin"
-                " another: --output ANOTHER"
+                f"The search in {output} was begun with other settings or images, and its trials"
+                f" can't be compared with new ones: {', '.join(differ)}. Go on with its own, or"
+                " begin another: --output ANOTHER"
             )
     elif not study.trials and (there := sorted(output.glob("trial-*"))):
         raise RunError(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from inception_export.card.model_card import CARD
 from inception_export.export import open_export
 from inception_export.publish import export_run, export_saved_model
 from inception_serving import Client
@@ -150,11 +151,12 @@ def test_fitted_thresholds_go_with_the_run_and_its_export(
     run = Run(shutil.copytree(sigmoid_run.path, tmp_path / "run"))
     monkeypatch.setattr(Run, "validation", property(lambda run: halves()))
     thresholds = dict(zip(LABELS, (0.9, 0.8, 0.1, 0.2, 0.5), strict=True))
-    run.update_record(thresholds=thresholds)
+    run.update_record(thresholds=thresholds, temperature=2.5)
     same = dict.fromkeys(("probabilities", "mean_probabilities", "logits", "features", "top1"), 0.0)
     monkeypatch.setattr("inception_export.publish.compare", lambda *arguments: same)
     export = export_run(run.path, tmp_path / "models", "halves", log=lambda line: None)
     assert open_export(export).thresholds == thresholds
+    assert "the logits are divided by 2.5, fitted" in (export / CARD).read_text("utf-8")
     examples = halves()
     of_run = evaluate(run.path)
     expected = of_run.scores >= np.array([*thresholds.values()])
@@ -173,6 +175,7 @@ def test_fitted_thresholds_go_with_the_run_and_its_export(
         assert main([*arguments, "--format", "json", "--threshold", "0"]) == 0
         assert len(json.loads(capsys.readouterr().out)[0]["labels"]) == 5
     page = write_report(run).read_text("utf-8")
+    assert "divided by a temperature of 2.5, fitted on the run&#39;s validation images" in page
     assert "from its threshold, fitted" in page and "Wilson" in page
     assert main(["evaluate", str(run.path)]) == 0
     said = capsys.readouterr().out

@@ -16,6 +16,7 @@ from keras_inception.runs import packages
 from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.run import RunError, Terminated, open_run
 from keras_inception.training.checkpoint import read_state
+from keras_inception.training.optimization.schedule import Schedule
 from keras_inception.training.tracking import Tracking
 from tests.training.test_documented import SMALL, shown
 from tests.training.test_fit import RECIPE, go, history, terminate_at
@@ -49,6 +50,25 @@ def test_callbacks_are_told_of_every_epoch_of_the_run(tmp_path: Path, monkeypatc
     go(tmp_path / "run", None, resume=True, callbacks=[noted])
     assert noted.epochs == [0, 1, 2]
     assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= noted.measured
+
+
+def test_a_callback_may_save_the_model(tmp_path: Path) -> None:
+    """Keras writes the schedule of the learning rate beside it."""
+    go(tmp_path / "run", callbacks=[keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras")])
+    saved = keras.models.load_model(tmp_path / "2.keras", compile=False)
+    assert saved.count_params() == open_run(tmp_path / "run").load_model().count_params()
+    schedule = Schedule(RECIPE, 10, 3)
+    again = Schedule.from_config(schedule.get_config())
+    assert [float(again(step)) for step in range(30)] == [float(schedule(s)) for s in range(30)]
+
+
+def test_an_error_of_a_callback_is_not_taken_for_divergence(tmp_path: Path) -> None:
+    class Failing(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            raise FloatingPointError("overflow in my own metric")
+
+    with pytest.raises(FloatingPointError, match="in my own metric"):
+        go(tmp_path / "run", callbacks=[Failing()])
 
 
 def test_a_callback_may_end_the_training(tmp_path: Path) -> None:

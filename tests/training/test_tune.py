@@ -229,7 +229,7 @@ def test_a_search_of_other_settings_is_another(optuna: None, tmp_path: Path) -> 
 
 def test_a_combination_that_is_refused_is_only_a_trial(optuna: None, tmp_path: Path) -> None:
     said: list[str] = []
-    space = {"optimizer": "adam,adam", "momentum": "0.5..0.9"}
+    space = {"optimizer": "adam,adamw", "momentum": "0.5..0.9"}
     with pytest.raises(RunError, match="has come to its end"):
         search(tmp_path / "search", space=space, log=said.append)
     assert sum("`momentum` must be left out with optimizer=adam" in line for line in said) == 2
@@ -256,6 +256,34 @@ def test_images_that_are_not_there_are_told_in_a_line(
     arguments = ["tune", str(tmp_path / "none"), "--output", str(tmp_path / "search")]
     assert main([*arguments, "--search", "learning_rate=0.01..1"]) == 1
     assert capfd.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "search").exists()
+
+
+def test_a_folder_that_is_none_or_holds_no_study_is_told_so(tmp_path: Path) -> None:
+    pytest.importorskip("optuna", reason="Optuna is not installed")
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="file is a file, and a search is a folder"):
+        search(tmp_path / "file")
+    (tmp_path / "study.db").write_bytes(b"garbage" * 1000)
+    with pytest.raises(RunError, match=r"study\.db can't be read as Optuna's study: .*database"):
+        search(tmp_path)
+
+
+def test_a_search_goes_on_with_its_own_images(optuna: None, tmp_path: Path) -> None:
+    search(tmp_path / "search", trials=1)
+    with pytest.raises(RunError, match=r"other settings or images.*: classes\."):
+        tune(
+            data(3), tmp_path / "search", ONE_EPOCH, {"learning_rate": "0.001..0.1:log"}, trials=2,
+            check_images="none", log=print,
+        )  # fmt: skip
+
+
+def test_sigterm_ends_the_command_with_its_code(
+    optuna: None, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminate_at(monkeypatch, 1)
+    arguments = ["tune", str(photos), "--output", str(tmp_path / "search"), *SMALL]
+    assert main([*arguments, "--search", "learning_rate=0.01..1"]) == 143
 
 
 @pytest.mark.parametrize(
@@ -264,9 +292,11 @@ def test_images_that_are_not_there_are_told_in_a_line(
         ({}, "needs at least one setting"),
         ({"lerning_rate": "0.1..1"}, "Did you mean 'learning_rate'"),
         ({"learning_rate": "1..0.1"}, "must be LOW..HIGH, LOW..HIGH:log, or VALUE,VALUE,..."),
-        ({"learning_rate": "0..1:log"}, "with log above 0. Received: learning_rate=0..1:log"),
+        ({"learning_rate": "0..1:log"}, "with log above 0 and of whole numbers"),
         ({"learning_rate": "0.1..1:lin"}, "must be LOW..HIGH"),
         ({"optimizer": "sgd"}, "must be LOW..HIGH"),
+        ({"optimizer": "sgd,adam,sgd"}, "no value twice. Received: optimizer=sgd,adam,sgd"),
+        ({"epochs": "2..3.5"}, "of whole numbers where the setting is one"),
         ({"optimizer": "sgd,lion"}, "`optimizer` must be one of sgd, rmsprop, adam, adamw"),
         ({"dropout": "0..1"}, "`dropout` must be at least 0 and below 1"),
         ({"label_smoothing": "0..0.2"}, "`best_epoch_metric` must be another than loss"),

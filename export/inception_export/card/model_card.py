@@ -302,6 +302,12 @@ def _limits(manifest: dict[str, Any], labels: Sequence[str]) -> str:
         )
     if manifest["precision"] == "int8":
         limits.append("It runs on x86 processors with VNNI alone, and fails elsewhere.")
+    if manifest.get("temperature") is not None:
+        limits.append(
+            f"Its scores are calibrated: the logits are divided by {manifest['temperature']:.3g},"
+            " fitted on the run's validation images, on which the calibration error is therefore"
+            " smaller than on others."
+        )
     if manifest.get("thresholds"):
         limits.append("Predict a class from its own threshold (`thresholds` in the manifest).")
     limits.append(

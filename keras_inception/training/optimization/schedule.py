@@ -11,6 +11,7 @@ from keras import ops
 from keras_inception.runs.recipe import Recipe
 
 
+@keras.saving.register_keras_serializable("keras_inception")
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     """A linear rise from 0, then the recipe's schedule, counted in steps from 0.
 
@@ -32,6 +33,17 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         self.rate = 0.94 if recipe.decay_rate is None else recipe.decay_rate
         self.power = 1.0 if recipe.decay_power is None else recipe.decay_power
         self.every = steps_per_epoch * (2.0 if recipe.decay_epochs is None else recipe.decay_epochs)
+
+    def get_config(self) -> dict[str, Any]:
+        """What Keras keeps of it beside a model that a callback saves."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Schedule:
+        """See ``get_config``."""
+        schedule = cls.__new__(cls)
+        schedule.__dict__.update(config)
+        return schedule
 
     def __call__(self, step: Any) -> Any:
         """The learning rate of a step: float32 []."""

@@ -16,10 +16,16 @@ from keras_inception.models.catalogue import find
 from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.named_recipes import RECIPES
 from keras_inception.runs.recipe import Recipe
-from keras_inception.runs.run import Run
-from keras_inception.training.network import build, preprocessing_for
+from keras_inception.runs.run import Run, Terminated
+from keras_inception.training.network import (
+    build,
+    build_again,
+    decided_by_weights,
+    preprocessing_for,
+)
 from keras_inception.training.optimization.finetune import learning_rate_factors
 from keras_inception.training.train import train
+from tests.training.test_fit import terminate_at
 
 
 def quiet(line: str) -> None:
@@ -54,6 +60,43 @@ def test_frozen_layers_and_statistics_stay_as_the_weights_have_them(
     assert all(name.startswith(("inception_5a", "inception_5b")) for name in changed)
     assert not any(name.endswith("_bn") for name in changed)
     assert after.output_shape == (None, 3)
+
+
+def test_a_run_with_a_checkpoint_needs_its_weights_no_more(
+    run: Run, undrawn: None, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may be gone, or their path one of another working folder."""
+    shutil.copytree(run.path, tmp_path / "first")
+    monkeypatch.chdir(tmp_path)
+    begun = recipe(run, weights="first", epochs=2, deterministic=True, precision="float32")
+    whole = train(photos, tmp_path / "whole", begun, log=quiet)
+    with monkeypatch.context() as patch:
+        terminate_at(patch, 1)
+        with pytest.raises(Terminated):
+            train(photos, tmp_path / "part", begun, log=quiet)
+    (tmp_path / "first").rename(tmp_path / "gone")
+    part = train(photos, tmp_path / "part", resume=True, log=quiet)
+    for one, other in zip(
+        whole.load_model().get_weights(), part.load_model().get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    assert part.preprocessing == whole.preprocessing == run.preprocessing
+
+
+def test_weights_decide_the_variant_and_whether_batch_norm_scales(tmp_path: Path) -> None:
+    own = {"classes": 2, "input_shape": (75, 75, 3), "width": 0.125, "classifier_activation": None}
+    model = InceptionV3(**own, scale=True, variant="slim")
+    gamma = next(each for each in model.weights if each.path.endswith("gamma"))
+    gamma.assign(gamma + 1)  # those that are all one are as good as none
+    file = tmp_path / "v3.safetensors"
+    keras_inception.save_weights(model, file)
+    begun = Recipe(model="InceptionV3", weights=str(file), image_size=75, width=0.125)
+    decided = decided_by_weights(begun)
+    assert decided == {"variant": "slim", "scale": True}
+    networks = build_again(begun, 2, 0.9, decided), build(begun, 2, 0.9)
+    one, other = ([weight.path for weight in each.weights] for each in networks)
+    assert one == other
+    assert decided_by_weights(Recipe()) is None
 
 
 def test_weights_of_as_many_classes_bring_their_classifier(run: Run) -> None:
