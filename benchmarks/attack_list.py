@@ -365,6 +365,13 @@ def gif_in_an_example(target: Target) -> str:
 
 
 @attack("images")
+def png_in_an_example_behind_a_bmp(target: Target) -> str:
+    """What begins as BMP is a field to a parser, which skips it."""
+    bmp = b"BM" + bytes(16) + struct.pack("<ii", 8, 8) + bytes(53)
+    return target.examples(bmp + bombs.example(_bomb("png", 20_000, 20_000)))
+
+
+@attack("images")
 def example_with_a_name_that_is_no_text(target: Target) -> str:
     odd = bombs.feature(b"\xff\xfe", b"x")
     return target.examples(bombs.example(_bomb("png", 20_000, 20_000), after=odd))
@@ -760,6 +767,30 @@ def surrogates(target: Target) -> str:
 @attack("json")
 def surrogate_pairs(target: Target) -> str:
     return target.post(_rows('["' + "\\ud83d\\ude00" * 1_600_000 + '"]'))
+
+
+@attack("json")
+def a_signature_of_8_million_letters(target: Target) -> str:
+    """16 KB, and an error that names it."""
+    return target.post(_long_signature(), headers={"Content-Encoding": "gzip"})
+
+
+@functools.cache
+def _long_signature() -> bytes:
+    name = "é".encode() * 8_000_000
+    return gzip.compress(b'{"signature_name": "' + name + b'", "instances": [1]}')
+
+
+@attack("json")
+def examples_of_4_million_features(target: Target) -> str:
+    verb = f"/v1/models/{target.model}:classify"
+    return target.post(_many_features(), verb=verb, headers={"Content-Encoding": "gzip"})
+
+
+@functools.cache
+def _many_features() -> bytes:
+    features = ",".join(f'"{number}":1' for number in range(1_000_000))
+    return gzip.compress(f'{{"examples": [{",".join([f"{{{features}}}"] * 4)}]}}'.encode(), 1)
 
 
 @attack("json")

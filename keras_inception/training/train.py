@@ -154,9 +154,7 @@ def train(
             job = build_job(recipe, prepared, tell, where, fast, run)
             where.agree(repr(recipe).encode(), *_identity(prepared))
             if run is None and where.first:
-                check_disk_space(_existing(Path(output)), disk_space_needed(job))
-                decided = decided_by_weights(recipe)
-                run = create_run(output, recipe, prepared, job.preprocessing, decided)
+                run = _begin(output, job, prepared)
             where.agree()  # that the folder is there
         run = run or open_run(output)
         alone = run.held() if where.first else contextlib.nullcontext()
@@ -284,6 +282,13 @@ def _open(output: str | Path, recipe: Recipe | None, resume: bool) -> tuple[Run 
             f" another, begin another run: --weights {output} --output ANOTHER"
         )
     return run, own
+
+
+def _begin(output: str | Path, job: TrainingJob, prepared: Prepared) -> Run:
+    """Make the folder, where the disk has room for what is kept in it."""
+    check_disk_space(_existing(Path(output)), disk_space_needed(job))
+    decided = decided_by_weights(job.recipe)
+    return create_run(output, job.recipe, prepared, job.preprocessing, decided)
 
 
 def _check_place(run: Run | None, output: str | Path) -> None:

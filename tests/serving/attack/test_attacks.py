@@ -38,6 +38,7 @@ _LONG = {
     "sixteen_photos",
     "slow_bodies",
     "slow_heads",
+    "statuses_that_nobody_takes",
     "ten_thousand_small_images",
     "thousand_small_images",
     "gzip_taken_back",
@@ -53,6 +54,7 @@ _LONG = {
     "example_with_a_name_that_is_no_text",
     "examples_on_the_wire",
     "gif_in_an_example",
+    "png_in_an_example_behind_a_bmp",
     "sequence_example",
 }
 # Those that are answered: they ask for nothing that is too much.

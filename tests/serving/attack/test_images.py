@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import attack_bombs as bombs
-from inception_serving import errors
+from inception_serving import errors, messages
 from inception_serving.server.model.image_size import (
     DECODED_AT_A_TIME,
     check_images,
@@ -242,3 +242,36 @@ def test_padding_does_not_take_long() -> None:
     ):
         with contextlib.suppress(errors.InvalidArgumentError):
             check(data)
+
+
+BEGINNINGS = {
+    "BMP": b"BM" + bytes(16) + struct.pack("<ii", 8, 8) + bytes(53),  # field 8, of 77 bytes
+    "RIFF": b"RIFF" + bytes(71),  # field 10, of 73 bytes
+}
+
+
+@pytest.mark.parametrize("kind", ["BMP", "RIFF"])
+@pytest.mark.parametrize("between", [b"", b"\x08\x08" * 200_000], ids=["", "many fields"])
+def test_what_begins_as_an_image_may_be_an_example(kind: str, between: bytes) -> None:
+    """Parsers skip the field that the beginning is to them."""
+    begun = BEGINNINGS[kind] + between
+    parsed = messages.Example.FromString(begun + bombs.example(PNG))
+    assert parsed.features.feature
+    with pytest.raises(errors.InvalidArgumentError, match=r"pixels|fields"):
+        check(begun + bombs.example(PNG))
+    assert check(begun) >= 0
+
+
+def test_a_png_of_one_colour_and_one_that_is_only_slow() -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (1000, 1000), (8, 8, 8)).save(file, "BMP")
+    check(file.getvalue())
+    for level in (0, 9):
+        noise = np.random.default_rng(0).integers(0, 256, (300, 300, 4), np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(noise).save(file, "PNG", compress_level=level)
+        check(file.getvalue())
+    png = bombs.png(100, 100)
+    slow = png[:33] + struct.pack(">I4s", 1 << 18, b"IDAT") + bytes((1 << 18) + 4) + png[33:]
+    with pytest.raises(errors.InvalidArgumentError, match="a PNG of more bytes than its pixels"):
+        check(slow)

@@ -283,6 +283,7 @@ BAD_BODIES = [
     ),
     ('{"signature_name": "echo", "inputs": [5]}', "Type: Number is not of expected type: string"),
     ('{"signature_name": "echo", "inputs": ["\\ud800"]}', "surrogate pair in string is invalid"),
+    ('{"signature_name": "\\udc80", "inputs": [1]}', 'Serving signature name: "'),
     ('{"signature_name": "scalar_out", "inputs": [1.5]}', "is not of expected type: int32"),
     (
         '{"signature_name": "scalar_out", "inputs": [2147483648]}',

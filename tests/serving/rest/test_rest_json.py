@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 from inception_serving import errors, messages, tensors
-from inception_serving.server.rest import json_parser, json_values, tensor_json
+from inception_serving.server.rest import (
+    example_json,
+    json_layout,
+    json_parser,
+    json_values,
+    tensor_json,
+)
 from inception_serving.server.rest.json_layout import show
 from inception_serving.server.rest.json_numbers import flush_denormals, show_double
 
@@ -347,3 +353,21 @@ def as_doubles(value: Any) -> Any:
         return value
     # Its last digit may be another: compare as many as are the same.
     return float(f"{float(value):.13g}") if abs(value) >= 1e-300 else 0.0
+
+
+@pytest.mark.parametrize("text", ['"', "\\n\x80", "a" * 65535 + '"', '"' * 70000, "é\t" * 70000])
+def test_long_texts_are_escaped_in_parts(text: str) -> None:
+    assert json.loads(json_layout.write_string(text)) == text
+
+
+def test_examples_of_very_many_features_are_refused_before_they_are_made() -> None:
+    few = {f"{number}": 1 for number in range(1000)}
+    assert len(example_json.read_examples({"examples": [few] * 100}).example_list.examples) == 100
+    for document in (
+        {"examples": [few] * 140},
+        {"examples": [{"a": ["x"] * 140_000}]},
+        {"examples": [{}] * 140_000},
+    ):
+        with pytest.raises(errors.InvalidArgumentError, match="more than 131072 fields"):
+            example_json.read_examples(document)
+    example_json.read_examples({"examples": [{"a": [1.5] * 140_000}]})

@@ -29,6 +29,9 @@ _PNG, _JPEG, _GIF, _BMP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM"
 # JPEG XL, bare and in its box; TensorFlow may read it or not.
 _JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL \x0d\x0a\x87\x0a")
 _STARTS = (_PNG, _JPEG, _GIF, _BMP, b"RIFF", *_JPEG_XL)
+_CAN_BE_MESSAGES = (_PNG, _BMP, b"RIFF")  # the others' first byte is of no kind of field
+# Of a PNG no writer makes more: 16 bits a channel, and a byte a row, for the filter.
+_MOST_PNG_BYTES_PER_PIXEL, _MOST_PNG_BYTES_BESIDE = 8, 1 << 17
 
 # `tf.map_fn` works on ten at a time, but each in a thread, and there is one for each processor;
 # those that have been decoded may wait to be resized.
@@ -143,7 +146,25 @@ def find_images(data: bytes, steps: Steps) -> Iterator[ImageSize]:
     if data.startswith(_STARTS):
         if (size := _measure(data)) is not None:
             yield size
+        if data.startswith(_CAN_BE_MESSAGES):
+            yield from _within_what_begins_as_one(data, steps)
         return
+    yield from _within(data, steps)
+
+
+def _within_what_begins_as_one(data: bytes, steps: Steps) -> Iterator[ImageSize]:
+    """What begins as an image may be an example too, where a model reads it as one.
+
+    Few images are messages for long. Those of one colour may be, but hold no other.
+    """
+    try:
+        yield from _within(data, steps)
+    except errors.InvalidArgumentError:
+        if any(data.find(start, 1) > 0 for start in _STARTS):
+            raise
+
+
+def _within(data: bytes, steps: Steps) -> Iterator[ImageSize]:
     for path in _IN_EXAMPLE:
         for value in find_bytes(data, path, steps):
             if value.startswith(_STARTS) and (size := _measure(value)) is not None:
@@ -178,6 +199,7 @@ def _png_size(data: bytes) -> ImageSize:
         raise _Unsizable("a PNG that does not begin with its header")
     width, height = struct.unpack_from(">II", data, 16)
     texts: list[int] = []
+    compressed = 0
     place = 33  # behind the header
     # Writers make chunks of kilobytes; whoever writes many small ones wants to be slow.
     for _ in range(len(data) // 64 + 4096):
@@ -186,9 +208,12 @@ def _png_size(data: bytes) -> ImageSize:
         length, kind = struct.unpack_from(">I4s", data, place)
         if kind in _PNG_TEXTS:
             texts.append(min(length * _INFLATED, _MOST_TEXT))
+        compressed += length if kind == b"IDAT" else 0
         place += 12 + length
     else:
         raise _Unsizable("a PNG of very many chunks")
+    if compressed > _MOST_PNG_BYTES_PER_PIXEL * width * height + height + _MOST_PNG_BYTES_BESIDE:
+        raise _Unsizable("a PNG of more bytes than its pixels take")
     if len(texts) > _MOST_PNG_TEXTS:
         raise _Unsizable(f"a PNG of more than {_MOST_PNG_TEXTS} compressed texts")
     return ImageSize(width, height, more_bytes=sum(texts))

@@ -137,8 +137,6 @@ def _fields(data: bytes, place: int, end: int, steps: Steps) -> Iterator[tuple[i
         steps.take()
         tag, place = _varint(data, place, end)
         number, kind = tag >> 3, tag & 7
-        if number == 0:
-            raise Malformed
         if kind == _BYTES:
             size, place = _varint(data, place, end)
             if size > end - place:

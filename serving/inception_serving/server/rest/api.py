@@ -85,7 +85,7 @@ class RestApi:
         document = json_values.parse(body)
         if json_values.has_large_exponents(body):
             document = json_values.parse_exactly(body)
-        spec.signature_name = json_values.signature_name(document)
+        _choose_signature(spec, json_values.signature_name(document))
         examples = example_json.read_examples(document)
         if method == "classify":
             response = self._core.classify(spec, examples, call=call)
@@ -95,7 +95,7 @@ class RestApi:
 
     def _predict(self, spec: Any, body: bytes, call: Call) -> bytes:
         document = json_values.parse(body)
-        spec.signature_name = json_values.signature_name(document)
+        _choose_signature(spec, json_values.signature_name(document))
 
         def read_inputs(model: Model) -> dict[str, Tensor]:
             name = spec.signature_name or DEFAULT_SIGNATURE
@@ -176,3 +176,12 @@ def error_response(error: errors.StatusError) -> Response:
         return Response(errors.HTTP_STATUSES[type(error)], b"")
     text = json_layout.write_object({"error": json_layout.write_string(str(error))}, 0)
     return Response(errors.HTTP_STATUSES[type(error)], json_layout.encode(text))
+
+
+def _choose_signature(spec: Any, name: str) -> None:
+    try:
+        spec.signature_name = name
+    except ValueError:  # what is not UTF-8 is the name of none
+        raise errors.InvalidArgumentError(
+            f'Serving signature name: "{name}" not found in signature def'
+        ) from None

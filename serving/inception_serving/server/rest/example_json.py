@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from inception_serving import errors, messages
+from inception_serving.server.received.wire import Steps
 from inception_serving.server.rest import json_layout, json_values
 from inception_serving.server.rest.json_numbers import flush_denormals, write_decimals
 
@@ -25,9 +26,10 @@ def read_examples(document: Mapping[str, Any]) -> Any:
         errors.InvalidArgumentError: a body that is not in the format.
     """
     examples = messages.Input()
+    steps = Steps()
     has_context = "context" in document
     if has_context:
-        _fill(examples.example_list_with_context.context, document["context"])
+        _fill(examples.example_list_with_context.context, document["context"], steps)
     if "examples" not in document:
         raise errors.InvalidArgumentError(
             f"JSON Value: {json_layout.show(document)} When method is classify, key 'examples' is "
@@ -45,7 +47,7 @@ def read_examples(document: Mapping[str, Any]) -> Any:
         )
     chosen = examples.example_list_with_context if has_context else examples.example_list
     for item in items:
-        _fill(chosen.examples.add(), item)
+        _fill(chosen.examples.add(), item, steps)
     return examples
 
 
@@ -78,7 +80,8 @@ def _decimals(values: list[float]) -> list[str]:
     return write_decimals(np.array(values, np.float32)) if values else []
 
 
-def _fill(example: Any, value: Any) -> None:
+def _fill(example: Any, value: Any, steps: Steps) -> None:
+    steps.take()
     if not isinstance(value, dict):
         raise errors.InvalidArgumentError(
             f"Example must be JSON object but got JSON {json_values.type_name(value)}"
@@ -86,8 +89,11 @@ def _fill(example: Any, value: Any) -> None:
     for name, content in json_values.members(value):
         # A feature without values is one too. A name that is not UTF-8 is that of none.
         feature = example.features.feature[name.encode("utf-8", "backslashreplace").decode()]
+        steps.take()
         feature.Clear()  # of one that is given twice, the last counts
         for item in content if isinstance(content, list) else [content]:
+            if not isinstance(item, int | float):
+                steps.take()
             _add(feature, name, item)
 
 

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
+from inception_serving.server.received.pauses import let_others_run
 from inception_serving.server.rest.json_numbers import show_double
 from inception_serving.server.rest.json_parser import Repeated
 
 _INDENT = "    "
 _MOST_SHOWN = 256  # bytes, after which nothing more is begun
-_ESCAPES = {code: f"\\u{code:04X}" for code in range(32)} | {
-    ord(char): f"\\{letter}" for char, letter in zip('"\\\b\f\n\r\t', '"\\bfnrt', strict=True)
+_WRITTEN_AT_ONCE = 1 << 16  # characters, in a millisecond or two
+_ESCAPED = re.compile(r'[\x00-\x1f"\\]')
+_ESCAPES = {chr(code): f"\\u{code:04X}" for code in range(32)} | {
+    char: f"\\{letter}" for char, letter in zip('"\\\b\f\n\r\t', '"\\bfnrt', strict=True)
 }
 
 
@@ -28,7 +32,17 @@ def encode(text: str) -> bytes:
 
 def write_string(text: str) -> str:
     """A string in quotes."""
-    return f'"{text.translate(_ESCAPES)}"'
+    if len(text) <= _WRITTEN_AT_ONCE:
+        return f'"{_ESCAPED.sub(_escape, text)}"'
+    parts = []
+    for place in range(0, len(text), _WRITTEN_AT_ONCE):
+        parts.append(_ESCAPED.sub(_escape, text[place : place + _WRITTEN_AT_ONCE]))
+        let_others_run()
+    return f'"{"".join(parts)}"'
+
+
+def _escape(found: re.Match[str]) -> str:
+    return _ESCAPES[found[0]]
 
 
 def write_text(value: bytes) -> str:
