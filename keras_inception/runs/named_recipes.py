@@ -143,7 +143,10 @@ _recipe(
     """
     Fashion-MNIST on a GPU, aiming at 96 %: Inception v1 at its full width, 200 epochs.
 
-    Long, with random erasing (arXiv:1708.04896). Not measured yet, for want of a GPU.
+    Long, with random erasing (arXiv:1708.04896). Its 200 epochs have not been measured; with 60, a
+    width of 1.5, batches of 512 and a learning rate of 0.4, an NVIDIA H100 took 10 minutes to
+    95.19 % of the test images, 95.38 % averaged with their mirror images, of one seed
+    (benchmarks/fashion_mnist_gpu.json).
     """,
     model="InceptionV1",
     image_size=28,
