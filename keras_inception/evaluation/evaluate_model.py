@@ -116,6 +116,22 @@ def score_examples(
     return Scored(np.concatenate(indices), np.concatenate(scores), left_out)
 
 
+def check_answered(examples: Examples, indices: np.ndarray, scores: np.ndarray) -> None:
+    """Refuse scores, as in :class:`Scored`, of which an image has none.
+
+    Raises:
+        NoNumber: all of an image's are nan.
+    """
+    unanswered = np.flatnonzero(np.isnan(scores).all(axis=1))
+    if len(unanswered):
+        name = printable(examples.images.name(int(indices[unanswered[0]])))
+        raise NoNumber(
+            f"The model answers {len(unanswered)} of {len(indices)} images with no number (nan),"
+            f" the first of them {name}: its weights, or its arithmetic in half precision, have"
+            " overflowed."
+        )
+
+
 def score_against_truth(
     examples: Examples,
     labels: Sequence[str],
@@ -157,14 +173,7 @@ def score_against_truth(
             f" It knows: {', '.join(labels[:10])}{', ...' if len(labels) > 10 else ''}."
         )
     indices, scores, left_out = scored
-    unanswered = np.flatnonzero(np.isnan(scores).all(axis=1))
-    if len(unanswered):
-        name = printable(examples.images.name(int(indices[unanswered[0]])))
-        raise NoNumber(
-            f"The model answers {len(unanswered)} of {len(indices)} images with no number (nan),"
-            f" the first of them {name}: its weights, or its arithmetic in half precision, have"
-            " overflowed."
-        )
+    check_answered(examples, indices, scores)
     columns = np.array([column.get(label, -1) for label in examples.labels], np.int64)
     if multi_label:
         targets = np.zeros(scores.shape, bool)

@@ -85,7 +85,7 @@ class Run:
         return read_preprocessing(self.record["preprocessing"])
 
     @property
-    def decided(self) -> dict[str, Any] | None:
+    def decided_by_weights(self) -> dict[str, Any] | None:
         """What the weights that it started from decided of the network; None in older runs."""
         decided: dict[str, Any] | None = self.record.get("decided_by_weights")
         return decided

@@ -368,7 +368,7 @@ def build_job(
     check_changes(recipe, len(training) // batch_size)
     devices.check_batch_norm(recipe.sync_batch_norm)
     classes = len(training.labels)
-    decided = run.decided if run is not None and has_checkpoint(run.path) else None
+    decided = run.decided_by_weights if run is not None and has_checkpoint(run.path) else None
     of_batch_norm = momentum(recipe, len(training) // batch_size)
     if decided is None:
         model = build(recipe, classes, of_batch_norm)
@@ -420,12 +420,14 @@ def publish_result(job: TrainingJob, run: Run, log: Callable[[str], None]) -> No
     batch_size = job.batch_of_one_device
     if recipe.recalibrate:
         job.recalibrate(network)
-    if recipe.calibrate:
-        temperature = scale_by_temperature(network, job.preprocessing, validation, batch_size, log)
-        run.update_record(temperature=temperature)
     result, metrics = None, {}
     if len(validation):
         try:
+            if recipe.calibrate:
+                temperature = scale_by_temperature(
+                    network, job.preprocessing, validation, batch_size, log
+                )
+                run.update_record(temperature=temperature)
             result = evaluate_model(
                 network, run.labels, job.preprocessing, validation, batch_size=batch_size
             )

@@ -513,3 +513,16 @@ def test_auto_is_the_precision_of_the_machine_and_is_recorded(
     assert finished.recipe.precision == chosen
     assert not any(line.startswith("Precision") for line in said)
     assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize("calibrate", [False, True])
+def test_a_network_that_answers_nan_at_the_end_is_told_with_what_helps(
+    calibrate: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overflow(model: object, inputs: np.ndarray, rows: int) -> np.ndarray:
+        return np.full((len(inputs), 2), np.nan, np.float32)
+
+    monkeypatch.setattr("keras_inception.evaluation.evaluate_model.predict_rows", overflow)
+    with pytest.raises(RunError, match=r"no number \(nan\).*What helps, in a new run: a lower"):
+        go(tmp_path / "run", RECIPE.with_changes({"calibrate": calibrate}))
+    assert not open_run(tmp_path / "run").finished

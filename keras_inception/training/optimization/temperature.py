@@ -15,7 +15,7 @@ import numpy as np
 from keras_inception.data.examples import Examples
 from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.evaluation.calibration import HOTTEST, calibrate, fit_temperature
-from keras_inception.evaluation.evaluate_model import score_examples
+from keras_inception.evaluation.evaluate_model import check_answered, score_examples
 
 
 def scale_by_temperature(
@@ -36,10 +36,14 @@ def scale_by_temperature(
     Returns:
         The temperature; 1, and the network as it was, where all images are right: the surer it is
         the less is their loss, without end.
+
+    Raises:
+        NoNumber: the network answers an image with nan.
     """
     layer = network.get_layer("logits")
     inner = keras.Model(network.input, layer.output)
     scored = score_examples(inner, preprocessing, examples, batch_size=batch_size)
+    check_answered(examples, scored.indices, scored.scores)
     targets = examples.targets[scored.indices]
     if _all_right(scored.scores, targets):
         log(

@@ -40,7 +40,7 @@ class Health:
         self._untaken = untaken
         self._status = _Status.SERVING
         self._watches: dict[Any, _Watch] = {}  # by context, of the services that there are
-        self._of_peers: Counter[str] = Counter()
+        self._of_peers: Counter[str] = Counter()  # all watches, by connection
         self._lock = threading.Lock()
         # A call of Watch has its thread for as long as it takes to be noted.
         self._threads = MessageThreads(_THREADS, arrivals, name="health")

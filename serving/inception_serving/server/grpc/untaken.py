@@ -24,7 +24,7 @@ class Untaken:
     def __init__(self, budget: ByteBudget) -> None:
         self._budget = budget
         self._held: dict[Any, tuple[float, Reservation]] = {}  # by context, oldest first
-        self._little: dict[Any, None] = {}
+        self._little: dict[Any, None] = {}  # those with less, which are counted alone; oldest first
         self._lock = threading.Lock()
 
     def add(self, size: int, context: Any) -> None:

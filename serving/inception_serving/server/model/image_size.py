@@ -29,7 +29,8 @@ _PNG, _JPEG, _GIF, _BMP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM"
 # JPEG XL, bare and in its box; TensorFlow may read it or not.
 _JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL \x0d\x0a\x87\x0a")
 _STARTS = (_PNG, _JPEG, _GIF, _BMP, b"RIFF", *_JPEG_XL)
-_CAN_BE_MESSAGES = (_PNG, _BMP, b"RIFF")  # the others' first byte is of no kind of field
+# JPEG's and GIF's first byte is of no kind of field, and JPEG XL is refused.
+_CAN_BE_MESSAGES = (_PNG, _BMP, b"RIFF")
 # Of a PNG no writer makes more: 16 bits a channel, and a byte a row, for the filter.
 _MOST_PNG_BYTES_PER_PIXEL, _MOST_PNG_BYTES_BESIDE = 8, 1 << 17
 

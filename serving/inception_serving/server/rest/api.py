@@ -179,6 +179,7 @@ def error_response(error: errors.StatusError) -> Response:
 
 
 def _choose_signature(spec: Any, name: str) -> None:
+    """Set the name in a ModelSpec; one that is not UTF-8, which protobuf refuses, is told here."""
     try:
         spec.signature_name = name
     except ValueError:  # what is not UTF-8 is the name of none

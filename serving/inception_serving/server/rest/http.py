@@ -26,8 +26,9 @@ _log = logging.getLogger(__name__)
 _LONGEST_HEAD, _MOST_LINES = 1 << 16, 1000  # libevent's has no end
 # Parts of requests, lines and chunks, that are read of a connection before others have their turn.
 _STEPS_AT_ONCE = 64
-# Bytes that a connection may send before others have their turn; asyncio reads four times as many.
-_READ_AT_ONCE = 1 << 16
+# Where more of a body comes at once, others have their turn before more is read; asyncio reads up
+# to four times as much.
+_MUCH_AT_ONCE = 1 << 16
 # Of a body so much must come in this time, where others need its place.
 _STEADY_BYTES, _STEADY_S = 1 << 16, 0.25
 _TAKEN_S = 1.0  # in which an answer need not have been taken
@@ -233,7 +234,7 @@ class Connection(asyncio.Protocol):
             self._buffer += data
             self._go_on()
             sends_on = self._task is None and not self._is_ending and self._transport.is_reading()
-            if sends_on and len(data) > _READ_AT_ONCE:
+            if sends_on and len(data) > _MUCH_AT_ONCE:
                 self._waits_for_turn = True
                 self._wait_for_turn()
 
