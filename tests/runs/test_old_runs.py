@@ -25,12 +25,6 @@ def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("keras_inception.training.train.build", one_convolution)
 
 
-@pytest.fixture(autouse=True)
-def not_for_all_tests_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The runs are deterministic, which TensorFlow would stay to the end of the process."""
-    monkeypatch.setattr("tensorflow.config.experimental.enable_op_determinism", lambda: None)
-
-
 def test_a_finished_run_opens_and_measures_as_it_did(tmp_path: Path) -> None:
     run = open_run(MADE / "finished")
     assert run.finished

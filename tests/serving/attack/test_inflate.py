@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-import threading
 import time
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -58,27 +57,53 @@ def test_blocks_of_nothing_are_nothing() -> None:
     assert inflate(sent, GZIP, told.append) == b"" and not sum(told)
 
 
-def test_a_part_at_a_time_by_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has a part made waits for those of all others; a first part waits for nobody."""
-    monkeypatch.setattr(module, "_PARTS", module._Queue(1))
-    made: list[int] = []
-    together = threading.Barrier(3)
-    sent = compressed(np.random.default_rng(0).bytes(2_000_000), 6)
+def test_the_next_is_who_has_waited_longest() -> None:
+    queue = module._Queue(1)
+    turns: list[int] = []
+
+    def wait_for_waiting(others: int) -> None:
+        while len(queue._waiting) < others:
+            time.sleep(1e-3)
 
     def work(number: int) -> None:
-        def lend() -> AbstractContextManager[object]:
-            together.wait()
-            return nullcontext()
-
-        def grow(size: int) -> None:
-            time.sleep(1e-4)
-            made.append(number)
-
-        inflate(sent, GZIP, grow, lend=lend)
+        for _ in range(3):
+            with queue:
+                turns.append(number)
+                # Who comes back must be there again, to show that it is behind the others.
+                wait_for_waiting(min(2, 9 - len(turns)))
 
     with ThreadPoolExecutor(3) as threads:
-        list(threads.map(work, range(3)))
-    middle = made[20:-20]
-    longest = max(len(list(run)) for _, run in itertools.groupby(middle))
-    assert {middle.count(number) for number in range(3)} != {0}
-    assert longest <= 3
+        with queue:
+            works = []
+            for number in range(3):
+                works.append(threads.submit(work, number))
+                wait_for_waiting(number + 1)
+        for each in works:
+            each.result(timeout=60)
+    assert turns == [0, 1, 2] * 3
+
+
+def test_every_part_but_the_first_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[None] = []
+    lent: list[None] = []
+
+    @contextmanager
+    def lend() -> Iterator[None]:
+        assert not turns
+        lent.append(None)
+        yield
+
+    class Parts:
+        def __enter__(self) -> None:
+            turns.append(None)
+
+        def __exit__(self, *raised: object) -> None:
+            pass
+
+    monkeypatch.setattr(module, "_PARTS", Parts())
+    made: list[int] = []
+    sent = compressed(np.random.default_rng(0).bytes(2_000_000), 6)
+    inflate(sent, GZIP, made.append, lend=lend)
+    assert len(made) > 100
+    assert len(turns) == len(made) - 1
+    assert len(lent) == 1
