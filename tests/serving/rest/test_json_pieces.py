@@ -40,12 +40,19 @@ def test_gives_what_pythons_reader_gives(seed: int, indent: int | None) -> None:
     [
         *("", "[", "[1,", "[1,]", "[1 2]", "[1,,2]", "[1}", "]", '["a]', "[0.5.5, 1]"),
         *('{"a":1,}', '{"a" 1}', "{1:2}", '{"a":[1,2}'),
-        "[" * 1100 + "]" * 1100,
+        "[" * 100_100 + "]" * 100_100,
     ],
 )
 def test_refuses_what_pythons_reader_refuses(text: str) -> None:
     with pytest.raises(ValueError):
         json_pieces.parse(text, 0)
+
+
+def test_goes_deeper_than_pythons_reader() -> None:
+    value = json_pieces.parse('[{"a":' * 40_000 + "0.5" + "}]" * 40_000, 0)
+    for _ in range(40_000):
+        value = value[0]["a"]
+    assert value == 0.5
 
 
 def test_keeps_a_key_that_comes_twice() -> None:

@@ -240,6 +240,18 @@ BAD_BODIES = [
         f'{{"instances": {" " * 100_000}[1{"0" * 400}]}}',
         "JSON Parse error: Number too big to be stored in double. It is somewhere in 100418 bytes.",
     ),
+    # Where nobody reads it, and before what else is wrong.
+    ('{"instances": [1], "more": 1e400}', "Number too big to be stored in double. at offset: 27"),
+    (
+        f'{{"more": 1{"0" * 310}, "instances": [1]}}',
+        "Number too big to be stored in double. at offset: 9",
+    ),
+    ('{"instances": [1], "instances": [1e999]}', "Number too big to be stored in double."),
+    ('{"instances": ["a", 1e400]}', "Number too big to be stored in double. at offset: 20"),
+    (
+        '{"instances": [1], "signature_name": "nope", "more": 1e+0400}',
+        "Number too big to be stored in double.",
+    ),
     (
         '{"instances": [[1, 2], [3, 4], [5]]}',
         "Failed to process element: 2 of 'instances' list. Error: INVALID_ARGUMENT: "
@@ -313,6 +325,28 @@ def test_bad_bodies(http: httpx.Client, body: str, text: str) -> None:
     assert response.headers["content-type"] == "application/json"
     assert set(response.json()) == {"error"}
     assert text in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "begin", "letters"),
+    [
+        (
+            {"signature_name": "\u00e9" * 3_000_000, "instances": [1]},
+            'Serving signature name: "\u00e9\u00e9',
+            3_000_053,
+        ),
+        ({"instances": [{"z" * 90_000: 1}]}, "Failed to process element: 0 key: zz", 180_121),
+    ],
+    ids=["signature", "input"],
+)
+def test_a_long_error_is_cut(http: httpx.Client, body: Any, begin: str, letters: int) -> None:
+    response = http.post(PREDICT, content=json.dumps(body, ensure_ascii=False))
+
+    assert response.status_code == 400
+    said = response.json()["error"]
+    assert said.startswith(begin)
+    assert len(said) < 66_000
+    assert said.endswith(f"... ({letters} letters)")
 
 
 @pytest.mark.parametrize(

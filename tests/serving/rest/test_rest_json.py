@@ -271,6 +271,21 @@ def test_characters_in_two_escapes_are_read_in_bodies_of_any_size() -> None:
     assert json_values.parse(text) == {"inputs": "\U0001f600" * 30_000}
 
 
+@pytest.mark.parametrize("before", range(4))
+def test_bodies_are_looked_through_in_parts(before: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is at the seam between two is seen whole."""
+    monkeypatch.setattr(json_values, "_SCANNED_AT_ONCE", 1000)
+    for text in ("\u20ac" * 2000, json.dumps("\U0001f600")[1:-1] * 500):
+        body = b'{"instances": "' + b"a" * before + text.encode() + b'"}'
+        assert json_values.parse(body) == json.loads(body)
+    for place in range(960, 1010):
+        alone = b'{"a": "' + b"a" * place + b'\\ud83d"}' + b" " * 2000
+        with pytest.raises(errors.InvalidArgumentError, match="surrogate pair"):
+            json_values.parse(alone)
+    with pytest.raises(errors.InvalidArgumentError, match="Parse error"):
+        json_values.parse(b'{"a": "\xff"' + b" " * 2000)
+
+
 def test_the_place_of_an_error_is_looked_for_in_one_body_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -5,6 +5,7 @@ Sources, below tensorflow_serving/model_servers/: http_rest_api_handler.cc, http
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from typing import Any
@@ -33,6 +34,7 @@ _PATHS = {
 }
 
 _MAX_INT64 = 2**63 - 1
+_MOST_LETTERS = 1 << 16  # of a name, and of an error that quotes one
 
 
 class RestApi:
@@ -69,6 +71,9 @@ class RestApi:
                     return self._infer(match["api"], spec, body, call)
                 except OverflowError:
                     json_values.check_integers(body)
+                    raise
+                except (errors.InvalidArgumentError, errors.NotFoundError):
+                    json_values.check_numbers(body)  # which RapidJSON tells first
                     raise
         elif match is not None:
             if match["name"] is None:
@@ -111,6 +116,8 @@ class RestApi:
             inputs = tensor_json.read_inputs(document, signature)
             if tensor_json.is_delicate(inputs, body):
                 inputs = tensor_json.read_inputs(json_values.parse_exactly(body), signature)
+            elif tensor_json.has_more(document):
+                json_values.check_numbers(body)
             return inputs
 
         row_format = tensor_json.is_row_format(document)
@@ -174,15 +181,23 @@ def error_response(error: errors.StatusError) -> Response:
     """A status as HTTP's, with its text, if it has one."""
     if not str(error):
         return Response(errors.HTTP_STATUSES[type(error)], b"")
-    text = json_layout.write_object({"error": json_layout.write_string(str(error))}, 0)
+    said = str(error)
+    if len(said) > _MOST_LETTERS:
+        said = f"{said[:_MOST_LETTERS]}... ({len(said)} letters)"
+    text = json_layout.write_object({"error": json_layout.write_string(said)}, 0)
     return Response(errors.HTTP_STATUSES[type(error)], json_layout.encode(text))
 
 
 def _choose_signature(spec: Any, name: str) -> None:
-    """Set the name in a ModelSpec; one that is not UTF-8, which protobuf refuses, is told here."""
-    try:
-        spec.signature_name = name
-    except ValueError:  # what is not UTF-8 is the name of none
-        raise errors.InvalidArgumentError(
-            f'Serving signature name: "{name}" not found in signature def'
-        ) from None
+    """Set the name in a ModelSpec.
+
+    One that is not UTF-8, which protobuf refuses, is told here; so is one that is very long, with
+    which each step would take time.
+    """
+    if len(name) <= _MOST_LETTERS:
+        with contextlib.suppress(ValueError):
+            spec.signature_name = name
+            return
+    raise errors.InvalidArgumentError(
+        f'Serving signature name: "{name}" not found in signature def'
+    )

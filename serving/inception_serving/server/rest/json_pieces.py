@@ -17,7 +17,7 @@ from inception_serving.server.rest.json_parser import Repeated, make_object
 
 # A row has as many members as a signature has inputs; and a dictionary is made in one go.
 _MOST_MEMBERS = 1 << 16
-_MOST_LEVELS = 1000  # as deep as Python's own reader goes
+_MOST_LEVELS = 100_000  # each takes some memory
 
 _BLANK = r"[ \n\r\t]{0,64}+"
 _TEXT = r'"[^"\\]{0,1024}+"'

@@ -15,6 +15,7 @@ from inception_serving import errors, tensors
 from inception_serving.server.rest import json_layout, json_values
 from inception_serving.server.rest.json_layout import show
 from inception_serving.server.rest.json_numbers import flush_denormals, write_decimals
+from inception_serving.server.rest.json_parser import Repeated
 from inception_serving.tensors import Tensor
 
 # What a JSON integer must be to fit; those that are narrower than 32 bits wrap around.
@@ -35,6 +36,12 @@ _CONVERTED_AT_ONCE = _WRITTEN_AT_ONCE = 1 << 16
 def is_row_format(document: Mapping[str, Any]) -> bool:
     """Whether the answer is in the row format, as the request was."""
     return "instances" in document
+
+
+def has_more(document: Mapping[str, Any]) -> bool:
+    """Whether a body that was read has something that does not count."""
+    read = {"signature_name", "instances", "inputs"}
+    return isinstance(document, Repeated) or not document.keys() <= read
 
 
 def is_delicate(inputs: Mapping[str, Tensor], body: bytes) -> bool:
