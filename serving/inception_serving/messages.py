@@ -10,26 +10,42 @@ same name here. The bytes are the same; `own` converts, and stubs and tensors ta
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from typing import Any, ClassVar
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 
-def _read_pool() -> Any:
-    pool = descriptor_pool.DescriptorPool()
+def _read_files() -> Any:
     data = resources.files(__package__).joinpath("messages.binpb").read_bytes()
-    for file in descriptor_pb2.FileDescriptorSet.FromString(data).file:
-        pool.AddSerializedFile(file.SerializeToString())
-    return pool
+    return descriptor_pb2.FileDescriptorSet.FromString(data).file
 
 
+_FILES = _read_files()
 # Every file of the API, its services too.
-POOL = _read_pool()
+POOL = descriptor_pool.DescriptorPool()
+for _file in _FILES:
+    POOL.AddSerializedFile(_file.SerializeToString())
 
 
 def _message(name: str) -> Any:
     return message_factory.GetMessageClass(POOL.FindMessageTypeByName(name))
+
+
+def _classes(descriptors: Iterable[Any]) -> Iterator[Any]:
+    for descriptor in descriptors:
+        yield message_factory.GetMessageClass(descriptor)
+        yield from _classes(descriptor.nested_types)
+
+
+# All of them. A class that nobody holds, as of a message that is but a field of another, ends with
+# a search for cycles and is made anew; the process with it, if a thread takes it just then.
+_CLASSES = [
+    each
+    for file in _FILES
+    for each in _classes(POOL.FindFileByName(file.name).message_types_by_name.values())
+]
 
 
 def _enum(name: str) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -82,6 +84,29 @@ def test_every_message_is_one_of_theirs() -> None:
 def test_the_fast_implementation_of_protobuf() -> None:
     """A pool of one's own does not change it."""
     assert api_implementation.Type() == "upb"
+
+
+def test_classes_outlive_a_search_for_cycles() -> None:
+    """One that another thread takes as it ends would end the process."""
+    request = messages.PredictRequest()
+    request.model_spec.version.value = 1
+    request.inputs["x"].tensor_shape.dim.add()
+    request.inputs["x"].float_val.append(1)
+    tensor = request.inputs["x"]
+    kinds = [
+        weakref.ref(type(each))
+        for each in (
+            request.model_spec.version,
+            request.inputs,
+            tensor,
+            tensor.tensor_shape,
+            tensor.tensor_shape.dim[0],
+            messages.Example().features.feature["x"].float_list,
+        )
+    ]
+    del request, tensor
+    gc.collect()
+    assert all(kind() is not None for kind in kinds)
 
 
 def test_bytes_are_alike() -> None:
