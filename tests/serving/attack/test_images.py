@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from benchmarks import attack_bombs as bombs
@@ -260,6 +261,104 @@ def test_what_begins_as_an_image_may_be_an_example(kind: str, between: bytes) ->
     with pytest.raises(errors.InvalidArgumentError, match=r"pixels|fields"):
         check(begun + bombs.example(PNG))
     assert check(begun) >= 0
+
+
+ENCODED = bombs.part(1, bombs.part(1, PNG))
+NAME = bombs.part(1, b"image")
+
+
+def long_varint(value: int) -> bytes:
+    """With a bit above the lowest 32, which TensorFlow drops."""
+    return bombs.varint(value | 1 << 40)
+
+
+def long_size(number: int, data: bytes) -> bytes:
+    return bombs.varint(number << 3 | 2) + long_varint(len(data)) + data
+
+
+def beyond(number: int, data: bytes) -> bytes:
+    return bombs.varint(number << 3 | 2) + bombs.varint(1 << 30) + data
+
+
+LENIENT = {
+    "message beyond the end": beyond(1, bombs.feature(b"image", PNG)),
+    "entry beyond the end": bombs.part(1, beyond(1, NAME + bombs.part(2, ENCODED))),
+    "list beyond the end": bombs.part(
+        1, bombs.part(1, NAME + bombs.part(2, beyond(1, bombs.part(1, PNG))))
+    ),
+    "long size of a message": long_size(1, bombs.feature(b"image", PNG)),
+    "long size of an entry": bombs.part(1, long_size(1, NAME + bombs.part(2, ENCODED))),
+    "long size of a value": bombs.part(1, bombs.part(1, NAME + long_size(2, ENCODED))),
+    "long size of an image": bombs.part(
+        1, bombs.part(1, NAME + bombs.part(2, bombs.part(1, long_size(1, PNG))))
+    ),
+    "long tag": bombs.part(
+        1,
+        bombs.part(1, NAME + long_varint(2 << 3 | 2) + bombs.varint(len(ENCODED)) + ENCODED),
+    ),
+    "long size of what is skipped": (
+        b"\x7a" + long_varint(0) + bombs.part(1, bombs.feature(b"image", PNG))
+    ),
+    "negative size of what is skipped": (
+        b"\x7a" + bombs.varint(1 << 31) + bombs.part(1, bombs.feature(b"image", PNG))
+    ),
+}
+
+
+@pytest.mark.parametrize("size", [1 << 31, (1 << 32) - 1, 0x7E000_0000])
+@pytest.mark.parametrize("kind", [1, 2, 3])
+@pytest.mark.parametrize("begun", [b"", b"BM" + bytes(16) + struct.pack("<ii", 8, 8) + bytes(53)])
+def test_sizes_that_end_tensorflow_are_refused(size: int, kind: int, begun: bytes) -> None:
+    """It ends by SIGSEGV; of strings, and of numbers where there may be any number of them."""
+    values = bombs.part(kind, bombs.varint(1 << 3 | 2) + bombs.varint(size) + bytes(50))
+    entry = NAME + bombs.part(2, values)
+    for data in (
+        bombs.part(1, bombs.part(1, entry)),
+        bombs.part(2, bombs.part(1, NAME + bombs.part(2, bombs.part(1, values)))),
+    ):
+        with pytest.raises(errors.InvalidArgumentError, match="more than 2 GiB, as it says"):
+            check(begun + data)
+
+
+def as_tensorflow_reads(data: bytes) -> bytes | None:
+    try:
+        features = {"image": tf.io.FixedLenFeature([], tf.string)}
+        return bytes(tf.io.parse_example([data], features)["image"].numpy()[0])
+    except (tf.errors.InvalidArgumentError, UnicodeDecodeError):
+        return None
+
+
+@pytest.mark.parametrize("data", LENIENT.values(), ids=list(LENIENT))
+def test_what_only_tensorflow_reads_is_found(data: bytes) -> None:
+    assert as_tensorflow_reads(data) == PNG
+    with pytest.raises(errors.InvalidArgumentError, match="pixels"):
+        check(data)
+
+
+def test_what_tensorflow_reads_of_changed_examples_is_found() -> None:
+    random = np.random.default_rng(0)
+    forms = [bombs.part(1, bombs.feature(b"image", PNG)), *LENIENT.values()]
+    read = 0
+    for number in range(3000):
+        data = bytearray(forms[number % len(forms)])
+        head = len(data) - len(PNG)
+        for _ in range(random.integers(1, 3)):
+            place = int(random.integers(0, head))
+            if random.random() < 0.5:
+                data[place] = random.integers(0, 256)
+            else:
+                data[place:place] = random.bytes(int(random.integers(1, 3)))
+        try:
+            check(bytes(data))
+        except errors.InvalidArgumentError as error:
+            if "more than 2 GiB" in str(error):
+                continue  # TensorFlow would end the process
+        value = as_tensorflow_reads(bytes(data))
+        if value is not None and value.startswith(PNG[:24]):
+            read += 1
+            with pytest.raises(errors.InvalidArgumentError, match=r"pixels|decode"):
+                check(bytes(data))
+    assert read > 100
 
 
 def test_a_png_of_one_colour_and_one_that_is_only_slow() -> None:

@@ -112,8 +112,10 @@ def test_a_walk_lets_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_field_is_found_as_often_as_it_is_there() -> None:
-    data = bombs.part(1, b"a") + b"\x10\1" + bombs.part(1, b"b") + bombs.part(3, b"c") + b"\x0a\x7f"
+    data = (
+        bombs.part(1, b"a") + b"\x10\1" + bombs.part(1, b"b") + bombs.part(3, b"c") + b"\x0a\x7fd"
+    )
 
-    assert list(find_bytes(data, (1,), Steps())) == [b"a", b"b"]
+    assert list(find_bytes(data, ((1,),), Steps())) == [b"a", b"b", b"d"]
     with pytest.raises(errors.InvalidArgumentError):
-        list(find_bytes(data, (1,), Steps(1)))
+        list(find_bytes(data, ((1,),), Steps(1)))

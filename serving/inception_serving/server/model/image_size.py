@@ -22,7 +22,7 @@ import numpy as np
 from inception_serving import errors
 from inception_serving.server.model.webp import TooManyBlocks, webp_size
 from inception_serving.server.received.pauses import let_others_run
-from inception_serving.server.received.wire import MAX_FIELDS, Steps, find_bytes
+from inception_serving.server.received.wire import MAX_FIELDS, Negative, Steps, find_bytes
 from inception_serving.tensors import Tensor
 
 _PNG, _JPEG, _GIF, _BMP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM"
@@ -52,10 +52,11 @@ _MOST_PNG_TEXTS, _MOST_TEXT, _INFLATED = 16, 8_000_000, 1032
 _FLOAT_PIXEL_BYTES = 12
 _STRING = np.dtype(object)
 
-# The fields that lead to the strings in a tf.Example, and in a tf.SequenceExample's lists;
-# its context is where an Example has its features. Walked, and not parsed: a parser refuses a name
+# The fields that lead to the strings, or packed numbers, in a tf.Example, and in a
+# tf.SequenceExample's lists; its context is where an Example has its features. Walked, and not parsed: a parser refuses a name
 # that is no UTF-8 and keeps one of two features of a name, where TensorFlow reads on.
-_IN_EXAMPLE = ((1, 1, 2, 1, 1), (2, 1, 2, 1, 1, 1))
+_VALUES = ((2,), (1, 2, 3), (1,))
+_IN_EXAMPLE = (((1,), (1,), *_VALUES), ((2,), (1,), (2,), (1,), *_VALUES[1:]))
 
 # Some milliseconds of a search, in which nothing else runs.
 _SEARCHED_AT_ONCE = 1 << 17
@@ -161,15 +162,27 @@ def _within_what_begins_as_one(data: bytes, steps: Steps) -> Iterator[ImageSize]
     try:
         yield from _within(data, steps)
     except errors.InvalidArgumentError:
-        if any(data.find(start, 1) > 0 for start in _STARTS):
+        if any(_occurs(start, data) for start in _STARTS):
             raise
 
 
+def _occurs(start: bytes, data: bytes) -> bool:
+    """Whether a start comes behind the first byte."""
+    for place in range(1, len(data), _SEARCHED_AT_ONCE):
+        if data.find(start, place, place + _SEARCHED_AT_ONCE + len(start) - 1) > 0:
+            return True
+        let_others_run()
+    return False
+
+
 def _within(data: bytes, steps: Steps) -> Iterator[ImageSize]:
-    for path in _IN_EXAMPLE:
-        for value in find_bytes(data, path, steps):
-            if value.startswith(_STARTS) and (size := _measure(value)) is not None:
-                yield size
+    try:
+        for path in _IN_EXAMPLE:
+            for value in find_bytes(data, path, steps):
+                if value.startswith(_STARTS) and (size := _measure(value)) is not None:
+                    yield size
+    except Negative:
+        raise _Unsizable("a tf.Example with a value of more than 2 GiB, as it says") from None
 
 
 def _measure(data: bytes) -> ImageSize | None:

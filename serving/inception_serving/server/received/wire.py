@@ -8,7 +8,7 @@ it is large, and where a parser would keep less than TensorFlow's own reads
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from inception_serving import errors
@@ -29,10 +29,15 @@ _DEEPEST = 100  # groups in each other; protobuf's parsers read no deeper
 _WIDTHS = {3: 8, 4: 8, 18: 8, 5: 4, 13: 4, 14: 4, 17: 4, 8: 1}
 _CONTINUED = bytes(range(0x80, 0x100))
 _COUNTED_AT_ONCE = 1 << 20
+_LOWER_BITS, _NEGATIVE = 2**32 - 1, 2**31
 
 
 class Malformed(ValueError):
     """The bytes are no message."""
+
+
+class Negative(ValueError):
+    """A size that is negative to TensorFlow."""
 
 
 class Steps:
@@ -98,15 +103,20 @@ def _count_numbers(data: bytes, begin: int, end: int) -> int:
     )
 
 
-def find_bytes(data: bytes, path: Sequence[int], steps: Steps) -> Iterator[bytes]:
-    """The values of a field of bytes, however often it, or one on the way to it, occurs.
+def find_bytes(data: bytes, path: Sequence[Collection[int]], steps: Steps) -> Iterator[bytes]:
+    """The values of fields of bytes, however often they, or one on the way to them, occur.
 
-    What can be read before a place where the bytes are no message is found too.
+    All are found that TensorFlow finds, which reads what is no message to other parsers
+    (core/util/example_proto_fast_parsing.cc and protobuf's CodedInputStream): what can be read
+    before a place where it is none; fields that go beyond the end, up to there; and of tags and
+    lengths the lower 32 bits.
 
     Args:
         path: the numbers of the fields that lead there, from the outermost message.
 
     Raises:
+        Negative: one says that it has so many bytes that TensorFlow takes them for less than none,
+            and reads, or writes, what is not its own.
         errors.InvalidArgumentError: there are too many fields to be walked.
     """
     for begin, end in _find(data, path, 0, len(data), steps):
@@ -114,36 +124,47 @@ def find_bytes(data: bytes, path: Sequence[int], steps: Steps) -> Iterator[bytes
 
 
 def _find(
-    data: bytes, path: Sequence[int], begin: int, end: int, steps: Steps
+    data: bytes, path: Sequence[Collection[int]], begin: int, end: int, steps: Steps
 ) -> Iterator[tuple[int, int]]:
     if not path:
         yield begin, end
         return
     try:
-        for number, start, stop in _fields(data, begin, end, steps):
-            if number == path[0]:
-                yield from _find(data, path[1:], start, stop, steps)
+        for number, start, stop in _fields(data, begin, end, steps, as_tensorflow=True):
+            if number in path[0]:
+                if len(path) == 1 and stop - start >= _NEGATIVE:
+                    raise Negative
+                yield from _find(data, path[1:], start, min(stop, end), steps)
     except Malformed:
         return
 
 
-def _fields(data: bytes, place: int, end: int, steps: Steps) -> Iterator[tuple[int, int, int]]:
+def _fields(
+    data: bytes, place: int, end: int, steps: Steps, *, as_tensorflow: bool = False
+) -> Iterator[tuple[int, int, int]]:
     """The number and the place of each field that is bytes, text or a message.
 
     No message here has groups. Parsers skip those that come, and so are they here.
+
+    Args:
+        as_tensorflow: see `find_bytes`; the last may end beyond the end.
     """
     groups: list[int] = []  # that are open
     while place < end:
         steps.take()
         tag, place = _varint(data, place, end)
+        if as_tensorflow:
+            tag &= _LOWER_BITS
         number, kind = tag >> 3, tag & 7
         if kind == _BYTES:
             size, place = _varint(data, place, end)
-            if size > end - place:
+            if as_tensorflow:
+                size &= _LOWER_BITS
+            elif size > end - place:
                 raise Malformed
             if not groups:
                 yield number, place, place + size
-            place += size
+            place += size if size < _NEGATIVE else 0  # which TensorFlow does not skip
         elif kind == _VARINT:
             _, place = _varint(data, place, end)
         elif kind == _FIXED64:
