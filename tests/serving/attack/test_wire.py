@@ -39,6 +39,27 @@ def test_too_many_parts(data: bytes) -> None:
         check_message(data, PredictRequest.DESCRIPTOR)
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        bombs.part(1, bombs.part(1, b"a" * 70_000)),
+        bombs.part(1, bombs.part(3, b"a" * 70_000)),
+        bombs.predict(b"m", b"", bombs.tensor_input(b"a" * 70_000, b"")),
+        bombs.part(3, b"a" * 70_000),
+        bombs.predict(
+            b"m",
+            b"",
+            bombs.tensor_input(b"x", bombs.part(2, bombs.part(2, bombs.part(2, b"a" * 70_000)))),
+        ),
+    ],
+    ids=["model", "signature", "input", "output", "dimension"],
+)
+def test_long_names(data: bytes) -> None:
+    """As Python's text they may take four bytes for each, as often as they are asked for."""
+    with pytest.raises(errors.InvalidArgumentError, match=r"A name of 70000 bytes .* 65536"):
+        check_message(data, PredictRequest.DESCRIPTOR)
+
+
 def test_too_many_examples() -> None:
     data = bombs.part(2, bombs.part(1, b"\x0a\0" * MANY))
 

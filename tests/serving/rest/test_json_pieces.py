@@ -48,6 +48,28 @@ def test_refuses_what_pythons_reader_refuses(text: str) -> None:
         json_pieces.parse(text, 0)
 
 
+def test_reads_a_long_string_in_parts() -> None:
+    random_ = random.Random(0)
+    pieces = [
+        "a",
+        "\\n",
+        "\\u00e9",
+        "\\ud83d\\ude00",
+        "\u00e9\u20ac",
+        '\\"',
+        "\\\\",
+        "b" * 300,
+        "\U0001f600",
+    ]
+    for pieces_taken in ([*pieces], ["\\ud83d\\ude00"], ["\\n"], ["a"], ["\\ud83d"]):
+        text = "".join(random_.choices(pieces_taken, k=5000))
+        assert json_pieces.parse(f'["{text}", 1]', 0) == json.loads(f'["{text}", 1]')
+        assert json_pieces.parse(f'{{"{text}": 1}}', 0) == json.loads(f'{{"{text}": 1}}')
+    for wrong in ('"a', '"a\\', '"\n"', '"\\u12"', '"\\x"', '"' + "a" * 70_000 + "\x01"):
+        with pytest.raises(ValueError):
+            json_pieces.parse(f"[{wrong}]", 0)
+
+
 def test_goes_deeper_than_pythons_reader() -> None:
     value = json_pieces.parse('[{"a":' * 40_000 + "0.5" + "}]" * 40_000, 0)
     for _ in range(40_000):

@@ -11,6 +11,7 @@ core/lib/gif/gif_io.cc, which makes every frame as large as the largest; `webp` 
 from __future__ import annotations
 
 import heapq
+import itertools
 import os
 import re
 import struct
@@ -53,8 +54,9 @@ _FLOAT_PIXEL_BYTES = 12
 _STRING = np.dtype(object)
 
 # The fields that lead to the strings, or packed numbers, in a tf.Example, and in a
-# tf.SequenceExample's lists; its context is where an Example has its features. Walked, and not parsed: a parser refuses a name
-# that is no UTF-8 and keeps one of two features of a name, where TensorFlow reads on.
+# tf.SequenceExample's lists; its context is where an Example has its features. Walked, and not
+# parsed: a parser refuses a name that is no UTF-8 and keeps one of two features of a name, where
+# TensorFlow reads on.
 _VALUES = ((2,), (1, 2, 3), (1,))
 _IN_EXAMPLE = (((1,), (1,), *_VALUES), ((2,), (1,), (2,), (1,), *_VALUES[1:]))
 
@@ -107,7 +109,7 @@ def check_images(inputs: Mapping[str, Tensor], limit: int, row_bytes: int = 0) -
     for name, tensor in inputs.items():
         if tensor.dtype != _STRING:
             continue
-        for index, data in enumerate(tensor.ravel()):
+        for index, data, times in _runs(tensor):
             try:
                 for size in find_images(data, steps):
                     if size.pixels > limit:
@@ -117,14 +119,25 @@ def check_images(inputs: Mapping[str, Tensor], limit: int, row_bytes: int = 0) -
                         )
                     taken = size.pixels * size.pixel_bytes + size.more_bytes
                     taken += resize_bytes(size.width, size.height, row_bytes)
-                    (heapq.heappush if len(largest) < DECODED_AT_A_TIME else heapq.heappushpop)(
-                        largest, taken
-                    )
+                    for _ in range(min(times, DECODED_AT_A_TIME)):
+                        (heapq.heappush if len(largest) < DECODED_AT_A_TIME else heapq.heappushpop)(
+                            largest, taken
+                        )
             except _Unsizable as error:
                 raise errors.InvalidArgumentError(
                     f"Input {name}, element {index}: {error}, which this server does not decode."
                 ) from None
     return sum(largest)
+
+
+def _runs(tensor: Tensor) -> Iterator[tuple[int, bytes, int]]:
+    """Each string, with its place, and how often it comes one after the other: a message may say
+    the last once for a million."""
+    index = 0
+    for _, run in itertools.groupby(tensor.ravel(), key=id):
+        same = list(run)
+        yield index, same[0], len(same)
+        index += len(same)
 
 
 def resize_bytes(width: int, height: int, row_bytes: int) -> int:

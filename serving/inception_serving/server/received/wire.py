@@ -27,6 +27,8 @@ _DEEPEST = 100  # groups in each other; protobuf's parsers read no deeper
 # Bytes of a number in memory, of the types that take less on the wire; and the bytes of a number
 # but for its last (google/protobuf/descriptor.proto, FieldDescriptorProto.Type).
 _WIDTHS = {3: 8, 4: 8, 18: 8, 5: 4, 13: 4, 14: 4, 17: 4, 8: 1}
+# Texts are names; as Python's text each byte may take four, each time it is asked for.
+_TEXT, _MOST_TEXT = 9, 1 << 16
 _CONTINUED = bytes(range(0x80, 0x100))
 _COUNTED_AT_ONCE = 1 << 20
 _LOWER_BITS, _NEGATIVE = 2**32 - 1, 2**31
@@ -71,8 +73,8 @@ def check_message(data: bytes, descriptor: Any) -> int:
         The bytes by which its packed numbers are larger in memory, which is up to 8 times.
 
     Raises:
-        errors.InvalidArgumentError: it has too many parts; bytes that are no message pass, as
-            the parser has words for them.
+        errors.InvalidArgumentError: it has too many parts, or a long name; bytes that are no
+            message pass, as the parser has words for them.
     """
     if len(data) <= _SMALL:
         return 0
@@ -88,6 +90,11 @@ def check_message(data: bytes, descriptor: Any) -> int:
                     continue
                 if field.message_type is not None:
                     left.append((field.message_type, start, stop))
+                elif field.type == _TEXT and stop - start > _MOST_TEXT:
+                    raise errors.InvalidArgumentError(
+                        f"A name of {stop - start} bytes is longer than the {_MOST_TEXT} that "
+                        "this server reads."
+                    )
                 elif width := _WIDTHS.get(field.type, 0):
                     more += max(0, width * _count_numbers(data, start, stop) - (stop - start))
         except Malformed:

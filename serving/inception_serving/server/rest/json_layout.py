@@ -19,9 +19,11 @@ from inception_serving.server.rest.json_parser import Repeated
 _INDENT = "    "
 _MOST_SHOWN = 256  # bytes, after which nothing more is begun
 _WRITTEN_AT_ONCE = 1 << 16  # characters, in a millisecond or two
-_ESCAPED = re.compile(r'[\x00-\x1f"\\]')
-_ESCAPES = {chr(code): f"\\u{code:04X}" for code in range(32)} | {
-    char: f"\\{letter}" for char, letter in zip('"\\\b\f\n\r\t', '"\\bfnrt', strict=True)
+_SPECIAL = re.compile(r'[\x00-\x1f"\\]')
+# The backslash first, since the others are written with one.
+_ESCAPES = {
+    **dict(zip('\\"\b\f\n\r\t', map("\\{}".format, '\\"bfnrt'), strict=True)),
+    **{chr(code): f"\\u{code:04X}" for code in range(32) if chr(code) not in "\b\f\n\r\t"},
 }
 
 
@@ -33,16 +35,20 @@ def encode(text: str) -> bytes:
 def write_string(text: str) -> str:
     """A string in quotes."""
     if len(text) <= _WRITTEN_AT_ONCE:
-        return f'"{_ESCAPED.sub(_escape, text)}"'
+        return f'"{_escaped(text)}"'
     parts = []
     for place in range(0, len(text), _WRITTEN_AT_ONCE):
-        parts.append(_ESCAPED.sub(_escape, text[place : place + _WRITTEN_AT_ONCE]))
+        parts.append(_escaped(text[place : place + _WRITTEN_AT_ONCE]))
         let_others_run()
     return f'"{"".join(parts)}"'
 
 
-def _escape(found: re.Match[str]) -> str:
-    return _ESCAPES[found[0]]
+def _escaped(text: str) -> str:
+    if _SPECIAL.search(text) is None:
+        return text
+    for char, escape in _ESCAPES.items():
+        text = text.replace(char, escape)
+    return text
 
 
 def write_text(value: bytes) -> str:

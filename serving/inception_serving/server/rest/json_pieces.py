@@ -29,6 +29,12 @@ _ITEM = rf'{_BLANK}(?:[^\]\[{{}}", \n\r\t]{{1,64}}+|{_TEXT}|{_LIST}|{_OBJECT}){_
 _ITEMS = re.compile(rf"(?:{_ITEM}){{1,256}}+")
 _MEMBERS = re.compile(rf"(?:{_BLANK}{_TEXT}{_BLANK}:{_ITEM}){{1,256}}+")
 _BLANKS = re.compile(r"[ \n\r\t]*+")
+# A part of a string, which ends within no escape, nor within a character in two of them.
+_PART = re.compile(
+    r'(?:[^"\\]{1,256}+|\\[^u]'
+    r"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}){1,256}+"
+)
+_PART_CHARACTERS = 1 << 16  # of a string without escapes, which is most of a body of images
 
 _DECODER: Any = json.JSONDecoder(object_pairs_hook=make_object)
 _scan_value = _DECODER.scan_once
@@ -65,7 +71,7 @@ def _parse(text: str, at: int) -> Any:
                 continue
             value, at = ([] if opened == "[" else make_object([])), inside + 1
         else:
-            value, at = _scan_value(text, at)
+            value, at = _read_scalar(text, at)
         while True:
             if not lists:
                 return value
@@ -83,6 +89,26 @@ def _parse(text: str, at: int) -> Any:
             value = lists.pop() if key is None else make_object(lists.pop())
 
 
+def _read_scalar(text: str, at: int) -> tuple[Any, int]:
+    """A value that is no list and no object; a string in parts."""
+    if text[at] != '"':
+        value: tuple[Any, int] = _scan_value(text, at)
+        return value
+    at += 1
+    end = text.find('"', at)
+    if end >= 0 and text.find("\\", at, end) < 0:
+        places = range(at, end, _PART_CHARACTERS)
+        parts = [text[place : min(place + _PART_CHARACTERS, end)] for place in places]
+    else:
+        parts, end = [], at
+        while part := _PART.match(text, end):
+            parts.append(part[0])
+            end = part.end()
+        if text[end] != '"':
+            raise ValueError("no end")
+    return "".join([_scan_value(f'"{part}"', 0)[0] for part in parts]), end + 1
+
+
 def _read_run(text: str, at: int, found: list[Any], keys: list[str | None]) -> int:
     """Add what is simple to a list, or to an object's pairs; where the value begins that is not,
     whose key is then the last of `keys`."""
@@ -98,7 +124,7 @@ def _read_run(text: str, at: int, found: list[Any], keys: list[str | None]) -> i
     at = _after_blanks(text, at)
     if text[at] != '"':
         raise ValueError("no key")
-    keys[-1], at = _scan_value(text, at)
+    keys[-1], at = _read_scalar(text, at)
     at = _after_blanks(text, at)
     if text[at] != ":":
         raise ValueError("no colon")
