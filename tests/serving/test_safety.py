@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from inception_serving import ModelServer, errors
-from inception_serving.server.budget import ByteBudget, Workspace
+from inception_serving.server.budget import ByteBudget, Turns, Workspace
 from inception_serving.server.model.image_size import ImageSize, check_images, find_images
 from inception_serving.server.received.wire import Steps
 from inception_serving.server.rest import server as rest_server
@@ -312,6 +312,67 @@ class TestBudget:
         assert not_refused.startswith(b"HTTP/1.1 400 Bad Request\r\n")  # of blanks alone
 
 
+class TestTurns:
+    def test_connections_have_them_one_after_the_other(self) -> None:
+        turns = Turns(1)
+        given: list[str] = []
+
+        def work(name: str) -> None:
+            with turns.take(None, connection=name[0]):
+                given.append(name)
+
+        names = ["a1", "a2", "a3", "b1", "a4", "c1", "b2"]
+        with ThreadPoolExecutor(len(names)) as pool:
+            with turns.take(None, connection="a"):
+                waiting = []
+                for count, name in enumerate(names, 1):
+                    waiting.append(pool.submit(work, name))
+                    while sum(map(len, turns._waiting.values())) < count:
+                        time.sleep(1e-3)
+            for each in waiting:
+                each.result(timeout=20)
+        assert given == ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]
+
+    def test_who_gives_up_leaves_its_place(self) -> None:
+        turns = Turns(1)
+        with turns.take(None) as turn:
+            with pytest.raises(errors.DeadlineExceededError), turns.take(time.monotonic() + 0.05):
+                pass
+            with pytest.raises(errors.ResourceExhaustedError), turns.take(None, refuse=True):
+                pass
+            assert not turns._waiting
+            with turn.lend(), turns.take(None, refuse=True):
+                pass
+        with turns.take(None, refuse=True):
+            pass
+
+    def test_no_turn_is_lost(self) -> None:
+        """Whatever comes first of a deadline and a turn."""
+        turns = Turns(3)
+        at_work = itertools.count()
+        most = 0
+        inside: set[int] = set()
+
+        def work(number: int) -> None:
+            nonlocal most
+            for _ in range(50):
+                with contextlib.suppress(errors.DeadlineExceededError):
+                    limit = time.monotonic() + 0.002 * (number % 3) if number % 4 else None
+                    with turns.take(limit, connection=str(number % 5)) as turn:
+                        key = next(at_work)
+                        inside.add(key)
+                        most = max(most, len(inside))
+                        time.sleep(0.0005)
+                        inside.discard(key)
+                        with turn.lend():
+                            pass
+
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(work, range(16)))
+        assert most <= 3
+        assert turns._free == 3 and not turns._waiting
+
+
 class TestWorkspace:
     def test_not_all_wait(self) -> None:
         """Each that does has a thread, and small runs would find none."""
@@ -321,7 +382,7 @@ class TestWorkspace:
 
         def run() -> str:
             try:
-                with workspace.take(4, deadline=None, turns=None):
+                with workspace.take(4, deadline=None, turn=None):
                     entered.release()
                     release.wait(20)
             except errors.ResourceExhaustedError as error:
@@ -332,7 +393,7 @@ class TestWorkspace:
             runs = [pool.submit(run) for _ in range(30)]
             assert entered.acquire(timeout=10)
             refused = [each.result() for each in itertools.islice(as_completed(runs, 10), 13)]
-            with workspace.take(1, deadline=None, turns=None):
+            with workspace.take(1, deadline=None, turn=None):
                 pass
             release.set()
             answered = [each.result(10) for each in runs].count("")

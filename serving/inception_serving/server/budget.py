@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -166,17 +167,27 @@ class Reservation:
 
 
 class Turns:
-    """How many requests are worked on at a time; more wait."""
+    """How many requests are worked on at a time; more wait.
+
+    The next is one of the connection that has waited longest for one of its own, so that a
+    connection with many calls is not before one with a single call.
+    """
 
     def __init__(self, count: int) -> None:
-        self._semaphore = threading.BoundedSemaphore(count)
+        self._free = count
+        # By connection, the next one first; of each the locks that its requests wait for.
+        self._waiting: dict[str, deque[threading.Lock]] = {}
+        self._lock = threading.Lock()
 
     @contextmanager
-    def take(self, deadline: float | None, *, refuse: bool = False) -> Iterator[None]:
+    def take(
+        self, deadline: float | None, *, connection: str = "", refuse: bool = False
+    ) -> Iterator[Turn]:
         """Wait for a turn, and have it until the block ends.
 
         Args:
             deadline: a time of `time.monotonic()`.
+            connection: that the request came over, if that counts.
             refuse: do not wait.
 
         Raises:
@@ -184,23 +195,66 @@ class Turns:
             errors.ResourceExhaustedError: there is none, and nobody waits.
         """
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if refuse and not self._semaphore.acquire(blocking=False):
-            raise errors.ResourceExhaustedError("Server Threadpool Exhausted")
-        if not refuse and not self._semaphore.acquire(timeout=left):
+        if not self.acquire(connection, 0 if refuse else left):
+            if refuse:
+                raise errors.ResourceExhaustedError("Server Threadpool Exhausted")
             raise errors.DeadlineExceededError("Deadline exceeded before the work began")
         try:
-            yield
+            yield Turn(self, connection)
         finally:
-            self._semaphore.release()
+            self.release()
+
+    def acquire(self, connection: str, timeout_s: float | None) -> bool:
+        """Wait for a turn; whether there was one in time."""
+        mine = threading.Lock()
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return True
+            if timeout_s is not None and timeout_s <= 0:
+                return False
+            mine.acquire()
+            self._waiting.setdefault(connection, deque()).append(mine)
+        longest = threading.TIMEOUT_MAX if timeout_s is None else timeout_s
+        if mine.acquire(timeout=longest):  # when it is handed over
+            return True
+        with self._lock:
+            waiting = self._waiting.get(connection, ())
+            if mine not in waiting:
+                return True  # it was handed over meanwhile
+            self._waiting[connection].remove(mine)
+            if not self._waiting[connection]:
+                del self._waiting[connection]
+            return False
+
+    def release(self) -> None:
+        """Hand a turn over, to who is next."""
+        with self._lock:
+            if not self._waiting:
+                self._free += 1
+                return
+            connection = next(iter(self._waiting))
+            waiting = self._waiting.pop(connection)
+            waiting.popleft().release()
+            if waiting:
+                self._waiting[connection] = waiting  # behind the others
+
+
+class Turn:
+    """A turn that a request has."""
+
+    def __init__(self, turns: Turns, connection: str) -> None:
+        self._turns = turns
+        self._connection = connection
 
     @contextmanager
     def lend(self) -> Iterator[None]:
-        """Let others have the turn while this thread waits for something, within `take`."""
-        self._semaphore.release()
+        """Let others have it while this thread waits for something."""
+        self._turns.release()
         try:
             yield
         finally:
-            self._semaphore.acquire()
+            self._turns.acquire(self._connection, None)
 
 
 class Workspace:
@@ -224,12 +278,12 @@ class Workspace:
         self._changed = threading.Condition()
 
     @contextmanager
-    def take(self, size: int, *, deadline: float | None, turns: Turns | None) -> Iterator[None]:
+    def take(self, size: int, *, deadline: float | None, turn: Turn | None) -> Iterator[None]:
         """Wait until there is room for a run, and have it until the block ends.
 
         Args:
             deadline: a time of `time.monotonic()` after which nobody wants the answer.
-            turns: of which this thread has one, that others may have while it waits.
+            turn: that others may have while this thread waits.
 
         Raises:
             errors.ResourceExhaustedError: the run is larger than any may be, or too many wait.
@@ -243,10 +297,10 @@ class Workspace:
         is_large = size > self._most_small // 4
         enter = self._enter_large if is_large else self._enter_small
         if not enter(size):
-            if turns is None:
+            if turn is None:
                 self._wait(enter, size, deadline)
             else:
-                with turns.lend():
+                with turn.lend():
                     self._wait(enter, size, deadline)
         try:
             yield

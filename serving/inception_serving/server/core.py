@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inception_serving import errors, messages
-from inception_serving.server.budget import Turns, Workspace, default_work_limit
+from inception_serving.server.budget import Turn, Workspace, default_work_limit
 from inception_serving.server.config.files import model_list
 from inception_serving.server.config.model_config import ModelConfig
 from inception_serving.server.metrics import Metrics
@@ -28,12 +28,12 @@ class Call:
     Attributes:
         deadline: a time of `time.monotonic()` after which nobody wants the answer.
         claim: takes more bytes for the request from what the server may hold, or raises.
-        turns: of which the request has one, where it must have one.
+        turn: that the request has, where it must have one.
     """
 
     deadline: float | None = None
     claim: Callable[[int], None] | None = None
-    turns: Turns | None = None
+    turn: Turn | None = None
 
 
 @dataclass
@@ -292,7 +292,7 @@ class _GuardedModel:
         """See `Model`; the earlier of the call's deadline and the one given counts."""
         end = self._earlier(deadline)
         taken = self._memory([signature_name], inputs)
-        with self.workspace.take(taken, deadline=end, turns=self.call.turns):
+        with self.workspace.take(taken, deadline=end, turn=self.call.turn):
             started = time.monotonic()
             results = self.model.run(signature_name, inputs, outputs, deadline=end)
             took = _microseconds_since(started)
@@ -310,7 +310,7 @@ class _GuardedModel:
         """See `Model` and `run`; it is not timed, as in TF Serving."""
         end = self._earlier(deadline)
         taken = self._memory(list(outputs), {input_name: tensor})
-        with self.workspace.take(taken, deadline=end, turns=self.call.turns):
+        with self.workspace.take(taken, deadline=end, turn=self.call.turn):
             return self.model.run_together(outputs, input_name, tensor, deadline=end)
 
     def _memory(self, signature_names: Sequence[str], inputs: Mapping[str, Tensor]) -> int:

@@ -243,7 +243,8 @@ class GrpcServer:
                 f"{_MOST_RELOADS} HandleReloadConfigRequest wait for each other: try again later."
             )
         try:
-            with self._turns.lend():  # or what waits for models to load would have all turns
+            assert call.turn is not None
+            with call.turn.lend():  # or what waits for models to load would have all turns
                 return self._core.reload(request, context.is_active)
         finally:
             self._reloads.release()
@@ -301,7 +302,8 @@ class GrpcServer:
             left = None  # gRPC's number for a call without a deadline
         deadline = None if left is None else time.monotonic() + left
         # A deadline that passes while the request waits its turn saves the work.
-        with self._turns.take(deadline, refuse=self._refuse_when_busy):
+        turns = self._turns.take(deadline, connection=context.peer(), refuse=self._refuse_when_busy)
+        with turns as turn:
             _check_wanted(context)
             if is_compressed(data):
 
@@ -309,11 +311,11 @@ class GrpcServer:
                     held.grow(size)
                     _check_wanted(context)
 
-                data = inflated(data, grow, self._turns.lend)
+                data = inflated(data, grow, turn.lend)
             if more := check_message(data, request_type.DESCRIPTOR):
                 held.grow(more)
             request = request_type.FromString(data)
-            response = handle(request, context, Call(deadline, held.grow, self._turns))
+            response = handle(request, context, Call(deadline, held.grow, turn))
             return bytes(response.SerializeToString())
 
 

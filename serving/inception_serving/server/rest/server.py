@@ -15,6 +15,7 @@ from inception_serving import errors
 from inception_serving.server.budget import (
     ByteBudget,
     Reservation,
+    Turn,
     Turns,
     Workspace,
     default_work_limit,
@@ -245,21 +246,21 @@ class RestServer:
 
     def _work(self, request: Request, deadline: float) -> Response:
         try:
-            with self._turns.take(deadline):
-                return self._answer(request, deadline)
+            with self._turns.take(deadline) as turn:
+                return self._answer(request, deadline, turn)
         except errors.StatusError as error:
             return error_response(error)
 
-    def _answer(self, request: Request, deadline: float) -> Response:
+    def _answer(self, request: Request, deadline: float, turn: Turn) -> Response:
         body = request.body
         if "gzip" in request.headers.get("content-encoding", ""):
-            body = self._inflated(body, request.held, deadline)
-        call = Call(deadline, request.held.grow, self._turns)
+            body = self._inflated(body, request.held, deadline, turn)
+        call = Call(deadline, request.held.grow, turn)
         taken = _parsed_bytes(body)
-        with self._parsing.take(taken, deadline=deadline, turns=self._turns):
+        with self._parsing.take(taken, deadline=deadline, turn=turn):
             return self._api.answer(request.method, request.path, body, call)
 
-    def _inflated(self, body: bytes, held: Reservation, deadline: float) -> bytes:
+    def _inflated(self, body: bytes, held: Reservation, deadline: float, turn: Turn) -> bytes:
         """A body that was sent as gzip; nothing where it is not, or inflates to more than 100 MB.
 
         Raises:
@@ -272,7 +273,7 @@ class RestServer:
                 raise errors.DeadlineExceededError("Deadline exceeded before the work began")
 
         try:
-            return inflate(body, GZIP, grow, most=_MOST_INFLATED, lend=self._turns.lend)
+            return inflate(body, GZIP, grow, most=_MOST_INFLATED, lend=turn.lend)
         except CannotInflate:
             return b""
 
