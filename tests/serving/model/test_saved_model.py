@@ -305,6 +305,18 @@ def test_what_python_adds_to_an_error_is_left_out(text: str, told: str) -> None:
     assert str(from_tensorflow(tf.errors.InvalidArgumentError(None, None, text))) == told
 
 
+def test_an_error_that_quotes_bytes(saved_models: Path) -> None:
+    """TensorFlow's own text, which Python does not take for one, and no more than its beginning."""
+    model = SavedModel(saved_models / "scorer")
+    for junk in (b"\xff\xfe\x80j", b"\xff\xd8" * 100_000):
+        examples = np.array([junk], dtype=object)
+        with pytest.raises(errors.InvalidArgumentError) as refused:
+            model.run("serving_default", {"inputs": examples}, ["scores"])
+        told = f"Could not parse example input, value: '\\xff\\x{junk[1]:x}"
+        assert str(refused.value).startswith(told)
+        assert len(str(refused.value)) <= 4 << 16
+
+
 def test_an_error_that_quotes_a_client_takes_no_time() -> None:
     error = tf.errors.InvalidArgumentError(None, None, " [Op:" * 40_000)
     started = time.process_time()

@@ -39,7 +39,7 @@ class HighRankRuns:
             fetches: TensorFlow keeps something for each choice, so clients must not make it.
 
         Raises:
-            tf.errors.OpError: an op refused its input, or failed.
+            tf.errors.OpError, UnicodeDecodeError: an op refused its input, or failed.
         """
         names = sorted(fetches)
         with self._lock:

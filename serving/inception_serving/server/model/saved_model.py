@@ -35,6 +35,7 @@ _MOST_FIELDS = 1000  # of a SavedModel there are two, and junk may have any numb
 # Kept ready: signatures, each with some of its outputs. Clients choose these, and a session forgets
 # none.
 _MOST_RUNNERS = 100
+_MOST_TOLD = 1 << 16  # bytes of an error that quotes bytes
 _SHORT_S = 0.0005  # a run that has been as short is one of few operations
 # Bytes of a string in a tensor, and of its text up to which it holds that within itself
 # (tsl/platform/ctstring.h).
@@ -236,7 +237,7 @@ class SavedModel:
         everything = [info.name for info in signature.outputs.values()]
         try:
             found = self._high_rank.run(feeds, everything)
-        except tf.errors.OpError as error:
+        except (tf.errors.OpError, UnicodeDecodeError) as error:
             raise from_tensorflow(error) from error
         return {name: found[fetch] for name, fetch in fetches.items()}
 
@@ -263,7 +264,7 @@ class SavedModel:
             self._metrics.graph_run_input_bytes.observe(value=_bytes(feeds))
             started = time.monotonic()
             results = run(feeds)
-        except tf.errors.OpError as error:
+        except (tf.errors.OpError, UnicodeDecodeError) as error:
             raise from_tensorflow(error) from error
         took = int((time.monotonic() - started) * 1e6)
         self._metrics.graph_runs.add()
@@ -338,7 +339,7 @@ class _Runner:
         """The tensors.
 
         Raises:
-            tf.errors.OpError: an op refused its input, or failed.
+            tf.errors.OpError, UnicodeDecodeError: an op refused its input, or failed.
         """
         if not self._is_ready:
             self.prepare()
@@ -477,7 +478,17 @@ def _init_op(meta_graph: Any) -> str | None:
 
 
 def from_tensorflow(error: Any) -> errors.StatusError:
-    """A TensorFlow error as ours: the op's own text, without Python's account of where it was."""
+    """A TensorFlow error as ours: the op's own text, without Python's account of where it was.
+
+    Args:
+        error: an `OpError`, or the `UnicodeDecodeError` that comes in its place where the text
+            quotes bytes that are no UTF-8.
+    """
+    if isinstance(error, UnicodeDecodeError):
+        # The status is lost: TensorFlow's binding reads its text before there is an exception to
+        # hold its code. An operation that quotes its input refuses it, mostly by this code.
+        text = error.object[:_MOST_TOLD].decode(errors="backslashreplace")
+        return errors.InvalidArgumentError(text)
     text = str(error.message)
     # "Graph execution error:", one "Detected at node ..." for each op, then the op's own text.
     text = re.sub(
