@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import time
 from pathlib import Path
 
@@ -226,11 +227,28 @@ class TestManyDimensions:
         model = SavedModel(saved_models / "arithmetic")
         x = tensors.reshape(np.zeros(1, np.float32), (1,) * 70)
         sizes = []
-        for outputs in (["calls"], ["x"], ["x", "calls"]):
+        for outputs in (["x", "calls"], ["calls"], ["x"]):
             model.run("count", {"x": x}, outputs)
             sizes.append(len(model._high_rank._session.graph.get_operations()))
 
         assert len(set(sizes)) == 1
+
+    def test_names_that_are_no_tensors(self, saved_models: Path, tmp_path: Path) -> None:
+        """One without a number is its operation's first; "" is that of an output that is sparse."""
+        file = saved_model_pb2.SavedModel()
+        file.ParseFromString((saved_models / "tf1" / "saved_model.pb").read_bytes())
+        shutil.copytree(saved_models / "tf1", tmp_path, dirs_exist_ok=True)
+        outputs = file.meta_graphs[0].signature_def["serving_default"].outputs
+        outputs["numbers"].name = outputs["numbers"].name.removesuffix(":0")
+        outputs["sparse"].name = ""
+        (tmp_path / "saved_model.pb").write_bytes(file.SerializeToString())
+        model = SavedModel(tmp_path)
+        for rank in (1, 70):
+            words = tensors.reshape(np.array([b"dog"], dtype=object), (1,) * rank)
+            found = model.run("serving_default", {"words": words}, ["numbers"])["numbers"]
+            assert found.ravel().tolist() == [20]
+            with pytest.raises(errors.NotFoundError, match="FetchOutputs node : not found"):
+                model.run("serving_default", {"words": words}, ["sparse"])
 
     def test_what_an_operation_refuses(self, saved_models: Path) -> None:
         model = SavedModel(saved_models / "arithmetic")

@@ -200,10 +200,9 @@ class SavedModel:
         signature = self.signatures[signature_name]
         feeds = {info.name: inputs[name] for name, info in signature.inputs.items()}
         fetches = {name: signature.outputs[name].name for name in outputs}
-        if any(isinstance(tensor, HighRank) for tensor in feeds.values()):
-            return self._run_high_rank(signature, feeds, fetches)
         runner = self._runner(feeds, fetches.values()) or self._complete_runner(signature, feeds)
-        found = self._run(runner, feeds)
+        is_high_rank = any(isinstance(tensor, HighRank) for tensor in feeds.values())
+        found = (self._run_high_rank if is_high_rank else self._run)(runner, feeds)
         return {name: found[fetch] for name, fetch in fetches.items()}
 
     def run_together(
@@ -230,16 +229,6 @@ class SavedModel:
             name: {output: found[fetches[name, output]] for output in wanted}
             for name, wanted in outputs.items()
         }
-
-    def _run_high_rank(
-        self, signature: Any, feeds: Mapping[str, Tensor], fetches: Mapping[str, str]
-    ) -> dict[str, Tensor]:
-        everything = [info.name for info in signature.outputs.values()]
-        try:
-            found = self._high_rank.run(feeds, everything)
-        except (tf.errors.OpError, UnicodeDecodeError) as error:
-            raise from_tensorflow(error) from error
-        return {name: found[fetch] for name, fetch in fetches.items()}
 
     def _runner(
         self, feeds: Iterable[str], fetches: Iterable[str], *, always: bool = False
@@ -272,6 +261,16 @@ class SavedModel:
         self._metrics.graph_run_times.observe(value=took)
         self._metrics.graph_run_output_bytes.observe(value=_bytes(results))
         return results
+
+    def _run_high_rank(self, run: _Runner, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """As `_run`, of tensors that NumPy has no arrays for."""
+        given = {run.names[name]: tensor for name, tensor in feeds.items()}
+        wanted = {name: run.names[name] for name in run.fetches}
+        try:
+            found = self._high_rank.run(given, wanted.values())
+        except (tf.errors.OpError, UnicodeDecodeError) as error:
+            raise from_tensorflow(error) from error
+        return {name: found[full_name] for name, full_name in wanted.items()}
 
 
 class _UnderWay:
@@ -314,6 +313,10 @@ class _Runner:
     A run alone has TensorFlow's threads for the branches of its graph. One that is short, or beside
     one for every other processor, keeps to the thread that asks for it: handing its operations over
     costs more than it brings, and they would wait there behind all operations of larger runs.
+
+    Attributes:
+        fetches: the tensors that it gives, by the names that a signature has for them.
+        names: by those of all its tensors, the graph's own, which end in ":0" and the like.
     """
 
     def __init__(self, session: Any, feeds: Sequence[str], fetches: Sequence[str]) -> None:
@@ -325,12 +328,15 @@ class _Runner:
         for name in fetches:
             _check_tensor(session.graph, name)
         self._session = session
-        self._feeds, self._fetches = feeds, fetches
+        self._feeds, self.fetches = feeds, fetches
         self._fed = [_tensor(session.graph, name, _NO_FEED) for name in feeds]
         self._fed_outputs = [tensor._as_tf_output() for tensor in self._fed]
-        self._outputs = [
-            _tensor(session.graph, name, _NO_FETCH)._as_tf_output() for name in fetches
-        ]
+        fetched = [_tensor(session.graph, name, _NO_FETCH) for name in fetches]
+        self._outputs = [tensor._as_tf_output() for tensor in fetched]
+        self.names = {
+            name: str(tensor.name)
+            for name, tensor in zip([*feeds, *fetches], [*self._fed, *fetched], strict=True)
+        }
         self._shortest = math.inf
         self._is_ready = False
         self._preparing = threading.Lock()
@@ -352,7 +358,7 @@ class _Runner:
             self._shortest = min(self._shortest, time.monotonic() - started)
         finally:
             _under_way.leave()
-        return dict(zip(self._fetches, map(_as_array, results), strict=True))
+        return dict(zip(self.fetches, map(_as_array, results), strict=True))
 
     def prepare(self) -> None:
         """Have TensorFlow make its graph for this, once, of however many that wait for it.
