@@ -96,6 +96,23 @@ _TYPES: dict[int, _Type] = {
 if _BFLOAT16 is not None:
     _TYPES[_DT.DT_BFLOAT16] = _Type("bfloat16", _BFLOAT16, "half_val")
 _DTYPES = {entry.numpy: number for number, entry in _TYPES.items()}
+# Of a value in a typed field: its varint at most, or its place in a message in memory if that is
+# more.
+_TYPED_BYTES = {
+    "bool_val": 1,
+    "float_val": 4,
+    "half_val": 4,
+    "uint32_val": 5,
+    "double_val": 8,
+    "scomplex_val": 8,
+    "int_val": 10,  # a number below 0 goes out with 64 bits
+    "int64_val": 10,
+    "uint64_val": 10,
+    "dcomplex_val": 16,
+}
+_UNSIGNED_BYTES = 4  # in int_val
+# Of a string beside its text: an object here, and its place in a message.
+_TEXT_BYTES = 64
 
 
 def type_name(dtype: int) -> str:
@@ -200,6 +217,27 @@ def fill_proto(proto: Any, tensor: Tensor, *, typed: bool = False) -> None:
         _fill_typed(proto, np.ascontiguousarray(tensor).ravel(), _TYPES[number])
     else:
         proto.tensor_content = _little_endian(tensor).tobytes()
+
+
+def message_size(tensor: Tensor, *, typed: bool = False) -> int:
+    """The bytes of an array and of the message that `fill_proto` makes of it, at most.
+
+    Raises:
+        ValueError: the dtype is none of TensorFlow's.
+    """
+    entry = _TYPES[data_type(tensor)]
+    if entry.numpy == _STRING:
+        return 2 * text_bytes(tensor) + _TEXT_BYTES * tensor.size
+    if not typed:
+        return 2 * tensor.nbytes
+    is_unsigned = entry.field == "int_val" and entry.numpy.kind == "u"
+    each = _UNSIGNED_BYTES if is_unsigned else _TYPED_BYTES[entry.field]
+    return tensor.nbytes + each * tensor.size
+
+
+def text_bytes(tensor: Tensor) -> int:
+    """The bytes of all strings of a string tensor."""
+    return sum(map(len, tensor.flat))
 
 
 def from_proto(proto: Any, claim: Callable[[int], None] | None = None) -> Tensor:

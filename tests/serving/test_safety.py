@@ -233,6 +233,33 @@ class TestBudget:
 
         assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
 
+    def test_answers_count_before_they_are_made(self, base: Path) -> None:
+        """Of few bytes there may be many: -1 is one in an array and ten in a message."""
+        proto = tf.make_tensor_proto(np.int8(-1))
+        proto.tensor_shape.dim.add(size=300_000)
+        column = {"inputs": [[0]] * 40_000}
+        examples = {"examples": [{}] * 30_000}
+        with ModelServer(base, rest_port=0, max_bytes_in_flight=4_000_000) as server:
+            caller = Caller(server.address)
+            with caller.channel, pytest.raises(grpc.RpcError) as caught:
+                caller.predict({"x": proto}, signature="identity_int8")
+            refused = [
+                httpx.post(f"{server.rest_address}{PREDICT}", json=column, timeout=20),
+                httpx.post(
+                    f"{server.rest_address}/v1/models/scorer:classify", json=examples, timeout=20
+                ),
+            ]
+            column["inputs"] = column["inputs"][:10_000]
+            fits = httpx.post(f"{server.rest_address}{PREDICT}", json=column, timeout=20)
+
+        assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        told = "The answer takes about 3300000 bytes to write, more than a request may have"
+        assert caught.value.details().startswith(told)
+        for response in refused:
+            assert response.status_code == 429
+            assert "--max_bytes_in_flight" in response.json()["error"]
+        assert len(fits.json()["outputs"]) == 10_000
+
     def test_much_is_told_once_on_the_way_up_and_down(self) -> None:
         told: list[bool] = []
         budget = ByteBudget(64 << 20)
@@ -299,7 +326,7 @@ class TestBudget:
                 client.sendall(head.encode() + b" " * (size - 1))
             time.sleep(0.5)
 
-            caller.predict({"x": np.zeros(70_000, np.float32)})
+            caller.predict({"x": np.zeros(70_000, np.int32)}, signature="scalar_out")
             url = f"{server.rest_address}{PREDICT}"
             body = b'{"instances": [1]}' + b" " * 250_000
             answer = httpx.post(url, content=body, timeout=20)

@@ -48,6 +48,19 @@ def test_tensorflow_reads_what_is_written(array: np.ndarray, typed: bool) -> Non
     assert bool(proto.tensor_content) == (not typed and array.dtype != object and array.size > 0)
 
 
+@pytest.mark.parametrize("typed", [False, True])
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda a: f"{a.dtype}{list(a.shape)}")
+def test_no_message_is_larger_than_reckoned(array: np.ndarray, typed: bool) -> None:
+    many = np.resize(array, [1000])
+    held = sum(map(len, many)) if array.dtype == object else many.nbytes
+
+    size = tensors.message_size(many, typed=typed)
+
+    header = 32  # the dtype, the shape, and what is before the values
+    message = tensors.to_proto(many, typed=typed).ByteSize()
+    assert held + message - header <= size <= 12 * held + 128 * many.size
+
+
 @pytest.mark.parametrize("array", ARRAYS, ids=lambda a: f"{a.dtype}{list(a.shape)}")
 def test_what_tensorflow_writes_is_read(array: np.ndarray) -> None:
     for proto in (tf.make_tensor_proto(array), _written_by_cpp(array)):

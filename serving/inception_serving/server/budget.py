@@ -15,6 +15,8 @@ from inception_serving import errors
 # The defaults keep what requests add to the loaded models below 1.5 GiB.
 _BYTES, _WORK_BYTES = 128 << 20, 768 << 20
 _MUCH = 1 << 20
+# An answer up to here takes less than what a thread takes anyway.
+_SMALL_ANSWER = 1 << 18
 # What a request may have whatever others hold, as a part of the limit: 64 KiB. Calls and
 # connections, and so what all of these may have together, are counted elsewhere.
 _ALWAYS = 1 / 2048
@@ -164,6 +166,29 @@ class Reservation:
         traceback: TracebackType | None,
     ) -> None:
         self.release()
+
+
+def claim_answer(claim: Callable[[int], None] | None, size: int) -> None:
+    """Take what an answer needs to be written, before it is, for the request that it answers.
+
+    Args:
+        claim: takes more bytes for the request, or raises; see `Reservation.grow`.
+        size: of the outputs, and of what is written of them, at most.
+
+    Raises:
+        errors.ResourceExhaustedError: no request may have so much.
+        errors.UnavailableError: others hold too much.
+    """
+    if claim is None or size <= _SMALL_ANSWER:
+        return
+    try:
+        claim(size)
+    except errors.ResourceExhaustedError as error:
+        raise errors.ResourceExhaustedError(
+            f"The answer takes about {size} bytes to write, more than a request may have: send "
+            "fewer rows, ask for fewer outputs (output_filter), or start the server with a larger "
+            "--max_bytes_in_flight."
+        ) from error
 
 
 class Turns:

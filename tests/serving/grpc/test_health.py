@@ -64,9 +64,14 @@ def test_watchers_that_take_nothing_hold_nobody_up(server: Server) -> None:
         connection.close()
 
 
-def test_a_watcher_is_told_of_the_end_and_does_not_put_it_off(server: Server) -> None:
-    watched = watch(server, "ModelService")
-    assert next(watched).status == _SERVING
+@pytest.mark.parametrize(
+    ("service", "status"), [("ModelService", _SERVING), ("unknown", _SERVICE_UNKNOWN)]
+)
+def test_a_watcher_is_told_of_the_end_and_does_not_put_it_off(
+    server: Server, service: str, status: int
+) -> None:
+    watched = watch(server, service)
+    assert next(watched).status == status
     health = server.grpc._health
     assert health is not None
     wait_until(lambda: [each._is_taken for each in health._watches.values()] == [True])
@@ -84,10 +89,9 @@ def test_nothing_is_kept_of_what_was_watched(server: Server) -> None:
     assert health is not None
     unknown = [watch(server, f"{place}" * 1000) for place in range(8)]
     assert [next(each).status for each in unknown] == [_SERVICE_UNKNOWN] * 8
-    assert len(health._watches) == 0
     known = [watch(server) for _ in range(8)]
     assert [next(each).status for each in known] == [_SERVING] * 8
-    wait_until(lambda: len(health._watches) == 8)
+    wait_until(lambda: len(health._watches) == 16)
     for each in (*unknown, *known):
         each.cancel()
     wait_until(lambda: len(health._watches) == 0)

@@ -302,6 +302,15 @@ class TestRest:
             {"results": [[["yes", 0.1], ["no", 0.9]], [["yes", 1.0], ["no", 0.0]]]},
         )
 
+    def test_bytes_that_are_no_example(self, server: ModelServer) -> None:
+        """TensorFlow's error quotes them, and they are no UTF-8."""
+        body = {"instances": [{"b64": base64.b64encode(b"\xff\xfe\x80j").decode()}]}
+
+        status, answer = self.post(server, "predict", body)
+
+        told = "Could not parse example input, value: '\\xff\\xfe\\x80j'\n"
+        assert (status, answer["error"][: len(told)]) == (400, told)
+
     def test_regress(self, server: ModelServer) -> None:
         body = {
             "signature_name": "regress",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import time
 from pathlib import Path
 
@@ -226,11 +227,28 @@ class TestManyDimensions:
         model = SavedModel(saved_models / "arithmetic")
         x = tensors.reshape(np.zeros(1, np.float32), (1,) * 70)
         sizes = []
-        for outputs in (["calls"], ["x"], ["x", "calls"]):
+        for outputs in (["x", "calls"], ["calls"], ["x"]):
             model.run("count", {"x": x}, outputs)
             sizes.append(len(model._high_rank._session.graph.get_operations()))
 
         assert len(set(sizes)) == 1
+
+    def test_names_that_are_no_tensors(self, saved_models: Path, tmp_path: Path) -> None:
+        """One without a number is its operation's first; "" is that of an output that is sparse."""
+        file = saved_model_pb2.SavedModel()
+        file.ParseFromString((saved_models / "tf1" / "saved_model.pb").read_bytes())
+        shutil.copytree(saved_models / "tf1", tmp_path, dirs_exist_ok=True)
+        outputs = file.meta_graphs[0].signature_def["serving_default"].outputs
+        outputs["numbers"].name = outputs["numbers"].name.removesuffix(":0")
+        outputs["sparse"].name = ""
+        (tmp_path / "saved_model.pb").write_bytes(file.SerializeToString())
+        model = SavedModel(tmp_path)
+        for rank in (1, 70):
+            words = tensors.reshape(np.array([b"dog"], dtype=object), (1,) * rank)
+            found = model.run("serving_default", {"words": words}, ["numbers"])["numbers"]
+            assert found.ravel().tolist() == [20]
+            with pytest.raises(errors.NotFoundError, match="FetchOutputs node : not found"):
+                model.run("serving_default", {"words": words}, ["sparse"])
 
     def test_what_an_operation_refuses(self, saved_models: Path) -> None:
         model = SavedModel(saved_models / "arithmetic")
@@ -303,6 +321,18 @@ def test_what_a_row_takes_is_of_its_signature(tmp_path: Path) -> None:
 )
 def test_what_python_adds_to_an_error_is_left_out(text: str, told: str) -> None:
     assert str(from_tensorflow(tf.errors.InvalidArgumentError(None, None, text))) == told
+
+
+def test_an_error_that_quotes_bytes(saved_models: Path) -> None:
+    """TensorFlow's own text, which Python does not take for one, and no more than its beginning."""
+    model = SavedModel(saved_models / "scorer")
+    for junk in (b"\xff\xfe\x80j", b"\xff\xd8" * 100_000):
+        examples = np.array([junk], dtype=object)
+        with pytest.raises(errors.InvalidArgumentError) as refused:
+            model.run("serving_default", {"inputs": examples}, ["scores"])
+        told = f"Could not parse example input, value: '\\xff\\x{junk[1]:x}"
+        assert str(refused.value).startswith(told)
+        assert len(str(refused.value)) <= 4 << 16
 
 
 def test_an_error_that_quotes_a_client_takes_no_time() -> None:

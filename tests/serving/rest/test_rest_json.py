@@ -23,6 +23,7 @@ from inception_serving.server.rest import (
 )
 from inception_serving.server.rest.json_layout import show
 from inception_serving.server.rest.json_numbers import flush_denormals, show_double
+from inception_serving.server.rest.text_size import text_size
 
 VALUES = st.recursive(
     st.none()
@@ -117,6 +118,30 @@ def test_outputs_are_written_in_parts(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tensor_json, "_WRITTEN_AT_ONCE", 3)
         assert tensor_json.write_outputs(outputs, row_format=row_format) == whole
+
+
+@pytest.mark.parametrize("row_format", [True, False])
+@pytest.mark.parametrize("shape", [(1000,), (1000, 1), (10, 10, 10), (1, 1, 1, 1000, 1, 1)])
+def test_no_text_is_longer_than_reckoned(shape: tuple[int, ...], row_format: bool) -> None:
+    for dtype, value in (
+        (np.float32, -1.23456789e-37),
+        (np.float64, -1.2345678901234567e-300),
+        (np.int8, -128),
+        (np.uint8, 255),
+        (np.int16, -32768),
+        (np.int32, -(2**31)),
+        (np.uint32, 2**32 - 1),
+        (np.int64, -(2**63)),
+        (np.uint64, 2**64 - 1),
+        (np.bool_, False),
+        (object, b"\x01\xff" * 100),
+        (object, b""),
+    ):
+        tensor = np.full(shape, value, dtype)
+        for outputs in ({"y": tensor}, {"x_bytes": tensor}, {"y": tensor, "z_bytes": tensor}):
+            text = tensor_json.write_outputs(outputs, row_format=row_format)
+            size = text_size(outputs, row_format=row_format)
+            assert len(text) - 100 <= size <= 6 * len(text) + 100 * len(outputs) * tensor.size
 
 
 def test_an_answer_takes_little_more_than_its_text() -> None:

@@ -39,7 +39,8 @@ class Health:
     def __init__(self, arrivals: Arrivals, untaken: Untaken) -> None:
         self._untaken = untaken
         self._status = _Status.SERVING
-        self._watches: dict[Any, _Watch] = {}  # by context, of the services that there are
+        # By context, also those of services that there are not: each ends with the server.
+        self._watches: dict[Any, _Watch] = {}
         self._of_peers: Counter[str] = Counter()  # all watches, by connection
         self._lock = threading.Lock()
         # A call of Watch has its thread for as long as it takes to be noted.
@@ -85,13 +86,10 @@ class Health:
         service = _request(data, context).service
         self._count(context)
         watch = _Watch(context, send)
-        if service not in _SERVICES:
-            watch.say(_Status.SERVICE_UNKNOWN)
-            return
         with self._lock:
             if self._status == _Status.NOT_SERVING:
                 context.abort(grpc.StatusCode.UNAVAILABLE, _STOPPING)
-            watch.say(self._status)
+            watch.say(self._status if service in _SERVICES else _Status.SERVICE_UNKNOWN)
             self._watches[context] = watch
         if not context.add_callback(lambda: self._forget(context)):
             self._forget(context)

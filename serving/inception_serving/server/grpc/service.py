@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health
 
 from inception_serving import errors, messages, tensors
-from inception_serving.server.budget import ByteBudget, Reservation, Turns
+from inception_serving.server.budget import ByteBudget, Reservation, Turns, claim_answer
 from inception_serving.server.config.tls import Tls
 from inception_serving.server.core import Call, Core, required_spec
 from inception_serving.server.grpc.arrivals import Arrivals
@@ -210,6 +210,9 @@ class GrpcServer:
                 request.output_filter,
                 call=call,
             )
+            outputs = answer.outputs.values()
+            size = sum(tensors.message_size(each, typed=self._typed) for each in outputs)
+            claim_answer(call.claim, size)
             response = messages.PredictResponse(model_spec=answer.spec)
             for name, tensor in answer.outputs.items():
                 tensors.fill_proto(response.outputs[name], tensor, typed=self._typed)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from inception_serving import errors, messages, tensors
+from inception_serving.server.budget import claim_answer
 from inception_serving.server.model.predict import DEFAULT_SIGNATURE, check_types, type_error
 from inception_serving.server.model.saved_model import Model
 from inception_serving.tensors import Tensor
@@ -19,6 +20,7 @@ from inception_serving.tensors import Tensor
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
 _INPUTS = "inputs"
+_ENTRY_BYTES = 64  # of a class or a value in an answer, beside its label
 
 Claim = Callable[[int], None]  # takes bytes from what the server may hold, or raises
 _Read = Callable[[Mapping[str, Tensor], int], Any]
@@ -38,8 +40,8 @@ def classify(
         signature_name: "" for the default one.
         examples: the request's `Input`.
         check_method: refuse a signature that does not say it is one for classifying.
-        claim: told of the bytes that the examples take beyond their message, before they do: each
-            has the context before it.
+        claim: told of the bytes that the examples take beyond their message, before they do (each
+            has the context before it), and of those of an answer before it is made.
 
     Raises:
         errors.StatusError: with TF Serving's code and text.
@@ -103,6 +105,7 @@ def infer_all(
     serialized = _serialize(request.input, claim)
     _check_inputs([model.signatures[name].inputs[_INPUTS] for name in outputs])
     found = model.run_together(outputs, _INPUTS, serialized)
+    claim_answer(claim, sum(map(_answer_size, found.values())))
     response = messages.MultiInferenceResponse()
     for task in request.tasks:
         name = task.model_spec.signature_name or DEFAULT_SIGNATURE
@@ -195,7 +198,15 @@ def _run(
     serialized = _serialize(examples, claim)
     feeds = {_INPUTS: serialized}
     check_types(signature, feeds)
-    return model.run(signature_name, feeds, outputs), len(serialized)
+    found = model.run(signature_name, feeds, outputs)
+    claim_answer(claim, _answer_size(found))
+    return found, len(serialized)
+
+
+def _answer_size(outputs: Mapping[str, Tensor]) -> int:
+    """The bytes of a message, or text, that has a class or a value for each of the outputs'."""
+    labels = sum(tensors.text_bytes(each) for each in outputs.values() if each.dtype == object)
+    return _ENTRY_BYTES * max(each.size for each in outputs.values()) + 2 * labels
 
 
 def _serialize(examples: Any, claim: Claim | None) -> Tensor:

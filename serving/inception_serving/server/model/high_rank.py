@@ -36,10 +36,10 @@ class HighRankRuns:
         """Tensors of the graph, by their names there, given others.
 
         Args:
-            fetches: TensorFlow keeps something for each choice, so clients must not make it.
+            fetches: TensorFlow keeps something for each choice, so clients must not make many.
 
         Raises:
-            tf.errors.OpError: an op refused its input, or failed.
+            tf.errors.OpError, UnicodeDecodeError: an op refused its input, or failed.
         """
         names = sorted(fetches)
         with self._lock:

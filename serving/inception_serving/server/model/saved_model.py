@@ -35,6 +35,7 @@ _MOST_FIELDS = 1000  # of a SavedModel there are two, and junk may have any numb
 # Kept ready: signatures, each with some of its outputs. Clients choose these, and a session forgets
 # none.
 _MOST_RUNNERS = 100
+_MOST_TOLD = 1 << 16  # bytes of an error that quotes bytes
 _SHORT_S = 0.0005  # a run that has been as short is one of few operations
 # Bytes of a string in a tensor, and of its text up to which it holds that within itself
 # (tsl/platform/ctstring.h).
@@ -199,10 +200,9 @@ class SavedModel:
         signature = self.signatures[signature_name]
         feeds = {info.name: inputs[name] for name, info in signature.inputs.items()}
         fetches = {name: signature.outputs[name].name for name in outputs}
-        if any(isinstance(tensor, HighRank) for tensor in feeds.values()):
-            return self._run_high_rank(signature, feeds, fetches)
         runner = self._runner(feeds, fetches.values()) or self._complete_runner(signature, feeds)
-        found = self._run(runner, feeds)
+        is_high_rank = any(isinstance(tensor, HighRank) for tensor in feeds.values())
+        found = (self._run_high_rank if is_high_rank else self._run)(runner, feeds)
         return {name: found[fetch] for name, fetch in fetches.items()}
 
     def run_together(
@@ -230,16 +230,6 @@ class SavedModel:
             for name, wanted in outputs.items()
         }
 
-    def _run_high_rank(
-        self, signature: Any, feeds: Mapping[str, Tensor], fetches: Mapping[str, str]
-    ) -> dict[str, Tensor]:
-        everything = [info.name for info in signature.outputs.values()]
-        try:
-            found = self._high_rank.run(feeds, everything)
-        except tf.errors.OpError as error:
-            raise from_tensorflow(error) from error
-        return {name: found[fetch] for name, fetch in fetches.items()}
-
     def _runner(
         self, feeds: Iterable[str], fetches: Iterable[str], *, always: bool = False
     ) -> _Runner | None:
@@ -263,7 +253,7 @@ class SavedModel:
             self._metrics.graph_run_input_bytes.observe(value=_bytes(feeds))
             started = time.monotonic()
             results = run(feeds)
-        except tf.errors.OpError as error:
+        except (tf.errors.OpError, UnicodeDecodeError) as error:
             raise from_tensorflow(error) from error
         took = int((time.monotonic() - started) * 1e6)
         self._metrics.graph_runs.add()
@@ -271,6 +261,16 @@ class SavedModel:
         self._metrics.graph_run_times.observe(value=took)
         self._metrics.graph_run_output_bytes.observe(value=_bytes(results))
         return results
+
+    def _run_high_rank(self, run: _Runner, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """As `_run`, of tensors that NumPy has no arrays for."""
+        given = {run.names[name]: tensor for name, tensor in feeds.items()}
+        wanted = {name: run.names[name] for name in run.fetches}
+        try:
+            found = self._high_rank.run(given, wanted.values())
+        except (tf.errors.OpError, UnicodeDecodeError) as error:
+            raise from_tensorflow(error) from error
+        return {name: found[full_name] for name, full_name in wanted.items()}
 
 
 class _UnderWay:
@@ -313,6 +313,10 @@ class _Runner:
     A run alone has TensorFlow's threads for the branches of its graph. One that is short, or beside
     one for every other processor, keeps to the thread that asks for it: handing its operations over
     costs more than it brings, and they would wait there behind all operations of larger runs.
+
+    Attributes:
+        fetches: the tensors that it gives, by the names that a signature has for them.
+        names: by those of all its tensors, the graph's own, which end in ":0" and the like.
     """
 
     def __init__(self, session: Any, feeds: Sequence[str], fetches: Sequence[str]) -> None:
@@ -324,12 +328,15 @@ class _Runner:
         for name in fetches:
             _check_tensor(session.graph, name)
         self._session = session
-        self._feeds, self._fetches = feeds, fetches
+        self._feeds, self.fetches = feeds, fetches
         self._fed = [_tensor(session.graph, name, _NO_FEED) for name in feeds]
         self._fed_outputs = [tensor._as_tf_output() for tensor in self._fed]
-        self._outputs = [
-            _tensor(session.graph, name, _NO_FETCH)._as_tf_output() for name in fetches
-        ]
+        fetched = [_tensor(session.graph, name, _NO_FETCH) for name in fetches]
+        self._outputs = [tensor._as_tf_output() for tensor in fetched]
+        self.names = {
+            name: str(tensor.name)
+            for name, tensor in zip([*feeds, *fetches], [*self._fed, *fetched], strict=True)
+        }
         self._shortest = math.inf
         self._is_ready = False
         self._preparing = threading.Lock()
@@ -338,7 +345,7 @@ class _Runner:
         """The tensors.
 
         Raises:
-            tf.errors.OpError: an op refused its input, or failed.
+            tf.errors.OpError, UnicodeDecodeError: an op refused its input, or failed.
         """
         if not self._is_ready:
             self.prepare()
@@ -351,7 +358,7 @@ class _Runner:
             self._shortest = min(self._shortest, time.monotonic() - started)
         finally:
             _under_way.leave()
-        return dict(zip(self._fetches, map(_as_array, results), strict=True))
+        return dict(zip(self.fetches, map(_as_array, results), strict=True))
 
     def prepare(self) -> None:
         """Have TensorFlow make its graph for this, once, of however many that wait for it.
@@ -477,7 +484,17 @@ def _init_op(meta_graph: Any) -> str | None:
 
 
 def from_tensorflow(error: Any) -> errors.StatusError:
-    """A TensorFlow error as ours: the op's own text, without Python's account of where it was."""
+    """A TensorFlow error as ours: the op's own text, without Python's account of where it was.
+
+    Args:
+        error: an `OpError`, or the `UnicodeDecodeError` that comes in its place where the text
+            quotes bytes that are no UTF-8.
+    """
+    if isinstance(error, UnicodeDecodeError):
+        # The status is lost: TensorFlow's binding reads its text before there is an exception to
+        # hold its code. An operation that quotes its input refuses it, mostly by this code.
+        text = error.object[:_MOST_TOLD].decode(errors="backslashreplace")
+        return errors.InvalidArgumentError(text)
     text = str(error.message)
     # "Graph execution error:", one "Detected at node ..." for each op, then the op's own text.
     text = re.sub(

@@ -14,11 +14,13 @@ from urllib.parse import unquote_to_bytes
 from google.protobuf import json_format
 
 from inception_serving import errors, messages
+from inception_serving.server.budget import claim_answer
 from inception_serving.server.core import Call, Core
 from inception_serving.server.model.predict import DEFAULT_SIGNATURE
 from inception_serving.server.model.saved_model import Model
 from inception_serving.server.rest import example_json, json_layout, json_values, tensor_json
 from inception_serving.server.rest.http import Response
+from inception_serving.server.rest.text_size import text_size
 from inception_serving.tensors import Tensor
 
 _log = logging.getLogger(__name__)
@@ -123,6 +125,7 @@ class RestApi:
         row_format = tensor_json.is_row_format(document)
         answer = self._core.predict(spec, read_inputs, call=call)
         document = {}  # which would take memory while the answer is written
+        claim_answer(call.claim, text_size(answer.outputs, row_format=row_format))
         return tensor_json.write_outputs(answer.outputs, row_format=row_format)
 
     def _metadata(self, spec: Any) -> bytes:

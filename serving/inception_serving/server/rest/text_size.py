@@ -1,0 +1,58 @@
+"""The size of an answer as JSON, reckoned before its text is made; `tensor_json` lays it out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from inception_serving import tensors
+from inception_serving.tensors import Tensor
+
+_INDENT = 4
+# The longest value of a type, in letters.
+_LETTERS = {
+    "bool": 5,
+    "float": 16,
+    "double": 25,
+    "int8": 4,
+    "int16": 6,
+    "int32": 11,
+    "int64": 20,
+    "uint8": 3,
+    "uint32": 10,
+    "uint64": 20,
+}
+# A string's quotes, or what base64 has around it; a letter that is escaped, as \\u001F; and what is
+# between values, and around lists.
+_AROUND, _ESCAPED, _BETWEEN, _BRACKETS = 64, 6, 2, 6
+
+
+def text_size(outputs: Mapping[str, Tensor], *, row_format: bool) -> int:
+    """The bytes of outputs and of their text as `tensor_json.write_outputs` makes it, at most.
+
+    Raises:
+        ValueError: a dtype is none of TensorFlow's.
+    """
+    level = 1 if len(outputs) == 1 else 2
+    total = 0
+    for name, tensor in outputs.items():
+        rank = tensor.ndim
+        # In the row format a row's lists are in one line; else each value and bracket has its own.
+        indents = [0 if row_format else _INDENT * (level + depth) for depth in range(rank + 1)]
+        lists = sum(
+            math.prod(tensor.shape[:depth]) * (_BRACKETS + 2 * indents[depth])
+            for depth in range(rank)
+        )
+        total += tensor.nbytes + lists + tensor.size * (_BETWEEN + indents[rank])
+        total += _values_size(name, tensor)
+        if row_format and level == 2 and rank:  # a row is an object, of the outputs' names
+            total += len(tensor) * (len(name) + 2 * _BRACKETS + 2 * _INDENT * (level + 1))
+    return total
+
+
+def _values_size(name: str, tensor: Tensor) -> int:
+    kind = tensors.type_name(tensors.data_type(tensor))
+    if kind != "string":
+        return _LETTERS.get(kind, 0) * tensor.size  # 0 of what JSON has no values for
+    each = 2 if name.endswith("_bytes") else _ESCAPED  # in base64, four letters for three bytes
+    return each * tensors.text_bytes(tensor) + _AROUND * tensor.size
