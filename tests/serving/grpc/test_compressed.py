@@ -47,7 +47,7 @@ def request(values: int = 3) -> predict_pb2.PredictRequest:
     "compression", [grpc.Compression.Gzip, grpc.Compression.Deflate, grpc.Compression.NoCompression]
 )
 class TestOfGrpcsOwnClient:
-    @pytest.mark.parametrize("values", [3, 1_000_000])
+    @pytest.mark.parametrize("values", [3, 500_000])
     def test_predict(self, server: ModelServer, compression: Any, values: int) -> None:
         with grpc.insecure_channel(server.address, compression=compression) as channel:
             stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
