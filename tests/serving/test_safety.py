@@ -203,7 +203,7 @@ class TestBudget:
         """UNAVAILABLE, over both, until they have finished."""
         caller = Caller(small.address)
         large = {"x": np.zeros(20_000, np.float32)}
-        body = {"signature_name": "slow", "inputs": 1.5, "ignored": "s" * 80_000}
+        body = {"signature_name": "slow", "inputs": 4.0, "ignored": "s" * 80_000}
         with caller.channel, ThreadPoolExecutor(1) as pool:
             held = pool.submit(httpx.post, f"{small.rest_address}{PREDICT}", json=body, timeout=20)
             time.sleep(0.5)
