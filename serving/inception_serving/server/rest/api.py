@@ -91,7 +91,7 @@ class RestApi:
         if json_values.has_large_exponents(body):
             document = json_values.parse_exactly(body)
         _choose_signature(spec, json_values.signature_name(document))
-        examples = example_json.read_examples(document)
+        examples = example_json.read_examples(document, call.claim)
         if method == "classify":
             response = self._core.classify(spec, examples, call=call)
             return example_json.write_classifications(response.result)

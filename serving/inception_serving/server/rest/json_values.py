@@ -200,6 +200,11 @@ def members(value: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     return value.pairs if isinstance(value, Repeated) else value.items()
 
 
+def c_string(key: str) -> str:
+    """A key as C reads it, up to its first NUL; TF Serving does, of rows and of examples."""
+    return key.partition("\0")[0]
+
+
 def read_bytes(value: Any) -> bytes:
     """A string, or `{"b64": ...}`, as bytes.
 
