@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from inception_serving import errors
@@ -46,15 +46,18 @@ _VALUES_AT_ONCE = 128  # some 0.5 ms
 
 
 class Repeated(dict[str, Any]):
-    """An object that has a key twice; the values are the first ones, which count.
+    """An object that has a key twice; the values are the first ones, which count."""
 
-    Attributes:
-        pairs: all that was written.
-    """
+    __slots__ = ("_keys", "_values")
 
-    def __init__(self, pairs: Iterable[tuple[str, Any]]) -> None:
-        self.pairs = list(pairs)
-        super().__init__(reversed(self.pairs))
+    def __init__(self, pairs: Sequence[tuple[str, Any]]) -> None:
+        super().__init__(reversed(pairs))
+        self._keys, self._values = zip(*pairs, strict=True)  # which take less than the pairs
+
+    @property
+    def pairs(self) -> list[tuple[str, Any]]:
+        """All that was written."""
+        return list(zip(self._keys, self._values, strict=True))
 
 
 def make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
