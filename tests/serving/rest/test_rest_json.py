@@ -167,6 +167,9 @@ class TestReading:
             (b"[-]", "Invalid value. at offset: 2"),
             (b"[1.]", "Miss fraction part in number. at offset: 3"),
             (b"[1e+]", "Miss exponent in number. at offset: 4"),
+            (b"[NaN.]", "Miss fraction part in number. at offset: 5"),
+            (b"[NaNe]", "Miss exponent in number. at offset: 5"),
+            (b"[Infe400]", "Number too big to be stored in double. at offset: 1"),
             (b"[1e309]", "Number too big to be stored in double. at offset: 1"),
             (b"[" + b"9" * 310 + b"]", "Number too big to be stored in double. at offset: 1"),
             (b'["\\x"]', "Invalid escape character in string. at offset: 2"),
@@ -188,6 +191,7 @@ class TestReading:
             (b"[1]]]", [1]),
             (b"\xef\xbb\xbf[1]", [1]),
             (b"[-Inf, Inf, Infinity]", [-np.inf, np.inf, np.inf]),
+            (b"[NaN.5, -Inf.5, -Infinitye1, NaN.25e1]", [0.5, -0.5, -0.0, 2.5]),
             (b"[9e308, 1e-310, -1e-310, -0]", [np.inf, 0.0, -0.0, 0]),
             (b"[18446744073709551615, -9223372036854775808]", [2**64 - 1, -(2**63)]),
             (b"[18446744073709551616]", [float(2**64)]),
@@ -255,6 +259,27 @@ class TestBase64:
         self.test_refused(f"A{' ' * 50_000}!")
 
         assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b"1e", "JSON Parse error: Miss exponent in number. at offset: 2"),
+        (b"1e+", "JSON Parse error: Miss exponent in number. at offset: 3"),
+        (b'2.5e"x"', "JSON Parse error: Miss exponent in number. at offset: 4"),
+        (b"18446744073709551615e", "JSON Parse error: Miss exponent in number. at offset: 21"),
+        (b"0.Infinity1", "JSON Parse error: Miss fraction part in number. at offset: 2"),
+        (b"NaN.5", "JSON Value: 0.5 Is not object"),
+        (b"1e-45", "JSON Value: 1.0000000000000002e-45 Is not object"),
+        (b"123456789012345678901234567890", "JSON Value: 1.2345678901234566e29 Is not object"),
+        (b"1e" + b" " * 70_000, "JSON Value: 1 Is not object"),
+    ],
+)
+def test_what_is_no_object_is_read_to_its_end(body: bytes, error: str) -> None:
+    with pytest.raises(errors.InvalidArgumentError) as caught:
+        json_values.parse(body)
+
+    assert str(caught.value) == error
 
 
 def test_large_bodies_are_read_once() -> None:
@@ -335,6 +360,16 @@ class TestErrorTexts:
         for _ in range(100_000):
             deep = [deep]
         assert show(deep) == "[" * 256
+
+    @pytest.mark.parametrize(
+        ("value", "end"),
+        [({}, '"v": {'), ([], '"v": ['), ({"a": 1}, '"v": {'), ([1], '"v": [')],
+    )
+    def test_what_opens_at_the_end_is_left_open(self, value: Any, end: str) -> None:
+        cut, whole = ({"k": "p" * length, "v": value, "s": 1} for length in (231, 225))
+
+        assert show(cut).endswith(end)
+        assert not show(whole).endswith(end)
 
     @pytest.mark.parametrize(
         ("value", "text"),

@@ -58,6 +58,8 @@ def parse(body: bytes) -> dict[str, Any]:
     if document is None:
         document = _parse_slowly(body)
     if not isinstance(document, dict):
+        if may_be_read_exactly(body):
+            document = json_parser.parse(body)  # Python's reader does not look behind "1" of "1e"
         raise errors.InvalidArgumentError(f"JSON Value: {show(document)} Is not object")
     return document
 
