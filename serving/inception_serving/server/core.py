@@ -100,12 +100,18 @@ class Core:
             )
         return Answer(effective, outputs)
 
-    def classify(self, spec: Any, examples: Any, *, call: Call) -> Any:
-        """A ClassificationResponse to an `Input` of examples."""
+    def classify(
+        self, spec: Any, examples: Any, *, signature_name: str | None = None, call: Call
+    ) -> Any:
+        """A ClassificationResponse to an `Input` of examples.
+
+        Args:
+            signature_name: in place of the spec's, which holds no text that is not UTF-8.
+        """
         with self._use(spec, "Classify", call) as (number, model):
             result = classify(
                 model,
-                spec.signature_name,
+                spec.signature_name if signature_name is None else signature_name,
                 examples,
                 check_method=self._check_method,
                 claim=call.claim,
@@ -113,12 +119,14 @@ class Core:
         effective = _effective_spec(spec, number)
         return messages.ClassificationResponse(result=result, model_spec=effective)
 
-    def regress(self, spec: Any, examples: Any, *, call: Call) -> Any:
-        """A RegressionResponse to an `Input` of examples."""
+    def regress(
+        self, spec: Any, examples: Any, *, signature_name: str | None = None, call: Call
+    ) -> Any:
+        """A RegressionResponse to an `Input` of examples; see `classify`."""
         with self._use(spec, "Regress", call) as (number, model):
             result = regress(
                 model,
-                spec.signature_name,
+                spec.signature_name if signature_name is None else signature_name,
                 examples,
                 check_method=self._check_method,
                 claim=call.claim,

@@ -366,6 +366,32 @@ class TestRest:
         assert text in answer["error"]
         assert "Detected at node" not in answer["error"]
 
+    @pytest.mark.parametrize("method", ["classify", "regress"])
+    @pytest.mark.parametrize(
+        ("sent", "name"),
+        [(b"\xff", b"\xff"), (b"\\udc00", b"\xed\xb0\x80"), (b"n" * 70_000, b"nnn")],
+    )
+    def test_a_signature_whose_name_no_message_holds(
+        self, server: ModelServer, method: str, sent: bytes, name: bytes
+    ) -> None:
+        """The model and the examples are looked at first."""
+        for model, examples, text in (
+            ("scorer", b'[{"x":1}]', b"No signature was found with the name: " + name),
+            ("scorer", b"[1]", b"Example must be JSON object"),
+            ("nope", b'[{"x":1}]', b"Servable not found for request: Latest(nope)"),
+        ):
+            url = f"{server.rest_address}/v1/models/{model}:{method}"
+            body = b'{"signature_name":"' + sent + b'","examples":' + examples + b"}"
+            response = httpx.post(url, content=body, timeout=20)
+            assert response.status_code == (400 if model == "scorer" else 404)
+            assert text in response.content
+
+    def test_numbers_are_quoted_with_rapidjsons_digits(self, server: ModelServer) -> None:
+        status, answer = self.post(server, "classify", {"examples": 1e-45})
+
+        assert status == 400
+        assert '"examples": 1.0000000000000002e-45' in answer["error"]
+
 
 class TestWarmUp:
     def write(self, version: Path, *logs: prediction_log_pb2.PredictionLog) -> None:

@@ -107,6 +107,7 @@ class TestConnections:
         (b"GET /v1/models/arithmetic HTTP/2.0\r\n\r\n", 400),
         (b"GET /v1/models/a%zz HTTP/1.1\r\n\r\n", 400),
         (b"GET nonsense\r\n\r\n", 400),
+        (b"GET http://h:65536/v1/models/keras HTTP/1.1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\n goes on with nothing\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nx: " + b"x" * 70_000 + b"\r\n\r\n", 400),
@@ -149,8 +150,9 @@ def test_a_body_that_may_end_elsewhere_is_the_last(server: ModelServer, headers:
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "POST"])
-def test_no_host_and_an_absolute_uri(server: ModelServer, method: str) -> None:
-    request = post().replace(b"POST /v1", f"{method} http://127.0.0.1/v1".encode())
+@pytest.mark.parametrize("port", ["", ":", ":00065535"])
+def test_no_host_and_an_absolute_uri(server: ModelServer, method: str, port: str) -> None:
+    request = post().replace(b"POST /v1", f"{method} http://127.0.0.1{port}/v1".encode())
 
     received = talk(server, request)
 

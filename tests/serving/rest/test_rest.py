@@ -311,6 +311,16 @@ BAD_BODIES = [
         '{"signature_name": "reshape", "inputs": [1]}',
         "Input to reshape is a tensor with 1 values, but the requested shape has 4",
     ),
+    # Numbers in RapidJSON's digits.
+    (
+        '{"signature_name": "identity_bool", "inputs": [3.402823e38]}',
+        "JSON Value: 3.4028230000000005e38 Type: Number",
+    ),
+    (
+        '{"signature_name": "identity_int32", "instances": [5e-324]}',
+        "JSON Value: 0.0 Type: Number",
+    ),
+    ('{"signature_name": 1e-45}', '"signature_name": 1.0000000000000002e-45\n} not formatted'),
 ]
 
 
@@ -405,15 +415,21 @@ def test_bad_paths(http: httpx.Client, method: str, path: str, status: int, text
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "uint16", "complex64"])
-def test_types_that_json_does_not_carry(http: httpx.Client, dtype: str) -> None:
-    """AddValueToTensor's last case."""
-    body = {"signature_name": f"identity_{dtype}", "inputs": [1]}
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [("1", "1"), ("1e-45", "1.0000000000000002e-45"), ("1.7976931348623158e308", "")],
+)
+def test_types_that_json_does_not_carry(
+    http: httpx.Client, dtype: str, number: str, shown: str
+) -> None:
+    """AddValueToTensor's last case; numbers are RapidJSON's, which writes none that is infinite."""
+    body = f'{{"signature_name": "identity_{dtype}", "inputs": [{number}]}}'
 
-    response = http.post(PREDICT, content=json.dumps(body))
+    response = http.post(PREDICT, content=body)
 
     kind = {"float16": "half"}.get(dtype, dtype)
     assert response.status_code == 501
-    assert response.json() == {"error": f"Conversion of JSON Value: 1 to type: {kind}"}
+    assert response.json() == {"error": f"Conversion of JSON Value: {shown} to type: {kind}"}
 
 
 def test_status(http: httpx.Client) -> None:

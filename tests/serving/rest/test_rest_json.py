@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import tracemalloc
@@ -191,6 +192,9 @@ class TestReading:
             (b"[-]", "Invalid value. at offset: 2"),
             (b"[1.]", "Miss fraction part in number. at offset: 3"),
             (b"[1e+]", "Miss exponent in number. at offset: 4"),
+            (b"[NaN.]", "Miss fraction part in number. at offset: 5"),
+            (b"[NaNe]", "Miss exponent in number. at offset: 5"),
+            (b"[Infe400]", "Number too big to be stored in double. at offset: 1"),
             (b"[1e309]", "Number too big to be stored in double. at offset: 1"),
             (b"[" + b"9" * 310 + b"]", "Number too big to be stored in double. at offset: 1"),
             (b'["\\x"]', "Invalid escape character in string. at offset: 2"),
@@ -212,6 +216,7 @@ class TestReading:
             (b"[1]]]", [1]),
             (b"\xef\xbb\xbf[1]", [1]),
             (b"[-Inf, Inf, Infinity]", [-np.inf, np.inf, np.inf]),
+            (b"[NaN.5, -Inf.5, -Infinitye1, NaN.25e1]", [0.5, -0.5, -0.0, 2.5]),
             (b"[9e308, 1e-310, -1e-310, -0]", [np.inf, 0.0, -0.0, 0]),
             (b"[18446744073709551615, -9223372036854775808]", [2**64 - 1, -(2**63)]),
             (b"[18446744073709551616]", [float(2**64)]),
@@ -279,6 +284,27 @@ class TestBase64:
         self.test_refused(f"A{' ' * 50_000}!")
 
         assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b"1e", "JSON Parse error: Miss exponent in number. at offset: 2"),
+        (b"1e+", "JSON Parse error: Miss exponent in number. at offset: 3"),
+        (b'2.5e"x"', "JSON Parse error: Miss exponent in number. at offset: 4"),
+        (b"18446744073709551615e", "JSON Parse error: Miss exponent in number. at offset: 21"),
+        (b"0.Infinity1", "JSON Parse error: Miss fraction part in number. at offset: 2"),
+        (b"NaN.5", "JSON Value: 0.5 Is not object"),
+        (b"1e-45", "JSON Value: 1.0000000000000002e-45 Is not object"),
+        (b"123456789012345678901234567890", "JSON Value: 1.2345678901234566e29 Is not object"),
+        (b"1e" + b" " * 70_000, "JSON Value: 1 Is not object"),
+    ],
+)
+def test_what_is_no_object_is_read_to_its_end(body: bytes, error: str) -> None:
+    with pytest.raises(errors.InvalidArgumentError) as caught:
+        json_values.parse(body)
+
+    assert str(caught.value) == error
 
 
 def test_large_bodies_are_read_once() -> None:
@@ -361,6 +387,16 @@ class TestErrorTexts:
         assert show(deep) == "[" * 256
 
     @pytest.mark.parametrize(
+        ("value", "end"),
+        [({}, '"v": {'), ([], '"v": ['), ({"a": 1}, '"v": {'), ([1], '"v": [')],
+    )
+    def test_what_opens_at_the_end_is_left_open(self, value: Any, end: str) -> None:
+        cut, whole = ({"k": "p" * length, "v": value, "s": 1} for length in (231, 225))
+
+        assert show(cut).endswith(end)
+        assert not show(whole).endswith(end)
+
+    @pytest.mark.parametrize(
         ("value", "text"),
         [
             (0.0, "0.0"),
@@ -411,3 +447,90 @@ def test_examples_of_very_many_features_are_refused_before_they_are_made() -> No
         with pytest.raises(errors.InvalidArgumentError, match="more than 131072 fields"):
             example_json.read_examples(document)
     example_json.read_examples({"examples": [{"a": [1.5] * 140_000}]})
+
+
+class TestExamples:
+    """util/json_tensor.cc, AddValueToFeature."""
+
+    @pytest.mark.parametrize(
+        ("values", "kind", "held"),
+        [
+            ([0.5, 1e300, -1e-310], "float_list", [0.5, np.inf, -0.0]),
+            ([2**64, 0.5, -(2**70)], "float_list", [2.0**64, 0.5, -(2.0**70)]),
+            ([True, -(2**63), 2**63 - 1], "int64_list", [1, -(2**63), 2**63 - 1]),
+            (["a", {"b64": "QQ=="}], "bytes_list", [b"a", b"A"]),
+        ],
+    )
+    @pytest.mark.parametrize("times", [1, 5000])
+    def test_values(self, values: list[Any], kind: str, held: list[Any], times: int) -> None:
+        """Many are converted in parts."""
+        found = example_json.read_examples({"examples": [{"a": values * times}]})
+
+        feature = found.example_list.examples[0].features.feature["a"]
+        assert feature.WhichOneof("kind") == kind
+        np.testing.assert_array_equal(getattr(feature, kind).value, held * times)
+
+    @pytest.mark.parametrize(
+        ("values", "error"),
+        [
+            ([0.5, 1, None], "Unexpected element type in feature: a expecting type: float"),
+            ([0.5, 2**63], "Unexpected element type in feature: a expecting type: float"),
+            ([1, 2**64], "Unexpected element type in feature: a expecting type: int64"),
+            ([True, "b"], "Unexpected element type in feature: a expecting type: int64"),
+            (["b", True], "Unexpected element type in feature: a expecting type: bytes"),
+            ([1, 2**63, "b"], "Feature: a has uint64_t element. Only int64_t is supported."),
+            ([0.5, None, 1], "Feature: a has element with unexpected JSON type: Null"),
+            ([0.5, {"b64": 1}], "Feature: a has element with unexpected JSON type: Object"),
+        ],
+    )
+    @pytest.mark.parametrize("before", [0, 4095, 4096, 20_000])
+    def test_the_first_that_is_wrong_is_told(
+        self, values: list[Any], error: str, before: int
+    ) -> None:
+        with pytest.raises(errors.InvalidArgumentError) as caught:
+            example_json.read_examples({"examples": [{"a": values[:1] * before + values}]})
+
+        assert str(caught.value) == error
+
+    @pytest.mark.parametrize(("last", "is_right"), [(0.5, True), (2**70, True), (1, False)])
+    def test_a_million_numbers_take_little_time(self, last: Any, is_right: bool) -> None:
+        claimed: list[int] = []
+        started = time.process_time()
+        with contextlib.nullcontext() if is_right else pytest.raises(errors.InvalidArgumentError):
+            example_json.read_examples(
+                {"examples": [{"a": [0.1] * 999_999 + [last]}]}, claimed.append
+            )
+
+        assert time.process_time() - started < 2
+        assert sum(claimed) >= 4 * 999_999 - 4096 * 4
+
+    def test_the_server_may_not_hold_so_many_numbers(self) -> None:
+        def refuse(size: int) -> None:
+            raise errors.ResourceExhaustedError(f"{size} bytes are too many.")
+
+        for values, size in (([0.1] * 10, 40), ([1] * 10, 80)):
+            with pytest.raises(errors.ResourceExhaustedError, match=f"^{size} bytes"):
+                example_json.read_examples({"examples": [{"a": values}]}, refuse)
+
+    def test_a_name_ends_at_its_first_nul(self) -> None:
+        document = {"context": {"c\0d": 1}, "examples": [{"x\0y": 1, "x": 2, "\0": 3}]}
+        found = example_json.read_examples(document).example_list_with_context
+
+        assert dict(found.context.features.feature).keys() == {"c"}
+        features = found.examples[0].features.feature
+        assert {name: list(features[name].int64_list.value) for name in features} == {
+            "x": [2],
+            "": [3],
+        }
+        with pytest.raises(errors.InvalidArgumentError, match=r"^Feature: x has element"):
+            example_json.read_examples({"examples": [{"x\0y": None}]})
+
+
+def test_a_name_of_a_row_ends_at_its_first_nul() -> None:
+    only = signature(messages.DataType.DT_INT32)
+    rows = {"instances": [{"a\0b": 1}, {"a": 2}]}
+    assert tensor_json.read_inputs(rows, only)["a"].tolist() == [1, 2]
+    with pytest.raises(errors.InvalidArgumentError, match=r"element: 0 key: z of .* input: z$"):
+        tensor_json.read_inputs({"instances": [{"z\0a": 1}]}, only)
+    with pytest.raises(errors.InvalidArgumentError, match="Missing named input: a"):
+        tensor_json.read_inputs({"inputs": {"a\0b": 1}}, only)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from google.protobuf import json_format
@@ -22,6 +23,8 @@ from inception_serving.server.rest import example_json, json_layout, json_values
 from inception_serving.server.rest.http import Response
 from inception_serving.server.rest.text_size import text_size
 from inception_serving.tensors import Tensor
+
+_Found = TypeVar("_Found")
 
 _log = logging.getLogger(__name__)
 
@@ -92,20 +95,23 @@ class RestApi:
         document = json_values.parse(body)
         if json_values.has_large_exponents(body):
             document = json_values.parse_exactly(body)
-        _choose_signature(spec, json_values.signature_name(document))
-        examples = example_json.read_examples(document)
+        name = _read(json_values.signature_name, document, body)
+        examples = _read(lambda it: example_json.read_examples(it, call.claim), document, body)
         if method == "classify":
-            response = self._core.classify(spec, examples, call=call)
+            response = self._core.classify(spec, examples, signature_name=name, call=call)
             return example_json.write_classifications(response.result)
-        response = self._core.regress(spec, examples, call=call)
+        response = self._core.regress(spec, examples, signature_name=name, call=call)
         return example_json.write_regressions(response.result)
 
     def _predict(self, spec: Any, body: bytes, call: Call) -> bytes:
         document = json_values.parse(body)
-        _choose_signature(spec, json_values.signature_name(document))
+        signature_name = _read(json_values.signature_name, document, body)
+        if len(signature_name) <= _MOST_LETTERS:
+            with contextlib.suppress(ValueError):  # which is that of no signature, as a longer one
+                spec.signature_name = signature_name
 
         def read_inputs(model: Model) -> dict[str, Tensor]:
-            name = spec.signature_name or DEFAULT_SIGNATURE
+            name = signature_name or DEFAULT_SIGNATURE
             if name not in model.signatures:
                 raise errors.InvalidArgumentError(
                     f'Serving signature name: "{name}" not found in signature def'
@@ -113,9 +119,9 @@ class RestApi:
             signature = model.signatures[name]
             if not signature.inputs:
                 raise errors.InvalidArgumentError(
-                    f"Failed to get input map for signature: {spec.signature_name or 'DEFAULT'}"
+                    f"Failed to get input map for signature: {signature_name or 'DEFAULT'}"
                 )
-            inputs = tensor_json.read_inputs(document, signature)
+            inputs = _read(lambda it: tensor_json.read_inputs(it, signature), document, body)
             if tensor_json.is_delicate(inputs, body):
                 inputs = tensor_json.read_inputs(json_values.parse_exactly(body), signature)
             elif tensor_json.has_more(document):
@@ -137,6 +143,18 @@ class RestApi:
             f'{{\n"model_spec":{_to_json(response.model_spec)}\n,\n'
             f'"metadata": {{"signature_def": {_to_json(signatures)}\n}}\n}}\n'
         ).encode()
+
+
+def _read(
+    read: Callable[[dict[str, Any]], _Found], document: dict[str, Any], body: bytes
+) -> _Found:
+    """What a document is read as. An error quotes its numbers as RapidJSON reads them."""
+    try:
+        return read(document)
+    except (errors.InvalidArgumentError, errors.UnimplementedError):
+        if not json_values.has_long_decimals(body):
+            raise
+    return read(json_values.parse_exactly(body))
 
 
 def _spec(match: re.Match[str]) -> Any:
@@ -189,18 +207,3 @@ def error_response(error: errors.StatusError) -> Response:
         said = f"{said[:_MOST_LETTERS]}... ({len(said)} letters)"
     text = json_layout.write_object({"error": json_layout.write_string(said)}, 0)
     return Response(errors.HTTP_STATUSES[type(error)], json_layout.encode(text))
-
-
-def _choose_signature(spec: Any, name: str) -> None:
-    """Set the name in a ModelSpec.
-
-    One that is not UTF-8, which protobuf refuses, is told here; so is one that is very long, with
-    which each step would take time.
-    """
-    if len(name) <= _MOST_LETTERS:
-        with contextlib.suppress(ValueError):
-            spec.signature_name = name
-            return
-    raise errors.InvalidArgumentError(
-        f'Serving signature name: "{name}" not found in signature def'
-    )

@@ -30,7 +30,8 @@ _TARGET = re.compile(
 )
 _HOST = re.compile(
     r"(?:(?:[A-Za-z0-9\-._~!$&'()*+,;=:]|%[0-9A-Fa-f]{2})*@)?"
-    r"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?"
+    r"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)"
+    r"(?::0*(?P<port>[0-9]{0,5}))?"
 )
 _LENGTH = re.compile(r"\s*\+?([0-9]{1,19})")
 _CHUNK_SIZE = re.compile(rb"\s*\+?(?:0[xX])?([0-9A-Fa-f]{1,16})(?: .*)?")
@@ -138,11 +139,16 @@ def find_path(first: FirstLine) -> str:
     match = _TARGET.fullmatch(first.target)
     if first.method not in _METHODS:
         raise BadRequest(501)
-    if match is None or (match["host"] is not None and not _HOST.fullmatch(match["host"])):
+    if match is None or not _is_host(match["host"] or ""):
         raise BadRequest(400)
     if match["scheme"] is None and ":" in match["path"].partition("/")[0]:
         raise BadRequest(400)
     return match["path"]
+
+
+def _is_host(text: str) -> bool:
+    match = _HOST.fullmatch(text)
+    return match is not None and int(match["port"] or 0) < 1 << 16
 
 
 def body_size(first: FirstLine, headers: Mapping[str, str]) -> int | None:

@@ -138,11 +138,11 @@ class _Display:
             before, item, level = waiting.pop()
             if isinstance(item, _Closing):
                 self._write(before + item.text)
-            elif isinstance(item, dict) and item:
+            elif isinstance(item, dict):
                 self._write(before + "{")
                 pairs = item.pairs if isinstance(item, Repeated) else list(item.items())
                 waiting += _members(pairs, level)
-            elif isinstance(item, list) and item:
+            elif isinstance(item, list):
                 self._write(before + "[")
                 waiting.append(("", _Closing("]"), level))
                 # No more than can be shown: an item is a byte at least, and a comma.
@@ -173,7 +173,8 @@ class _Closing:
 def _members(pairs: list[tuple[str, Any]], level: int) -> list[tuple[str, Any, int]]:
     """What is to be written of an object, last first."""
     start = "\n" + _INDENT * (level + 1)
-    waiting: list[tuple[str, Any, int]] = [(f"\n{_INDENT * level}", _Closing("}"), level)]
+    end = f"\n{_INDENT * level}" if pairs else ""
+    waiting: list[tuple[str, Any, int]] = [(end, _Closing("}"), level)]
     for place, (name, value) in reversed(list(enumerate(pairs[:_MOST_SHOWN]))):
         waiting.append((": ", value, level + 1))
         waiting.append((("," if place else "") + start, _Closing(write_string(name)), level))
@@ -186,8 +187,6 @@ def _show_scalar(value: Any) -> str | None:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
         return write_string(value)
-    if isinstance(value, list | dict):
-        return "[]" if isinstance(value, list) else "{}"
     if isinstance(value, int) and -(2**63) <= value < 2**64:
         return str(value)
     value = float(value)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from inception_serving import errors
@@ -46,15 +46,18 @@ _VALUES_AT_ONCE = 128  # some 0.5 ms
 
 
 class Repeated(dict[str, Any]):
-    """An object that has a key twice; the values are the first ones, which count.
+    """An object that has a key twice; the values are the first ones, which count."""
 
-    Attributes:
-        pairs: all that was written.
-    """
+    __slots__ = ("_keys", "_values")
 
-    def __init__(self, pairs: Iterable[tuple[str, Any]]) -> None:
-        self.pairs = list(pairs)
-        super().__init__(reversed(self.pairs))
+    def __init__(self, pairs: Sequence[tuple[str, Any]]) -> None:
+        super().__init__(reversed(pairs))
+        self._keys, self._values = zip(*pairs, strict=True)  # which take less than the pairs
+
+    @property
+    def pairs(self) -> list[tuple[str, Any]]:
+        """All that was written."""
+        return list(zip(self._keys, self._values, strict=True))
 
 
 def make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -219,10 +222,11 @@ class _Parser:
         start = self._at
         is_minus = self._consume(b"-")
         digits = _NUMBER.match(self._data, self._at)
-        if digits is None:
-            return self._named(is_minus)
-        self._at = digits.end()
-        value, rest = _integer(digits[0], 2**63 if is_minus else 2**64 - 1)
+        # What stands for a number may have a fraction and an exponent too, and is 0 then.
+        named = self._named(is_minus) if digits is None else None
+        whole = b"0" if digits is None else digits[0]
+        self._at = self._at if digits is None else digits.end()
+        value, rest = _integer(whole, 2**63 if is_minus else 2**64 - 1)
         for digit in rest:
             if value >= 1.7976931348623157e307:
                 raise self._error(_TOO_BIG, start)
@@ -230,12 +234,12 @@ class _Parser:
         exponent = 0
         if self._consume(b"."):
             fraction = self._digits(_MISS_FRACTION)
-            value, exponent = _add_fraction(value, fraction, len(digits[0]) - 1)
+            value, exponent = _add_fraction(value, fraction, len(whole) - 1)
         if self._consume(b"e") or self._consume(b"E"):
             value = float(value)
             exponent += self._exponent(start, exponent)
         if isinstance(value, int):
-            return -value if is_minus else value
+            return named if named is not None else -value if is_minus else value
         value = _scale(value, exponent)
         return -value if is_minus else value
 

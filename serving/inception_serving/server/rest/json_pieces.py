@@ -120,7 +120,7 @@ def _read_run(text: str, at: int, found: list[Any], keys: list[str | None]) -> i
     while run := _MEMBERS.match(text, at):
         found += _members(_scan_value(f"{{{run[0][:-1]}}}", 0)[0])
         at = run.end()
-        _check_members(found)
+        _check_members(len(found))
     at = _after_blanks(text, at)
     if text[at] != '"':
         raise ValueError("no key")
@@ -128,7 +128,7 @@ def _read_run(text: str, at: int, found: list[Any], keys: list[str | None]) -> i
     at = _after_blanks(text, at)
     if text[at] != ":":
         raise ValueError("no colon")
-    _check_members(found)
+    _check_members(len(found) + 1)
     return at + 1
 
 
@@ -136,8 +136,8 @@ def _members(value: dict[str, Any]) -> Iterable[tuple[str, Any]]:
     return value.pairs if isinstance(value, Repeated) else value.items()
 
 
-def _check_members(pairs: list[Any]) -> None:
-    if len(pairs) > _MOST_MEMBERS:
+def _check_members(count: int) -> None:
+    if count > _MOST_MEMBERS:
         raise errors.InvalidArgumentError(
             f"An object of more than {_MOST_MEMBERS} members is not read by this server."
         )

@@ -58,6 +58,8 @@ def parse(body: bytes) -> dict[str, Any]:
     if document is None:
         document = _parse_slowly(body)
     if not isinstance(document, dict):
+        if may_be_read_exactly(body):
+            document = json_parser.parse(body)  # Python's reader does not look behind "1" of "1e"
         raise errors.InvalidArgumentError(f"JSON Value: {show(document)} Is not object")
     return document
 
@@ -198,6 +200,11 @@ def signature_name(document: Mapping[str, Any]) -> str:
 def members(value: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     """An object's keys and values, as often as they were written."""
     return value.pairs if isinstance(value, Repeated) else value.items()
+
+
+def c_string(key: str) -> str:
+    """A key as C reads it, up to its first NUL; TF Serving does, of rows and of examples."""
+    return key.partition("\0")[0]
 
 
 def read_bytes(value: Any) -> bytes:

@@ -27,6 +27,7 @@ from inception_serving.server.rest import http, page
 from inception_serving.server.rest.api import RestApi, error_response
 from inception_serving.server.rest.http import Connection, Response
 from inception_serving.server.rest.http_request import Request
+from inception_serving.server.rest.json_size import parsed_bytes
 from inception_serving.server.rest.origin import Origins
 
 _CORS = {
@@ -47,8 +48,6 @@ _YOUNG_S = 0.25
 _MAKE_WAY_S = 0.5  # that a request over gRPC waits for a slow one over REST to end
 # Requests that are worked on, or wait for their turn or for memory.
 _MAX_REQUESTS = 256
-# In Python: an empty list or dictionary, and a number, each with its place in a list.
-_CONTAINER_BYTES, _VALUE_BYTES = 72, 32
 # util/net_http/compression/gzip_zlib.h
 _MOST_INFLATED = 100 << 20
 
@@ -256,7 +255,7 @@ class RestServer:
         if "gzip" in request.headers.get("content-encoding", ""):
             body = self._inflated(body, request.held, deadline, turn)
         call = Call(deadline, request.held.grow, turn)
-        taken = _parsed_bytes(body)
+        taken = parsed_bytes(body)
         with self._parsing.take(taken, deadline=deadline, turn=turn):
             return self._api.answer(request.method, request.path, body, call)
 
@@ -287,9 +286,3 @@ def _refuse(error: errors.StatusError) -> Response:
         status=413 if is_too_large else response.status,
         headers={"Connection": "close"},
     )
-
-
-def _parsed_bytes(body: bytes) -> int:
-    """The memory that a body takes as Python's lists, dictionaries and numbers, at most."""
-    containers = body.count(b"[") + body.count(b"{")
-    return len(body) + _CONTAINER_BYTES * containers + _VALUE_BYTES * body.count(b",")

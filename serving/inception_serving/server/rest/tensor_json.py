@@ -148,9 +148,10 @@ class _Rows:
             if not is_named:
                 self._add(next(iter(self._types)), row, f"element: {index}")
                 continue
-            for name, value in json_values.members(row):
+            for key, value in json_values.members(row):
+                name = json_values.c_string(key)
                 self._add(name, value, f"element: {index} key: {name}")
-            if row.keys() != self._types.keys():
+            if set(map(json_values.c_string, row)) != self._types.keys():
                 raise errors.InvalidArgumentError(
                     f"Failed to process element: {index} of 'instances' list. JSON object: "
                     f"{show(row)} keys must be equal to: {','.join(self._types)}"
