@@ -20,12 +20,12 @@ from inception_serving.server.grpc.untaken import Untaken
 from tests.serving.caller import Caller
 from tests.serving.versions.test_lifecycle import wait_until
 
-COUNT = 200_000
+COUNT = 100_000
 ANSWER = 4 * COUNT
 
 
 def begin(connection: Connection) -> None:
-    """Ask for an answer of 800 KB, of which 64 KB are let through."""
+    """Ask for an answer of 400 KB, of which 64 KB are let through."""
     tensor = bombs.tensor(1, [COUNT], bombs.part(4, bytes(4 * COUNT)))
     data = bombs.predict(b"arithmetic", b"", bombs.tensor_input(b"x", tensor))
     stream = connection.begin("/tensorflow.serving.PredictionService/Predict")
@@ -44,7 +44,7 @@ def test_they_count_and_the_oldest_make_way(base: Path) -> None:
         time.sleep(1.1)
         held = server.budget._held
 
-        caller.predict({"x": np.zeros(COUNT, np.float32)})
+        caller.predict({"x": np.zeros(COUNT * 3 // 2, np.float32)})
         wait_until(lambda: server.budget._held < 4 * ANSWER)
         connection._socket.shutdown(socket.SHUT_RDWR)  # or it stayed open while a thread reads
         connection.close()

@@ -388,7 +388,7 @@ class TestManyWhoSendMuch:
 
 def test_an_answer_that_is_not_taken_counts_and_makes_way(base: Path) -> None:
     """Of some megabytes, of which the system's own buffers hold the beginning."""
-    limit = 20 << 20
+    limit = 100 << 20
     request = post(body=b'{"instances": [' + b"0.5," * 1_200_000 + b"1]}")
     answer = len(request) * 6 // 4  # "2.25, " for each "0.5,"
     with (

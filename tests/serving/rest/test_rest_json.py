@@ -24,7 +24,7 @@ from inception_serving.server.rest import (
 )
 from inception_serving.server.rest.json_layout import show
 from inception_serving.server.rest.json_numbers import flush_denormals, show_double
-from inception_serving.server.rest.text_size import text_size
+from inception_serving.server.rest.sizes import text_size
 
 VALUES = st.recursive(
     st.none()

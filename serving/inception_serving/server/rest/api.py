@@ -21,7 +21,7 @@ from inception_serving.server.model.predict import DEFAULT_SIGNATURE
 from inception_serving.server.model.saved_model import Model
 from inception_serving.server.rest import example_json, json_layout, json_values, tensor_json
 from inception_serving.server.rest.http import Response
-from inception_serving.server.rest.text_size import text_size
+from inception_serving.server.rest.sizes import text_size
 from inception_serving.tensors import Tensor
 
 _Found = TypeVar("_Found")

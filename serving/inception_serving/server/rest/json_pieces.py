@@ -97,16 +97,16 @@ def _read_scalar(text: str, at: int) -> tuple[Any, int]:
     at += 1
     end = text.find('"', at)
     if end >= 0 and text.find("\\", at, end) < 0:
-        places = range(at, end, _PART_CHARACTERS)
-        parts = [text[place : min(place + _PART_CHARACTERS, end)] for place in places]
-    else:
-        parts, end = [], at
-        while part := _PART.match(text, end):
-            parts.append(part[0])
-            end = part.end()
-        if text[end] != '"':
-            raise ValueError("no end")
-    return "".join([_scan_value(f'"{part}"', 0)[0] for part in parts]), end + 1
+        for place in range(at, end, _PART_CHARACTERS):
+            _scan_value(f'"{text[place : min(place + _PART_CHARACTERS, end)]}"', 0)  # may refuse it
+        return text[at:end], end + 1
+    parts, end = [], at
+    while part := _PART.match(text, end):
+        parts.append(_scan_value(f'"{part[0]}"', 0)[0])
+        end = part.end()
+    if text[end] != '"':
+        raise ValueError("no end")
+    return "".join(parts), end + 1
 
 
 def _read_run(text: str, at: int, found: list[Any], keys: list[str | None]) -> int:

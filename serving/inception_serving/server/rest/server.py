@@ -27,8 +27,8 @@ from inception_serving.server.rest import http, page
 from inception_serving.server.rest.api import RestApi, error_response
 from inception_serving.server.rest.http import Connection, Response
 from inception_serving.server.rest.http_request import Request
-from inception_serving.server.rest.json_size import parsed_bytes
 from inception_serving.server.rest.origin import Origins
+from inception_serving.server.rest.sizes import parsed_bytes
 
 _CORS = {
     "Access-Control-Allow-Origin": "*",

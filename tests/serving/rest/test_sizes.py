@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 
 from inception_serving.server.rest import json_values
-from inception_serving.server.rest.json_size import parsed_bytes
+from inception_serving.server.rest.sizes import parsed_bytes
 
 KEYS = ",".join(f'"k{number}": 0.5' for number in range(20))
 ITEMS = [
