@@ -371,6 +371,21 @@ def png_in_an_example_behind_a_bmp(target: Target) -> str:
     return target.examples(bmp + bombs.example(_bomb("png", 20_000, 20_000)))
 
 
+@attack("example", threads=4)
+def png_in_an_example_beyond_its_end(target: Target) -> str:
+    """TensorFlow reads a message that says it is longer than it is; other parsers do not."""
+    entry = bombs.feature(b"image/encoded", _bomb("png", 20_000, 20_000))
+    return target.examples(bombs.varint(1 << 3 | 2) + bombs.varint(1 << 30) + entry)
+
+
+@attack("example")
+def example_of_a_negative_size(target: Target) -> str:
+    """60 bytes, at which TensorFlow ends by SIGSEGV."""
+    value = bombs.varint(1 << 3 | 2) + bombs.varint(1 << 31) + bytes(50)
+    entry = bombs.part(1, b"image/encoded") + bombs.part(2, bombs.part(1, value))
+    return target.examples(bombs.part(1, bombs.part(1, entry)))
+
+
 @attack("images")
 def example_with_a_name_that_is_no_text(target: Target) -> str:
     odd = bombs.feature(b"\xff\xfe", b"x")
@@ -600,6 +615,54 @@ def watches_without_a_message(target: Target) -> str:
     return _half_open(target, 4, 100, "/grpc.health.v1.Health/Watch")
 
 
+@attack("grpc", threads=1)
+def a_watch_of_no_service(target: Target) -> str:
+    """One that is left open, which may not put off the server's end."""
+    connection = Connection(target.address)
+    service = bombs.part(1, b"nobody")
+    message = b"\0" + struct.pack(">I", len(service)) + service
+    connection.send(connection.begin("/grpc.health.v1.Health/Watch"), message)
+    time.sleep(_TIMEOUT_S)
+    connection.close()
+    return "watched"
+
+
+@attack("grpc", threads=1)
+def calls_of_many_fields_of_one_connection(target: Target) -> str:
+    """32 of 300 bytes, each of which takes a quarter of a second to look through."""
+    data = _gzip_of_fields()
+    connection = Connection(target.address)
+    streams = [connection.begin(_PREDICT, grpc_encoding="gzip") for _ in range(32)]
+    for stream in streams:
+        connection.send(stream, b"\1" + struct.pack(">I", len(data)) + data)
+    ended = [connection.finish(stream, wait_s=_TIMEOUT_S) for stream in streams]
+    connection.close()
+    return "answered" if all(ended) else "waits"
+
+
+@functools.cache
+def _gzip_of_fields() -> bytes:
+    return gzip.compress(b"\x7a\0" * 131_000)
+
+
+@attack("grpc", threads=8)
+def a_million_empty_strings(target: Target) -> str:
+    """By their shape alone, in less than 100 bytes."""
+    return target.image_bytes(shape=[1 << 20])
+
+
+@attack("grpc")
+def an_input_name_of_60_mb(target: Target) -> str:
+    """58 KB, and four bytes a letter as Python's text."""
+    return _send_gzip(target, _PREDICT, _gzip_of_a_name())
+
+
+@functools.cache
+def _gzip_of_a_name() -> bytes:
+    name = b"a" * 60_000_000 + "\U0001f600".encode()
+    return gzip.compress(bombs.predict(b"m", b"", bombs.tensor_input(name, b"")))
+
+
 @attack("grpc", threads=4)
 def a_group_before_many_inputs(target: Target) -> str:
     """59 KB: an unknown group, which parsers skip, and 60 MB of inputs without name and value."""
@@ -791,6 +854,38 @@ def examples_of_4_million_features(target: Target) -> str:
 def _many_features() -> bytes:
     features = ",".join(f'"{number}":1' for number in range(1_000_000))
     return gzip.compress(f'{{"examples": [{",".join([f"{{{features}}}"] * 4)}]}}'.encode(), 1)
+
+
+@attack("json", threads=16)
+def a_feature_of_a_million_numbers(target: Target) -> str:
+    verb = f"/v1/models/{target.model}:classify"
+    return target.post(_many_numbers(), verb=verb, headers={"Content-Encoding": "gzip"})
+
+
+@functools.cache
+def _many_numbers() -> bytes:
+    return gzip.compress(b'{"examples": [{"a": [' + b"0.1," * 1_000_000 + b"1]}]}")
+
+
+@attack("json", threads=8)
+def objects_with_a_key_twice(target: Target) -> str:
+    """15 KB, of which each object takes some hundreds of bytes once it is read."""
+    return target.post(_keys_twice(), headers={"Content-Encoding": "gzip"})
+
+
+@functools.cache
+def _keys_twice() -> bytes:
+    return gzip.compress(_rows('[{"":0,"":0}' + ',{"":0,"":0}' * 650_000 + "]"))
+
+
+@attack("json")
+def escapes_of_60_mb(target: Target) -> str:
+    return target.post(_many_escapes(), headers={"Content-Encoding": "gzip"})
+
+
+@functools.cache
+def _many_escapes() -> bytes:
+    return gzip.compress(_rows('["' + "\\n" * 30_000_000 + '"]'))
 
 
 @attack("json")

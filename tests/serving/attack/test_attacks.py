@@ -47,14 +47,17 @@ _LONG = {
     "slow_gzip_of_60_mb",
     "watches_that_take_nothing",
     "watches_without_a_message",
+    "a_watch_of_no_service",
     # Signatures that this model has not.
     "example_behind_unknown_fields",
+    "example_of_a_negative_size",
     "example_of_many_features",
     "example_with_a_feature_twice",
     "example_with_a_name_that_is_no_text",
     "examples_on_the_wire",
     "gif_in_an_example",
     "png_in_an_example_behind_a_bmp",
+    "png_in_an_example_beyond_its_end",
     "sequence_example",
 }
 # Those that are answered: they ask for nothing that is too much.
