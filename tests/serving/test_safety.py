@@ -30,6 +30,7 @@ from PIL import Image
 from inception_serving import ModelServer, errors
 from inception_serving.server.budget import ByteBudget, Turns, Workspace
 from inception_serving.server.model.image_size import ImageSize, check_images, find_images
+from inception_serving.server.received.pauses import let_others_run
 from inception_serving.server.received.wire import Steps
 from inception_serving.server.rest import server as rest_server
 from tests.serving.caller import Caller, png
@@ -359,6 +360,24 @@ class TestTurns:
             for each in waiting:
                 each.result(timeout=20)
         assert given == ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]
+
+    def test_it_is_lent_in_pauses(self) -> None:
+        turns = Turns(1)
+        seen: list[int] = []
+        with turns.take(None, connection="a"):
+            with ThreadPoolExecutor(1) as pool:
+                other = pool.submit(lambda: turns.acquire("b", 20))
+                while not turns._waiting:
+                    time.sleep(1e-3)
+                back = threading.Timer(0.2, turns.release)
+                back.start()
+                let_others_run()  # until the other gives it back
+                seen.append(turns._free)
+                assert other.result(1)
+            back.join()
+        assert seen == [0] and turns._free == 1
+        let_others_run()
+        assert turns._free == 1
 
     def test_who_gives_up_leaves_its_place(self) -> None:
         turns = Turns(1)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import TracebackType
 
 from inception_serving import errors
+from inception_serving.server.received.pauses import lend_in_pauses
 
 # The defaults keep what requests add to the loaded models below 1.5 GiB.
 _BYTES, _WORK_BYTES = 128 << 20, 768 << 20
@@ -224,9 +225,12 @@ class Turns:
             if refuse:
                 raise errors.ResourceExhaustedError("Server Threadpool Exhausted")
             raise errors.DeadlineExceededError("Deadline exceeded before the work began")
+        turn = Turn(self, connection)
+        lend_in_pauses(turn)
         try:
-            yield Turn(self, connection)
+            yield turn
         finally:
+            lend_in_pauses(None)
             self.release()
 
     def acquire(self, connection: str, timeout_s: float | None) -> bool:

@@ -11,7 +11,6 @@ core/lib/gif/gif_io.cc, which makes every frame as large as the largest; `webp` 
 from __future__ import annotations
 
 import heapq
-import itertools
 import os
 import re
 import struct
@@ -62,6 +61,7 @@ _IN_EXAMPLE = (((1,), (1,), *_VALUES), ((2,), (1,), (2,), (1,), *_VALUES[1:]))
 
 # Some milliseconds of a search, in which nothing else runs.
 _SEARCHED_AT_ONCE = 1 << 17
+_COMPARED_AT_ONCE = 1 << 12  # strings
 _NEXT_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7\x01])", re.DOTALL)
 
 
@@ -133,11 +133,21 @@ def check_images(inputs: Mapping[str, Tensor], limit: int, row_bytes: int = 0) -
 def _runs(tensor: Tensor) -> Iterator[tuple[int, bytes, int]]:
     """Each string, with its place, and how often it comes one after the other: a message may say
     the last once for a million."""
-    index = 0
-    for _, run in itertools.groupby(tensor.ravel(), key=id):
-        same = list(run)
-        yield index, same[0], len(same)
-        index += len(same)
+    flat = tensor.ravel()
+    begin = 0
+    while begin < len(flat):
+        first, end, compared = flat[begin], begin + 1, 1
+        while end < len(flat):
+            others = flat[end : end + compared].tolist()
+            same = next((n for n, other in enumerate(others) if other is not first), len(others))
+            end += same
+            if same < len(others):
+                break
+            compared = min(2 * compared, _COMPARED_AT_ONCE)
+            if compared == _COMPARED_AT_ONCE:
+                let_others_run()
+        yield begin, first, end - begin
+        begin = end
 
 
 def resize_bytes(width: int, height: int, row_bytes: int) -> int:

@@ -45,8 +45,9 @@ class Negative(ValueError):
 class Steps:
     """How many fields may still be walked."""
 
-    def __init__(self, left: int = MAX_FIELDS) -> None:
-        self._left = left
+    def __init__(self, most: int = MAX_FIELDS) -> None:
+        self._most = most
+        self._taken = 0
 
     def take(self) -> None:
         """One more.
@@ -54,10 +55,10 @@ class Steps:
         Raises:
             errors.InvalidArgumentError: they are too many.
         """
-        self._left -= 1
-        if self._left % _FIELDS_AT_ONCE == 0:
+        self._taken += 1
+        if self._taken % _FIELDS_AT_ONCE == 0:
             let_others_run()
-        if self._left < 0:
+        if self._taken > self._most:
             raise errors.InvalidArgumentError(
                 f"A message of more than {MAX_FIELDS} fields is not read by this server."
             )

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from inception_serving import errors
+from inception_serving.server.received.pauses import let_others_run
 from inception_serving.server.rest.json_parser import Repeated, make_object
 
 # A row has as many members as a signature has inputs; and a dictionary is made in one go.
@@ -34,6 +35,7 @@ _PART = re.compile(
     r'(?:[^"\\]{1,256}+|\\[^u]'
     r"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}){1,256}+"
 )
+_READ_AT_ONCE = 1 << 13  # characters of numbers, which take some tenths of a millisecond
 _PART_CHARACTERS = 1 << 16  # of a string without escapes, which is most of a body of images
 
 _DECODER: Any = json.JSONDecoder(object_pairs_hook=make_object)
@@ -56,7 +58,11 @@ def parse(text: str, at: int) -> Any:
 def _parse(text: str, at: int) -> Any:
     lists: list[list[Any]] = []  # those that are open; of an object its pairs
     keys: list[str | None] = []  # of the value that is next in each; None in a list
+    pause_at = at + _READ_AT_ONCE
     while True:
+        if at >= pause_at:
+            let_others_run()
+            pause_at = at + _READ_AT_ONCE
         at = _after_blanks(text, at)
         opened = text[at]
         value: Any
@@ -99,11 +105,18 @@ def _read_scalar(text: str, at: int) -> tuple[Any, int]:
     if end >= 0 and text.find("\\", at, end) < 0:
         for place in range(at, end, _PART_CHARACTERS):
             _scan_value(f'"{text[place : min(place + _PART_CHARACTERS, end)]}"', 0)  # may refuse it
+            if place > at:
+                let_others_run()
         return text[at:end], end + 1
-    parts, end = [], at
+    parts: list[str] = []
+    end = at
+    pause_at = at + _READ_AT_ONCE
     while part := _PART.match(text, end):
         parts.append(_scan_value(f'"{part[0]}"', 0)[0])
         end = part.end()
+        if end >= pause_at:
+            let_others_run()
+            pause_at = end + _READ_AT_ONCE
     if text[end] != '"':
         raise ValueError("no end")
     return "".join(parts), end + 1
@@ -113,9 +126,13 @@ def _read_run(text: str, at: int, found: list[Any], keys: list[str | None]) -> i
     """Add what is simple to a list, or to an object's pairs; where the value begins that is not,
     whose key is then the last of `keys`."""
     if keys[-1] is None:
+        pause_at = at + _READ_AT_ONCE
         while run := _ITEMS.match(text, at):
             found += _scan_value(f"[{run[0][:-1]}]", 0)[0]
             at = run.end()
+            if at >= pause_at:
+                let_others_run()
+                pause_at = at + _READ_AT_ONCE
         return at
     while run := _MEMBERS.match(text, at):
         found += _members(_scan_value(f"{{{run[0][:-1]}}}", 0)[0])
