@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 _PAUSE_S = 1e-5  # without one, whoever lets go of the lock has it back before another wakes
-# About what is worked between two pauses. Of many who work for long, one at a time has the lock.
+# What is worked between two pauses, at most. Of many who work for long, about one has the lock.
 _PART_S = 5e-4
 _RECENT_S, _MOST_OTHERS = 0.1, 200
 
@@ -26,6 +26,7 @@ class Lendable(Protocol):
 
 class _Mine(threading.local):
     turn: Lendable | None = None
+    worked_s = 0.0  # processor time of this thread when it last went on
 
 
 _mine = _Mine()
@@ -45,9 +46,11 @@ def let_others_run() -> None:
     if len(recent) < len(_paused) // 2:
         for thread in list(_paused.keys() - set(recent)):
             _paused.pop(thread, None)
-    pause_s = _PAUSE_S + _PART_S * min(len(recent) - 1, _MOST_OTHERS)
+    worked_s = min(time.thread_time() - _mine.worked_s, _PART_S)
+    pause_s = _PAUSE_S + worked_s * min(len(recent) - 1, _MOST_OTHERS)
     if _mine.turn is None:
         time.sleep(pause_s)
     else:
         with _mine.turn.lend():
             time.sleep(pause_s)
+    _mine.worked_s = time.thread_time()

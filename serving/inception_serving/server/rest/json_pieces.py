@@ -36,7 +36,7 @@ _PART = re.compile(
     r"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}){1,256}+"
 )
 _READ_AT_ONCE = 1 << 13  # characters of numbers, which take some tenths of a millisecond
-_PART_CHARACTERS = 1 << 16  # of a string without escapes, which is most of a body of images
+_PART_CHARACTERS = 1 << 18  # of a string without escapes, which is most of a body of images
 
 _DECODER: Any = json.JSONDecoder(object_pairs_hook=make_object)
 _scan_value = _DECODER.scan_once
