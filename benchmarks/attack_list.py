@@ -32,6 +32,7 @@ _PREDICTIONS = "/tensorflow.serving.PredictionService"
 _MODELS = "/tensorflow.serving.ModelService"
 _PREDICT = f"{_PREDICTIONS}/Predict"
 _TIMEOUT_S = 30
+_GZIP_SENT = {"Content-Encoding": "gzip"}
 _FLOAT, _UINT8, _STRING, _INT32, _INT64 = 1, 4, 7, 3, 9
 
 
@@ -835,7 +836,7 @@ def surrogate_pairs(target: Target) -> str:
 @attack("json")
 def a_signature_of_8_million_letters(target: Target) -> str:
     """16 KB, and an error that names it."""
-    return target.post(_long_signature(), headers={"Content-Encoding": "gzip"})
+    return target.post(_long_signature(), headers=_GZIP_SENT)
 
 
 @functools.cache
@@ -847,7 +848,7 @@ def _long_signature() -> bytes:
 @attack("json")
 def examples_of_4_million_features(target: Target) -> str:
     verb = f"/v1/models/{target.model}:classify"
-    return target.post(_many_features(), verb=verb, headers={"Content-Encoding": "gzip"})
+    return target.post(_many_features(), verb=verb, headers=_GZIP_SENT)
 
 
 @functools.cache
@@ -859,7 +860,7 @@ def _many_features() -> bytes:
 @attack("json", threads=16)
 def a_feature_of_a_million_numbers(target: Target) -> str:
     verb = f"/v1/models/{target.model}:classify"
-    return target.post(_many_numbers(), verb=verb, headers={"Content-Encoding": "gzip"})
+    return target.post(_many_numbers(), verb=verb, headers=_GZIP_SENT)
 
 
 @functools.cache
@@ -870,7 +871,7 @@ def _many_numbers() -> bytes:
 @attack("json", threads=8)
 def objects_with_a_key_twice(target: Target) -> str:
     """15 KB, of which each object takes some hundreds of bytes once it is read."""
-    return target.post(_keys_twice(), headers={"Content-Encoding": "gzip"})
+    return target.post(_keys_twice(), headers=_GZIP_SENT)
 
 
 @functools.cache
@@ -880,7 +881,7 @@ def _keys_twice() -> bytes:
 
 @attack("json")
 def escapes_of_60_mb(target: Target) -> str:
-    return target.post(_many_escapes(), headers={"Content-Encoding": "gzip"})
+    return target.post(_many_escapes(), headers=_GZIP_SENT)
 
 
 @functools.cache
@@ -926,27 +927,27 @@ def _gzip(size: int) -> bytes:
 
 @attack("json")
 def gzip_body_of_90_mb(target: Target) -> str:
-    return target.post(_gzip(90 << 20), headers={"Content-Encoding": "gzip"})
+    return target.post(_gzip(90 << 20), headers=_GZIP_SENT)
 
 
 @attack("json")
 def gzip_body_of_1_gb(target: Target) -> str:
-    return target.post(_gzip(1 << 30), headers={"Content-Encoding": "gzip"})
+    return target.post(_gzip(1 << 30), headers=_GZIP_SENT)
 
 
 @attack("json", threads=8)
 def slow_gzip_body_of_60_mb(target: Target) -> str:
-    return target.post(_slow_gzip(60 << 20), headers={"Content-Encoding": "gzip"})
+    return target.post(_slow_gzip(60 << 20), headers=_GZIP_SENT)
 
 
 @attack("json", threads=32)
 def slow_gzip_body_of_4_mb(target: Target) -> str:
-    return target.post(_slow_gzip(4 << 20), headers={"Content-Encoding": "gzip"})
+    return target.post(_slow_gzip(4 << 20), headers=_GZIP_SENT)
 
 
 @attack("json", threads=64)
 def slow_gzip_body_of_400_kb(target: Target) -> str:
-    return target.post(_slow_gzip(400 << 10), headers={"Content-Encoding": "gzip"})
+    return target.post(_slow_gzip(400 << 10), headers=_GZIP_SENT)
 
 
 def _many_connections(target: Target, data: bytes, count: int = 1100) -> str:

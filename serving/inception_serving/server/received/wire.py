@@ -116,8 +116,8 @@ def find_bytes(data: bytes, path: Sequence[Collection[int]], steps: Steps) -> It
 
     All are found that TensorFlow finds, which reads what is no message to other parsers
     (core/util/example_proto_fast_parsing.cc and protobuf's CodedInputStream): what can be read
-    before a place where it is none; fields that go beyond the end, up to there; and of tags and
-    lengths the lower 32 bits.
+    before a place where it is none; fields that go beyond the end, up to there; of tags and lengths
+    the lower 32 bits; and what follows a length that is negative to it, as if that were none.
 
     Args:
         path: the numbers of the fields that lead there, from the outermost message.
