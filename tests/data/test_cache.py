@@ -58,7 +58,7 @@ def made(kind: str = "JPEG") -> Examples:
     return Examples(("a", "b"), Counted(files), np.arange(len(files)) % 2)
 
 
-def stream(examples: Examples, megabytes: int | None, augmentation=VARY, epochs: int = 3):
+def stream(examples: Examples, megabytes: int | None, augmentation=VARY, epochs: int = 5):
     return [
         images.numpy()
         for images, _ in training_batches(
@@ -73,13 +73,14 @@ def test_the_batches_are_the_same_and_small_images_are_read_once(kind: str, augm
     without, with_cache = made(kind), made(kind)
     expected, found = stream(without, 0, augmentation), stream(with_cache, 10, augmentation)
     np.testing.assert_array_equal(expected, found)
-    assert set(without.images.reads.values()) == {3}
+    assert set(without.images.reads.values()) == {5}
     large = (
         kind == "JPEG" and augmentation is VARY
     )  # decoded at a fraction of their size, each time
     for number, (height, width) in enumerate(SIZES * 2):
         again = large and min(height, width) >= 48
-        assert with_cache.images.reads[number] == (3 if again else 1)
+        # Twice where the next epoch asks for an image that is still being decoded for this one.
+        assert with_cache.images.reads[number] in ({5} if again else {1, 2})
 
 
 def test_what_does_not_fit_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,12 +88,13 @@ def test_what_does_not_fit_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = 3 * 2 * sum(height * width for height, width in SIZES if min(height, width) < 48)
     assert cache.decoded_bytes(examples.images, 48) == kept
     monkeypatch.setattr(cache, "_free_memory", lambda: 4 * kept - 4)
-    stream(examples, None, epochs=2)
-    assert set(examples.images.reads.values()) == {2}
+    stream(examples, None)
+    assert set(examples.images.reads.values()) == {5}
     monkeypatch.setattr(cache, "_free_memory", lambda: 4 * kept)
     examples.images.reads.clear()
-    stream(examples, None, epochs=2)
-    assert set(examples.images.reads.values()) == {1, 2}
+    stream(examples, None)
+    assert max(examples.images.reads.values()) == 5
+    assert min(examples.images.reads.values()) <= 2
 
 
 def test_the_default_is_a_quarter_of_the_free_memory_and_at_most_2_gb(
