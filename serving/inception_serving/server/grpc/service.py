@@ -27,6 +27,7 @@ from inception_serving.server.grpc.reflection import Reflection
 from inception_serving.server.grpc.threads import MessageThreads, NoThreads, Threads
 from inception_serving.server.grpc.untaken import Untaken
 from inception_serving.server.model.predict import read_protos
+from inception_serving.server.received.pauses import one_at_a_time
 from inception_serving.server.received.wire import check_message
 
 _log = logging.getLogger(__name__)
@@ -214,8 +215,9 @@ class GrpcServer:
             size = sum(tensors.message_size(each, typed=self._typed) for each in outputs)
             claim_answer(call.claim, size)
             response = messages.PredictResponse(model_spec=answer.spec)
-            for name, tensor in answer.outputs.items():
-                tensors.fill_proto(response.outputs[name], tensor, typed=self._typed)
+            with one_at_a_time(size):
+                for name, tensor in answer.outputs.items():
+                    tensors.fill_proto(response.outputs[name], tensor, typed=self._typed)
         return response
 
     def _classify(self, request: Any, context: Any, call: Call) -> Any:
@@ -317,9 +319,11 @@ class GrpcServer:
                 data = inflated(data, grow, turn.lend)
             if more := check_message(data, request_type.DESCRIPTOR):
                 held.grow(more)
-            request = request_type.FromString(data)
+            with one_at_a_time(len(data)):
+                request = request_type.FromString(data)
             response = handle(request, context, Call(deadline, held.grow, turn))
-            return bytes(response.SerializeToString())
+            with one_at_a_time(response.ByteSize()):
+                return bytes(response.SerializeToString())
 
 
 class _Unknown(grpc.GenericRpcHandler):

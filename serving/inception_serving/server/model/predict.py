@@ -11,6 +11,7 @@ from typing import Any
 
 from inception_serving import errors, tensors
 from inception_serving.server.model.saved_model import Model
+from inception_serving.server.received.pauses import one_at_a_time
 from inception_serving.tensors import Tensor
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -70,13 +71,15 @@ def read_protos(
     """
     feeds = {}
     for name, proto in inputs.items():
+        sent = proto.ByteSize()
 
-        def claim_more(size: int, sent: int = proto.ByteSize()) -> None:
+        def claim_more(size: int, sent: int = sent) -> None:
             if claim is not None and size > sent:
                 claim(size - sent)
 
         try:
-            feeds[name] = tensors.from_proto(proto, claim_more)
+            with one_at_a_time(sent):
+                feeds[name] = tensors.from_proto(proto, claim_more)
         except ValueError as error:
             raise errors.InvalidArgumentError(f"tensor parsing error: {name}") from error
     return feeds

@@ -6,6 +6,7 @@ parts, of which only so many are worked on at a time that a processor is left fo
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 import zlib
@@ -73,8 +74,8 @@ def inflate(
         CannotInflate: see there; or more comes of it.
     """
     inflater = zlib.decompressobj(form)
-    parts: list[bytes] = []
-    size, begin = 0, 0
+    made = io.BytesIO()  # whose bytes are had without a copy
+    parts, begin = 0, 0
     try:
         with ExitStack() as lent:
             while begin < len(data) and not inflater.eof:
@@ -83,22 +84,22 @@ def inflate(
                 begin += len(fed)
                 may_give_more = True
                 while not inflater.eof and (fed or may_give_more):
-                    if len(parts) == 1:
+                    if parts == 1:
                         lent.enter_context(lend())
                     most_made = _MADE_AT_ONCE if parts else _MADE_FIRST
                     with _PARTS if parts else nullcontext():
                         part = inflater.decompress(fed, most_made)
                     fed = inflater.unconsumed_tail
                     may_give_more = len(part) == most_made
-                    size += len(part)
-                    if most is not None and size > most:
+                    parts += 1
+                    if most is not None and made.tell() + len(part) > most:
                         raise CannotInflate(f"more than {most} bytes")
                     grow(len(part))
-                    parts.append(part)
+                    made.write(part)
     except zlib.error:
         raise CannotInflate("zlib error") from None
     if not inflater.eof:
         raise CannotInflate("data error")  # cut short
     if inflater.unused_data or begin < len(data):
         raise CannotInflate("not all input consumed")
-    return b"".join(parts)
+    return made.getvalue()

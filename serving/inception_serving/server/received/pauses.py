@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 _PAUSE_S = 1e-5  # without one, whoever lets go of the lock has it back before another wakes
-# What is worked between two pauses, at most. Of many who work for long, about one has the lock.
+# What is worked between two pauses, at most.
 _PART_S = 5e-4
+# For each of the others who work for long, a pause of so many times what was worked: all of them
+# together have about half of the lock. If they had all of it, who needs it for anything else would
+# wait behind most of them, each time.
+_TIMES = 2
 _RECENT_S, _MOST_OTHERS = 0.1, 200
+
+_LARGE = 1 << 17  # bytes that are read or copied in one go, in more than a part's time
+_MOST_PAUSE_S = 0.1
 
 
 class Lendable(Protocol):
@@ -29,13 +37,46 @@ class _Mine(threading.local):
     worked_s = 0.0  # processor time of this thread when it last went on
 
 
+class _Large:
+    lock = threading.Lock()
+    next_at = 0.0  # a time of `time.monotonic()`
+
+
 _mine = _Mine()
+_large = _Large()
 _paused: dict[int, float] = {}  # when each thread last did
 
 
 def lend_in_pauses(turn: Lendable | None) -> None:
     """Say which turn this thread has, until it says that it has none."""
     _mine.turn = turn
+
+
+@contextmanager
+def one_at_a_time(size: int) -> Iterator[None]:
+    """Around what has Python's lock in one go, and for longer the more bytes it is of.
+
+    Of those that are large one is at work at a time, and the next begins when others have had as
+    long. Not to be entered again by who is within.
+    """
+    if size < _LARGE:
+        yield
+        return
+    with _lent():
+        _large.lock.acquire()
+        time.sleep(max(0.0, _large.next_at - time.monotonic()))
+    began_s = time.thread_time()
+    try:
+        yield
+    finally:
+        worked_s = time.thread_time() - began_s
+        _large.next_at = time.monotonic() + min(worked_s, _MOST_PAUSE_S)
+        _large.lock.release()
+        _mine.worked_s = time.thread_time()
+
+
+def _lent() -> AbstractContextManager[object]:
+    return nullcontext() if _mine.turn is None else _mine.turn.lend()
 
 
 def let_others_run() -> None:
@@ -47,10 +88,7 @@ def let_others_run() -> None:
         for thread in list(_paused.keys() - set(recent)):
             _paused.pop(thread, None)
     worked_s = min(time.thread_time() - _mine.worked_s, _PART_S)
-    pause_s = _PAUSE_S + worked_s * min(len(recent) - 1, _MOST_OTHERS)
-    if _mine.turn is None:
+    pause_s = _PAUSE_S + _TIMES * worked_s * min(len(recent) - 1, _MOST_OTHERS)
+    with _lent():
         time.sleep(pause_s)
-    else:
-        with _mine.turn.lend():
-            time.sleep(pause_s)
     _mine.worked_s = time.thread_time()
