@@ -30,7 +30,8 @@ from PIL import Image
 from inception_serving import ModelServer, errors
 from inception_serving.server.budget import ByteBudget, Turns, Workspace
 from inception_serving.server.model.image_size import ImageSize, check_images, find_images
-from inception_serving.server.received.pauses import let_others_run
+from inception_serving.server.received import pauses
+from inception_serving.server.received.pauses import let_others_run, one_at_a_time
 from inception_serving.server.received.wire import Steps
 from inception_serving.server.rest import server as rest_server
 from tests.serving.caller import Caller, png
@@ -378,6 +379,54 @@ class TestTurns:
         assert seen == [0] and turns._free == 1
         let_others_run()
         assert turns._free == 1
+
+    def test_what_is_large_is_one_at_a_time_and_leaves_as_much_time(self) -> None:
+        turns = Turns(1)
+        times: list[tuple[float, float]] = []
+
+        def read(connection: str) -> None:
+            with turns.take(None, connection=connection), one_at_a_time(1 << 20):
+                began, until = time.monotonic(), time.thread_time() + 0.03
+                while time.thread_time() < until:
+                    pass
+                times.append((began, time.monotonic()))
+
+        with ThreadPoolExecutor(4) as pool:
+            for done in [pool.submit(read, name) for name in "abcd"]:
+                done.result(20)
+        times.sort()
+        for (_, ended), (began, _) in itertools.pairwise(times):
+            assert began - ended > 0.025
+        assert turns._free == 1 and not turns._waiting
+
+    def test_who_waits_for_what_is_large_lends_its_turn(self) -> None:
+        turns = Turns(1)
+        entered = threading.Event()
+
+        def wait() -> None:
+            with turns.take(None, connection="a"), one_at_a_time(1 << 20):
+                entered.set()
+
+        with ThreadPoolExecutor(1) as pool:
+            with one_at_a_time(1 << 20):
+                waiting = pool.submit(wait)
+                assert not entered.wait(0.1)
+                with turns.take(time.monotonic() + 10, connection="b"), one_at_a_time(1000):
+                    assert not entered.is_set()
+            waiting.result(20)
+        assert entered.is_set() and turns._free == 1
+
+    def test_who_work_for_long_have_half_of_the_time_together(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pauses, "_paused", {number: time.monotonic() for number in range(9)})
+        monkeypatch.setattr(time, "thread_time", itertools.count(1.0, 1e-4).__next__)
+        slept: list[float] = []
+        monkeypatch.setattr(time, "sleep", slept.append)
+        for _ in range(3):
+            let_others_run()
+        # Ten work for 0.1 ms each, between pauses of 18 times as much.
+        assert slept[1:] == pytest.approx([1e-5 + 18e-4] * 2)
 
     def test_who_gives_up_leaves_its_place(self) -> None:
         turns = Turns(1)
