@@ -39,7 +39,8 @@ class _Mine(threading.local):
 
 class _Large:
     lock = threading.Lock()
-    next_at = 0.0  # a time of `time.monotonic()`
+    last = 0  # the thread that was last at work
+    next_at = 0.0  # when another may be, a time of `time.monotonic()`
 
 
 _mine = _Mine()
@@ -56,7 +57,7 @@ def lend_in_pauses(turn: Lendable | None) -> None:
 def one_at_a_time(size: int) -> Iterator[None]:
     """Around what has Python's lock in one go, and for longer the more bytes it is of.
 
-    Of those that are large one is at work at a time, and the next begins when others have had as
+    Of those that are large one is at work at a time, and another begins when the rest have had as
     long. Not to be entered again by who is within.
     """
     if size < _LARGE:
@@ -64,12 +65,14 @@ def one_at_a_time(size: int) -> Iterator[None]:
         return
     with _lent():
         _large.lock.acquire()
-        time.sleep(max(0.0, _large.next_at - time.monotonic()))
+        if _large.last != threading.get_ident():
+            time.sleep(max(0.0, _large.next_at - time.monotonic()))
     began_s = time.thread_time()
     try:
         yield
     finally:
         worked_s = time.thread_time() - began_s
+        _large.last = threading.get_ident()
         _large.next_at = time.monotonic() + min(worked_s, _MOST_PAUSE_S)
         _large.lock.release()
         _mine.worked_s = time.thread_time()
