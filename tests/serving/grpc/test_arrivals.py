@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from inception_serving.server.grpc.arrivals import Arrivals
 
 GOOD, BAD = b"ipv4:10.0.0.1:1000", b"ipv4:10.0.0.2:1000"
@@ -13,11 +15,11 @@ MUCH = 1 << 40
 class Waiting:
     """A call whose message does not come."""
 
-    def __init__(self, arrivals: Arrivals, connection: bytes) -> None:
+    def __init__(self, arrivals: Arrivals, connection: bytes, is_small: bool = False) -> None:
         self._arrivals = arrivals
         self._connection = connection
         self.is_ended = False
-        self.may_wait = arrivals.begin(self, connection)
+        self.may_wait = arrivals.begin(self, connection, is_small=is_small)
 
     def cancel(self) -> None:
         self.is_ended = True
@@ -73,4 +75,22 @@ def test_who_has_just_come_is_not_ended() -> None:
     arrivals.start()
     time.sleep(0.5)  # twice as long as one of several may wait
     assert not good.is_ended
+    arrivals.stop()
+
+
+@pytest.mark.parametrize("count", [8, 9])
+def test_where_memory_grows_many_small_ones_that_do_not_come_are_ended(
+    monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    memory = [0]
+    monkeypatch.setattr("inception_serving.server.grpc.arrivals._memory", lambda: memory[0])
+    arrivals = Arrivals(most=100, memory_limit=1000)
+    arrivals.start()
+    time.sleep(0.2)
+    small = [Waiting(arrivals, b"ipv4:10.0.0.%d:1" % number, True) for number in range(count)]
+    others = [Waiting(arrivals, b"ipv4:10.0.1.%d:1" % number) for number in range(count)]
+    memory[0] = 300
+    time.sleep(0.6)
+    assert {each.is_ended for each in small} == {count > 8}
+    assert not any(each.is_ended for each in others)
     arrivals.stop()

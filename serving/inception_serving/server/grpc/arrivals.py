@@ -18,6 +18,9 @@ _MESSAGE_S = 60.0  # a large message over a slow line
 _YOUNG_S = 0.25  # nobody is ended who has not waited for so long
 _ALONE_S = 1.0  # a connection's only call may wait because this server is busy
 _LOOK_S = 0.05
+# Where memory grows by a part of what it may, those are ended first whose message would be there at
+# once if it were what it should be, a small one; but not a few, which may wait for this server.
+_PART_FOR_SMALL, _FEW_SMALL = 4, 8
 
 
 class WaitingCall(Protocol):
@@ -41,9 +44,11 @@ class Arrivals:
         self._memory_limit = memory_limit
         # Since when each waits, by its connection, oldest first.
         self._since: dict[bytes, dict[WaitingCall, float]] = {}
+        self._small: dict[WaitingCall, float] = {}  # those of them with a small message
         self._count = 0
         self._lock = threading.Lock()
         self._memory = 0
+        self._memory_before_small = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="arrivals", daemon=True)
 
@@ -59,8 +64,12 @@ class Arrivals:
         for call in calls:
             call.cancel()
 
-    def begin(self, call: WaitingCall, connection: bytes) -> bool:
-        """Let a call wait; False where its connection has too many that do."""
+    def begin(self, call: WaitingCall, connection: bytes, *, is_small: bool = False) -> bool:
+        """Let a call wait; False where its connection has too many that do.
+
+        Args:
+            is_small: nobody sends a large message of its kind.
+        """
         with self._lock:
             waiting = self._since.get(connection, {})
             # A connection's only call may always wait.
@@ -69,6 +78,8 @@ class Arrivals:
                 return False
             self._since[connection] = waiting
             waiting[call] = time.monotonic()
+            if is_small:
+                self._small[call] = waiting[call]
             self._count += 1
             is_stopping = self._stopping.is_set()
         if is_stopping:
@@ -81,11 +92,13 @@ class Arrivals:
             waiting = self._since.get(connection, {})
             if waiting.pop(call, None) is not None:
                 self._count -= 1
+                self._small.pop(call, None)
                 if not waiting:
                     del self._since[connection]
 
     def _watch(self) -> None:
         while not self._stopping.wait(_LOOK_S):
+            self._look_at_small()
             oldest = self._oldest()
             if oldest is None:
                 self._memory = _memory()
@@ -101,6 +114,19 @@ class Arrivals:
             for place, (call, since) in enumerate(old):
                 if place < too_many or now - since > _MESSAGE_S:
                     call.cancel()
+
+    def _look_at_small(self) -> None:
+        if not self._small:
+            self._memory_before_small = _memory()
+            return
+        if _memory() - self._memory_before_small <= self._memory_limit // _PART_FOR_SMALL:
+            return
+        now = time.monotonic()
+        with self._lock:
+            old = [call for call, since in self._small.items() if now - since >= _YOUNG_S]
+        if len(old) > _FEW_SMALL:
+            for call in old:
+                call.cancel()
 
     def _oldest(self) -> float | None:
         """Since when the first waits that may be ended."""
