@@ -28,10 +28,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from inception_serving import ModelServer, errors
-from inception_serving.server.budget import ByteBudget, Turns, Workspace
+from inception_serving.server.budget import ByteBudget, Workspace
 from inception_serving.server.model.image_size import ImageSize, check_images, find_images
-from inception_serving.server.received import pauses
-from inception_serving.server.received.pauses import let_others_run, one_at_a_time
+from inception_serving.server.received.pauses import let_others_run, one_at_a_time, work_on
+from inception_serving.server.received.turns import LONG_WORK, Turns
 from inception_serving.server.received.wire import Steps
 from inception_serving.server.rest import server as rest_server
 from tests.serving.caller import Caller, png
@@ -416,17 +416,68 @@ class TestTurns:
             waiting.result(20)
         assert entered.is_set() and turns._free == 1
 
-    def test_who_work_for_long_have_half_of_the_time_together(
+    def test_one_at_a_time_works_for_long(self) -> None:
+        turns = Turns(8)
+        at_work: set[str] = set()
+        most: list[int] = []
+
+        def work(name: str) -> None:
+            with turns.take(None, connection=name) as turn:
+                work_on(10_000)
+                for _ in range(20):
+                    at_work.add(name)
+                    most.append(len(at_work))
+                    time.sleep(0.001)
+                    at_work.discard(name)
+                    let_others_run()
+                turn.end_long()
+
+        uses: list[bool] = []
+        LONG_WORK.on_use = uses.append
+        with ThreadPoolExecutor(4) as pool:
+            for done in [pool.submit(work, name) for name in "abcd"]:
+                done.result(20)
+        LONG_WORK.on_use = lambda is_used: None
+        assert max(most) == 1
+        assert (uses[0], uses[-1]) == (True, False)
+        assert turns._free == 8 and LONG_WORK.turns._free == 1
+
+    def test_who_waits_to_work_for_long_lends_its_turn(self) -> None:
+        turns = Turns(1)
+        entered = threading.Event()
+
+        def wait() -> None:
+            with turns.take(None, connection="a"):
+                work_on(10_000)
+                entered.set()
+
+        with ThreadPoolExecutor(1) as pool:
+            other = Turns(1)
+            with other.take(None, connection="b") as turn:
+                turn.work_long()
+                waiting = pool.submit(wait)
+                assert not entered.wait(0.1)
+                with turns.take(time.monotonic() + 10, connection="c"):
+                    work_on(10)  # which is not long
+                assert not entered.is_set()
+                with turn.lend():
+                    assert entered.wait(10)
+            waiting.result(20)
+        assert turns._free == other._free == LONG_WORK.turns._free == 1
+
+    def test_who_has_worked_for_a_while_works_for_long(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(pauses, "_paused", {number: time.monotonic() for number in range(9)})
-        monkeypatch.setattr(time, "thread_time", itertools.count(1.0, 1e-4).__next__)
-        slept: list[float] = []
-        monkeypatch.setattr(time, "sleep", slept.append)
-        for _ in range(3):
-            let_others_run()
-        # Ten work for 0.1 ms each, between pauses of 18 times as much.
-        assert slept[1:] == pytest.approx([1e-5 + 18e-4] * 2)
+        turns = Turns(1)
+        monkeypatch.setattr(time, "thread_time", itertools.count(1e3, 4e-4).__next__)
+        with turns.take(None) as turn:
+            long = []
+            for _ in range(7):
+                let_others_run()
+                long.append(LONG_WORK.turns._free == 0)
+            turn.end_long()
+            assert LONG_WORK.turns._free == 1
+        assert long[0] is False and long[-1] is True
 
     def test_who_gives_up_leaves_its_place(self) -> None:
         turns = Turns(1)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
 from inception_serving import errors
-from inception_serving.server.received.pauses import lend_in_pauses
+from inception_serving.server.received.turns import Turn
 
 # The defaults keep what requests add to the loaded models below 1.5 GiB.
 _BYTES, _WORK_BYTES = 128 << 20, 768 << 20
@@ -190,100 +189,6 @@ def claim_answer(claim: Callable[[int], None] | None, size: int) -> None:
             "fewer rows, ask for fewer outputs (output_filter), or start the server with a larger "
             "--max_bytes_in_flight."
         ) from error
-
-
-class Turns:
-    """How many requests are worked on at a time; more wait.
-
-    The next is one of the connection that has waited longest for one of its own, so that a
-    connection with many calls is not before one with a single call.
-    """
-
-    def __init__(self, count: int) -> None:
-        self._free = count
-        # By connection, the next one first; of each the locks that its requests wait for.
-        self._waiting: dict[str, deque[threading.Lock]] = {}
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def take(
-        self, deadline: float | None, *, connection: str = "", refuse: bool = False
-    ) -> Iterator[Turn]:
-        """Wait for a turn, and have it until the block ends.
-
-        Args:
-            deadline: a time of `time.monotonic()`.
-            connection: that the request came over, if that counts.
-            refuse: do not wait.
-
-        Raises:
-            errors.DeadlineExceededError: it has passed before there was one.
-            errors.ResourceExhaustedError: there is none, and nobody waits.
-        """
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not self.acquire(connection, 0 if refuse else left):
-            if refuse:
-                raise errors.ResourceExhaustedError("Server Threadpool Exhausted")
-            raise errors.DeadlineExceededError("Deadline exceeded before the work began")
-        turn = Turn(self, connection)
-        lend_in_pauses(turn)
-        try:
-            yield turn
-        finally:
-            lend_in_pauses(None)
-            self.release()
-
-    def acquire(self, connection: str, timeout_s: float | None) -> bool:
-        """Wait for a turn; whether there was one in time."""
-        mine = threading.Lock()
-        with self._lock:
-            if self._free:
-                self._free -= 1
-                return True
-            if timeout_s is not None and timeout_s <= 0:
-                return False
-            mine.acquire()
-            self._waiting.setdefault(connection, deque()).append(mine)
-        longest = threading.TIMEOUT_MAX if timeout_s is None else timeout_s
-        if mine.acquire(timeout=longest):  # when it is handed over
-            return True
-        with self._lock:
-            waiting = self._waiting.get(connection, ())
-            if mine not in waiting:
-                return True  # it was handed over meanwhile
-            self._waiting[connection].remove(mine)
-            if not self._waiting[connection]:
-                del self._waiting[connection]
-            return False
-
-    def release(self) -> None:
-        """Hand a turn over, to who is next."""
-        with self._lock:
-            if not self._waiting:
-                self._free += 1
-                return
-            connection = next(iter(self._waiting))
-            waiting = self._waiting.pop(connection)
-            waiting.popleft().release()
-            if waiting:
-                self._waiting[connection] = waiting  # behind the others
-
-
-class Turn:
-    """A turn that a request has."""
-
-    def __init__(self, turns: Turns, connection: str) -> None:
-        self._turns = turns
-        self._connection = connection
-
-    @contextmanager
-    def lend(self) -> Iterator[None]:
-        """Let others have it while this thread waits for something."""
-        self._turns.release()
-        try:
-            yield
-        finally:
-            self._turns.acquire(self._connection, None)
 
 
 class Workspace:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inception_serving import errors, messages
-from inception_serving.server.budget import Turn, Workspace, default_work_limit
+from inception_serving.server.budget import Workspace, default_work_limit
 from inception_serving.server.config.files import model_list
 from inception_serving.server.config.model_config import ModelConfig
 from inception_serving.server.metrics import Metrics
@@ -17,6 +17,7 @@ from inception_serving.server.model.examples import classify, count_examples, in
 from inception_serving.server.model.footprint import run_bytes
 from inception_serving.server.model.predict import DEFAULT_SIGNATURE, predict
 from inception_serving.server.model.saved_model import Model
+from inception_serving.server.received.turns import Turn
 from inception_serving.server.versions.table import LoadedVersion, VersionInfo, VersionTable
 from inception_serving.tensors import Tensor
 
@@ -300,6 +301,7 @@ class _GuardedModel:
         """See `Model`; the earlier of the call's deadline and the one given counts."""
         end = self._earlier(deadline)
         taken = self._memory([signature_name], inputs)
+        self._end_long()
         with self.workspace.take(taken, deadline=end, turn=self.call.turn):
             started = time.monotonic()
             results = self.model.run(signature_name, inputs, outputs, deadline=end)
@@ -318,8 +320,13 @@ class _GuardedModel:
         """See `Model` and `run`; it is not timed, as in TF Serving."""
         end = self._earlier(deadline)
         taken = self._memory(list(outputs), {input_name: tensor})
+        self._end_long()
         with self.workspace.take(taken, deadline=end, turn=self.call.turn):
             return self.model.run_together(outputs, input_name, tensor, deadline=end)
+
+    def _end_long(self) -> None:
+        if self.call.turn is not None:
+            self.call.turn.end_long()  # TensorFlow does not have Python's lock
 
     def _memory(self, signature_names: Sequence[str], inputs: Mapping[str, Tensor]) -> int:
         signatures = [self.model.signatures[name] for name in signature_names]

@@ -11,8 +11,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from inception_serving.server.budget import ByteBudget
 from inception_serving.server.listening import allow_many_files
 from inception_serving.server.options import SERVE_DEFAULTS, ServerOptions
+from inception_serving.server.received.turns import LONG_WORK
 from inception_serving.server.startup import load_tensorflow_quietly
 
 if TYPE_CHECKING:
@@ -66,10 +68,7 @@ def run(server: ModelServer) -> None:
     if hasattr(signal, "SIGHUP"):  # a terminal that is closed is no reason to stop
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     allow_many_files()
-    # A request wants Python's lock a dozen times, and whoever reads a large body has it for this
-    # long each time. Where nobody does, Python's own figure costs fewer changes of thread.
-    usual = sys.getswitchinterval()
-    server.budget.on_much = lambda is_much: sys.setswitchinterval(_SWITCH_S if is_much else usual)
+    _switch_soon_where_needed(server.budget)
     # A search of all objects for cycles stops everybody, 0.15 s where thousands of calls are under
     # way, and they are made again whenever those have come; the young are searched as ever.
     young, middle, old = gc.get_threshold()
@@ -95,6 +94,23 @@ def run(server: ModelServer) -> None:
             ending.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _switch_soon_where_needed(budget: ByteBudget) -> None:
+    """A request wants Python's lock a dozen times, and whoever reads a large body, or works for
+    long, has it for this long each time. Where nobody does, Python's own figure costs fewer changes
+    of thread."""
+    usual = sys.getswitchinterval()
+    reasons: set[str] = set()
+    changing = threading.Lock()
+
+    def change(reason: str, is_so: bool) -> None:
+        with changing:
+            (reasons.add if is_so else reasons.discard)(reason)
+            sys.setswitchinterval(_SWITCH_S if reasons else usual)
+
+    budget.on_much = lambda is_much: change("much", is_much)
+    LONG_WORK.on_use = lambda is_used: change("long", is_used)
 
 
 def _ending(seconds: float) -> threading.Timer:

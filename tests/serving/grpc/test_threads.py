@@ -114,9 +114,9 @@ def test_health_does_not_wait_behind_other_methods(
     assert stub.Check(health_pb2.HealthCheckRequest(), timeout=10).status == 1
     begin = server.grpc._arrivals.begin
 
-    def begin_slowly(call: Any, connection: bytes) -> bool:
+    def begin_slowly(call: Any, connection: bytes, *, is_small: bool) -> bool:
         time.sleep(0.01)
-        return begin(call, connection)
+        return begin(call, connection, is_small=is_small)
 
     monkeypatch.setattr(server.grpc._arrivals, "begin", begin_slowly)
     connections = [Connection(server.address) for _ in range(6)]

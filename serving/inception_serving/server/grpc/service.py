@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health
 
 from inception_serving import errors, messages, tensors
-from inception_serving.server.budget import ByteBudget, Reservation, Turns, claim_answer
+from inception_serving.server.budget import ByteBudget, Reservation, claim_answer
 from inception_serving.server.config.tls import Tls
 from inception_serving.server.core import Call, Core, required_spec
 from inception_serving.server.grpc.arrivals import Arrivals
@@ -28,6 +28,7 @@ from inception_serving.server.grpc.threads import MessageThreads, NoThreads, Thr
 from inception_serving.server.grpc.untaken import Untaken
 from inception_serving.server.model.predict import read_protos
 from inception_serving.server.received.pauses import one_at_a_time
+from inception_serving.server.received.turns import Turns
 from inception_serving.server.received.wire import check_message
 
 _log = logging.getLogger(__name__)
@@ -111,7 +112,8 @@ class GrpcServer:
         self._reloads = threading.BoundedSemaphore(_MOST_RELOADS)
         self._refuse_when_busy = refuse_when_busy
         self._arrivals = Arrivals(most=_MAX_WAITING, memory_limit=4 * budget.limit)
-        self._threads = MessageThreads(MAX_CALLS, self._arrivals, most=MAX_CALLS, name="grpc")
+        # As many again for those of other connections, where a few have all.
+        self._threads = MessageThreads(2 * MAX_CALLS, self._arrivals, most=MAX_CALLS, name="grpc")
         self._reflection_threads = Threads(_REFLECTIONS, "reflection")
         self._untaken = Untaken(budget)
         budget.ways.append(self._untaken.make_way)
@@ -307,7 +309,12 @@ class GrpcServer:
             left = None  # gRPC's number for a call without a deadline
         deadline = None if left is None else time.monotonic() + left
         # A deadline that passes while the request waits its turn saves the work.
-        turns = self._turns.take(deadline, connection=context.peer(), refuse=self._refuse_when_busy)
+        turns = self._turns.take(
+            deadline,
+            connection=context.peer(),
+            refuse=self._refuse_when_busy,
+            check=lambda: _check_wanted(context),
+        )
         with turns as turn:
             _check_wanted(context)
             if is_compressed(data):

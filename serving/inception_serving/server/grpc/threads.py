@@ -11,6 +11,7 @@ This knows what gRPC hands to a pool of threads, which gRPC does not promise: ch
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -45,20 +46,30 @@ class MessageThreads(Threads):
     """
 
     def __init__(
-        self, threads: int, arrivals: Arrivals, *, most: int | None = None, name: str
+        self,
+        threads: int,
+        arrivals: Arrivals,
+        *,
+        most: int | None = None,
+        are_small: bool = False,
+        name: str,
     ) -> None:
         """None of them is made before it is needed.
 
         Args:
             threads: at most.
             arrivals: knows the calls that wait for their message.
-            most: calls that have a thread, or wait for one; others are refused.
+            most: calls that have a thread, or wait for one; of more those are refused whose
+                connection has more than its share of them.
+            are_small: nobody sends these methods a large message.
             name: of the threads.
         """
         super().__init__(threads, thread_name_prefix=name)
         self._arrivals = arrivals
         self._most = most
+        self._are_small = are_small
         self._under_way = 0
+        self._of_connection: Counter[bytes] = Counter()
         self._lock = threading.Lock()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -76,7 +87,7 @@ class MessageThreads(Threads):
             try:
                 run(message)
             finally:
-                self._count(-1)
+                self._end(connection)
 
         def arrived(arrival: Any) -> tuple[None, tuple[()]]:
             self._arrivals.end(call, connection)
@@ -84,24 +95,38 @@ class MessageThreads(Threads):
             if message is None:
                 if arrival.success:  # rather than a call that has ended
                     run(errors.UnimplementedError("The call needs exactly one message."))
-            elif self._most is not None and self._under_way >= self._most:
+            elif self._begin(connection):
+                super(MessageThreads, self).submit(work, message)
+            else:
                 text = f"More than {self._most} calls are under way: try again later."
                 run(errors.ResourceExhaustedError(text))
-            else:
-                self._count(1)
-                super(MessageThreads, self).submit(work, message)
             return None, ()
 
-        if self._arrivals.begin(call, connection):
+        if self._arrivals.begin(call, connection, is_small=self._are_small):
             call.start_server_batch((cygrpc.ReceiveMessageOperation(0),), arrived)
         else:
             text = "Too many calls wait for their message, most of them of a few connections."
             run(errors.ResourceExhaustedError(text))
         return _DONE
 
-    def _count(self, change: int) -> None:
+    def _begin(self, connection: bytes) -> bool:
+        """Count a call, if it may be under way."""
         with self._lock:
-            self._under_way += change
+            if self._most is not None and self._under_way >= self._most:
+                share = max(1, self._most // max(1, len(self._of_connection)))
+                is_more = self._of_connection[connection] >= share
+                if is_more or self._under_way >= 2 * self._most:
+                    return False
+            self._under_way += 1
+            self._of_connection[connection] += 1
+            return True
+
+    def _end(self, connection: bytes) -> None:
+        with self._lock:
+            self._under_way -= 1
+            self._of_connection[connection] -= 1
+            if not self._of_connection[connection]:
+                del self._of_connection[connection]
 
 
 class NoThreads(ThreadPoolExecutor):

@@ -62,6 +62,7 @@ _IN_EXAMPLE = (((1,), (1,), *_VALUES), ((2,), (1,), (2,), (1,), *_VALUES[1:]))
 # Some milliseconds of a search, in which nothing else runs.
 _SEARCHED_AT_ONCE = 1 << 17
 _COMPARED_AT_ONCE = 1 << 12  # strings
+_PARTS_AT_ONCE = 256  # segments, or blocks
 _NEXT_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7\x01])", re.DOTALL)
 
 
@@ -262,7 +263,9 @@ def _jpeg_size(data: bytes) -> ImageSize | None:
     scans = components = 0
     is_whole = True  # the first scan has all that there is
     place = 2
-    for _ in range(_MOST_SEGMENTS):
+    for number in range(_MOST_SEGMENTS):
+        if number % _PARTS_AT_ONCE == _PARTS_AT_ONCE - 1:
+            let_others_run()
         # libjpeg passes over what is no marker, and so over the data of a scan.
         place = _next_marker(data, place)
         if place > len(data):
@@ -322,6 +325,8 @@ def _gif_size(data: bytes) -> ImageSize:
             while data[place]:  # sub-blocks, to the empty one
                 place += 1 + data[place]
                 blocks_left -= 1
+                if blocks_left % _PARTS_AT_ONCE == 0:
+                    let_others_run()
                 if blocks_left < 0:
                     raise _Unsizable("a GIF of very many blocks")
             place += 1

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from inception_serving import errors, tensors
+from inception_serving import errors, messages, tensors
 from inception_serving.server.model.saved_model import Model
-from inception_serving.server.received.pauses import one_at_a_time
+from inception_serving.server.received.pauses import one_at_a_time, work_on
 from inception_serving.tensors import Tensor
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -72,6 +72,8 @@ def read_protos(
     feeds = {}
     for name, proto in inputs.items():
         sent = proto.ByteSize()
+        if proto.dtype == messages.DataType.DT_STRING and not proto.string_val:
+            work_on(sent)  # its content has as many strings as that, at most
 
         def claim_more(size: int, sent: int = sent) -> None:
             if claim is not None and size > sent:

@@ -12,9 +12,12 @@ src/dec/vp8l_dec.c and src/utils/huffman_utils.c.
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+from inception_serving.server.received.pauses import let_others_run
 
 _MOST_GROUPS = 1 << 16
 _BITS_OF_A_GROUP = 20  # at least: five codes of one symbol each
@@ -25,6 +28,7 @@ _GROUP_BYTES, _MORE_GROUP_BYTES, _MORE_BYTES_A_BYTE = 6 << 10, 14 << 10, 64
 _LITTLE = 16 << 20
 # libwebp writes 2,600 blocks at most.
 _MOST_BLOCKS = 1 << 14
+_PIXELS_AT_ONCE = 128
 _MOST_CHUNKS = 64
 
 # The orders and alphabets of the specification, 5.2 and 6.2.
@@ -186,7 +190,11 @@ def _skip_image(bits: _Bits, pixels: int) -> None:
     cached = 1 << bits.read(4) if bits.read(1) else 0
     sizes = (_LITERALS + _LENGTHS + cached, _LITERALS, _LITERALS, _LITERALS, _DISTANCES)
     green, *others, distance = [_read_code(bits, size) for size in sizes]
-    while pixels > 0:
+    for number in itertools.count():
+        if pixels <= 0:
+            break
+        if number % _PIXELS_AT_ONCE == _PIXELS_AT_ONCE - 1:
+            let_others_run()
         symbol = green()
         pixels -= 1
         if symbol < _LITERALS:

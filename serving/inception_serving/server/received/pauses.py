@@ -13,27 +13,28 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 _PAUSE_S = 1e-5  # without one, whoever lets go of the lock has it back before another wakes
-# What is worked between two pauses, at most.
-_PART_S = 5e-4
-# For each of the others who work for long, a pause of so many times what was worked: all of them
-# together have about half of the lock. If they had all of it, who needs it for anything else would
-# wait behind most of them, each time.
-_TIMES = 2
-_RECENT_S, _MOST_OTHERS = 0.1, 200
+_PART_S = 5e-4  # what is worked between two pauses, at most
+_MANY = 2000  # parts, of which a few hundred take so long
 
 _LARGE = 1 << 17  # bytes that are read or copied in one go, in more than a part's time
 _MOST_PAUSE_S = 0.1
 
 
-class Lendable(Protocol):
-    """A turn that others may have meanwhile."""
+class Turn(Protocol):
+    """What a request has while it is worked on; see `turns.Turn`."""
 
     def lend(self) -> AbstractContextManager[object]:
-        """Until the block ends."""
+        """Let others have it until the block ends."""
+
+    def pause(self, worked_s: float) -> None:
+        """Let others run, after so much work."""
+
+    def work_long(self) -> None:
+        """Be one of those that work for long."""
 
 
 class _Mine(threading.local):
-    turn: Lendable | None = None
+    turn: Turn | None = None
     worked_s = 0.0  # processor time of this thread when it last went on
 
 
@@ -45,12 +46,17 @@ class _Large:
 
 _mine = _Mine()
 _large = _Large()
-_paused: dict[int, float] = {}  # when each thread last did
 
 
-def lend_in_pauses(turn: Lendable | None) -> None:
+def have_turn(turn: Turn | None) -> None:
     """Say which turn this thread has, until it says that it has none."""
     _mine.turn = turn
+
+
+def work_on(parts: int) -> None:
+    """Say of how many parts it is what is to be worked on next: many take long, pauses or not."""
+    if parts > _MANY and _mine.turn is not None:
+        _mine.turn.work_long()
 
 
 @contextmanager
@@ -83,15 +89,14 @@ def _lent() -> AbstractContextManager[object]:
 
 
 def let_others_run() -> None:
-    """Leave Python's lock to who waits for it, between two parts of something long."""
-    now = time.monotonic()
-    _paused[threading.get_ident()] = now
-    recent = [thread for thread, since in list(_paused.items()) if now - since < _RECENT_S]
-    if len(recent) < len(_paused) // 2:
-        for thread in list(_paused.keys() - set(recent)):
-            _paused.pop(thread, None)
+    """Leave Python's lock to who waits for it, between two parts of something long.
+
+    Raises:
+        errors.StatusError: nobody wants the answer any more.
+    """
     worked_s = min(time.thread_time() - _mine.worked_s, _PART_S)
-    pause_s = _PAUSE_S + _TIMES * worked_s * min(len(recent) - 1, _MOST_OTHERS)
-    with _lent():
-        time.sleep(pause_s)
+    if _mine.turn is None:
+        time.sleep(_PAUSE_S)
+    else:
+        _mine.turn.pause(worked_s)
     _mine.worked_s = time.thread_time()

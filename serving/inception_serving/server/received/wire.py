@@ -12,13 +12,13 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from inception_serving import errors
-from inception_serving.server.received.pauses import let_others_run
+from inception_serving.server.received.pauses import let_others_run, work_on
 
 # In one message, those of the messages within it too. An image or an example is a few of them,
 # a tensor's content or its packed numbers are one.
 MAX_FIELDS = 1 << 17
-# What is smaller can do no harm that would be worth the walk.
-_SMALL = 1 << 16
+# What is smaller has no more parts than can be borne.
+_SMALL = 1 << 11
 _MAX_VARINT_BYTES = 10
 # Nobody waits longer for Python's lock than this many fields take, some 0.4 ms.
 _FIELDS_AT_ONCE = 256
@@ -47,7 +47,7 @@ class Steps:
 
     def __init__(self, most: int = MAX_FIELDS) -> None:
         self._most = most
-        self._taken = 0
+        self.taken = 0  # how many were
 
     def take(self) -> None:
         """One more.
@@ -55,10 +55,10 @@ class Steps:
         Raises:
             errors.InvalidArgumentError: they are too many.
         """
-        self._taken += 1
-        if self._taken % _FIELDS_AT_ONCE == 0:
+        self.taken += 1
+        if self.taken % _FIELDS_AT_ONCE == 0:
             let_others_run()
-        if self._taken > self._most:
+        if self.taken > self._most:
             raise errors.InvalidArgumentError(
                 f"A message of more than {MAX_FIELDS} fields is not read by this server."
             )
@@ -100,6 +100,7 @@ def check_message(data: bytes, descriptor: Any) -> int:
                     more += max(0, width * _count_numbers(data, start, stop) - (stop - start))
         except Malformed:
             pass  # what came before is parsed, also that of the messages beside it
+    work_on(steps.taken)
     return more
 
 

@@ -15,14 +15,14 @@ from inception_serving import errors
 from inception_serving.server.budget import (
     ByteBudget,
     Reservation,
-    Turn,
-    Turns,
     Workspace,
     default_work_limit,
 )
 from inception_serving.server.core import Call, Core
 from inception_serving.server.metrics import Metrics
 from inception_serving.server.received.inflate import GZIP, CannotInflate, inflate
+from inception_serving.server.received.pauses import work_on
+from inception_serving.server.received.turns import Turn, Turns
 from inception_serving.server.rest import http, page
 from inception_serving.server.rest.api import RestApi, error_response
 from inception_serving.server.rest.http import Connection, Response
@@ -46,8 +46,10 @@ _IDLE_S = 30
 # One that has been at its request for so long makes way where there are too many.
 _YOUNG_S = 0.25
 _MAKE_WAY_S = 0.5  # that a request over gRPC waits for a slow one over REST to end
-# Requests that are worked on, or wait for their turn or for memory.
-_MAX_REQUESTS = 256
+# Requests that are worked on, or wait for their turn or for memory: of each connection one.
+_MAX_REQUESTS = _MAX_CONNECTIONS
+# What a value of JSON takes more than its text, at least.
+_PART_BYTES = 32
 # util/net_http/compression/gzip_zlib.h
 _MOST_INFLATED = 100 << 20
 
@@ -245,7 +247,13 @@ class RestServer:
 
     def _work(self, request: Request, deadline: float) -> Response:
         try:
-            with self._turns.take(deadline) as turn:
+            # A connection has one request at a time, so of these the first that came is next.
+            turns = self._turns.take(
+                deadline,
+                connection=f"rest {id(request)}",
+                check=lambda: self._check_wanted(deadline),
+            )
+            with turns as turn:
                 return self._answer(request, deadline, turn)
         except errors.StatusError as error:
             return error_response(error)
@@ -256,8 +264,13 @@ class RestServer:
             body = self._inflated(body, request.held, deadline, turn)
         call = Call(deadline, request.held.grow, turn)
         taken = parsed_bytes(body)
+        work_on((taken - len(body)) // _PART_BYTES + body.count(b"\\"))
         with self._parsing.take(taken, deadline=deadline, turn=turn):
             return self._api.answer(request.method, request.path, body, call)
+
+    def _check_wanted(self, deadline: float) -> None:
+        if self._has_stopped or time.monotonic() > deadline:
+            raise errors.DeadlineExceededError("Deadline exceeded before the work began")
 
     def _inflated(self, body: bytes, held: Reservation, deadline: float, turn: Turn) -> bytes:
         """A body that was sent as gzip; nothing where it is not, or inflates to more than 100 MB.
@@ -268,8 +281,7 @@ class RestServer:
 
         def grow(size: int) -> None:
             held.grow(size)
-            if self._has_stopped or time.monotonic() > deadline:
-                raise errors.DeadlineExceededError("Deadline exceeded before the work began")
+            self._check_wanted(deadline)
 
         try:
             return inflate(body, GZIP, grow, most=_MOST_INFLATED, lend=turn.lend)
