@@ -20,7 +20,7 @@ _ALONE_S = 1.0  # a connection's only call may wait because this server is busy
 _LOOK_S = 0.05
 # Where memory grows by a part of what it may, those are ended first whose message would be there at
 # once if it were what it should be, a small one; but not a few, which may wait for this server.
-_PART_FOR_SMALL, _FEW_SMALL = 4, 8
+_PART_FOR_SMALL, _FEW_SMALL = 8, 8
 
 
 class WaitingCall(Protocol):

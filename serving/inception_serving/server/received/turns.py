@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from inception_serving import errors
 from inception_serving.server.received.pauses import have_turn
 
-# What a request may work on what it holds before it is one of those that work for long. Of most
-# requests all is done by then.
+# What a request may work on what it holds before it is one of those that work for long, and of
+# these how long each before the next. Of most requests all is done by then.
 _SHORT_S = 2e-3
 _PAUSE_S = 1e-5  # without one, whoever lets go of the lock has it back before another wakes
 
@@ -88,11 +88,6 @@ class Turns:
             if not self._waiting[connection]:
                 del self._waiting[connection]
             return False
-
-    @property
-    def are_wanted(self) -> bool:
-        """Whether some wait for one."""
-        return bool(self._waiting)
 
     def release(self) -> None:
         """Hand a turn over, to who is next."""
@@ -171,6 +166,7 @@ class Turn:
             LONG_WORK.count(1)
             self._turns.release()  # nobody has one who waits for the others
             self._is_long = True
+            self._worked_s = 0.0
             self._take_back()
             self._check()
 
@@ -200,10 +196,12 @@ class Turn:
                     time.sleep(_PAUSE_S)
             return
         self._turns.release()
-        # Where several work for long, the rest have half of the time.
-        time.sleep(_PAUSE_S + (worked_s if LONG_WORK.turns.are_wanted else 0.0))
-        LONG_WORK.turns.release()
-        self._take_back()
+        time.sleep(_PAUSE_S)
+        if self._worked_s > _SHORT_S:
+            self._worked_s = 0.0
+            LONG_WORK.turns.release()
+            LONG_WORK.turns.acquire(self._connection, None)
+        self._turns.acquire(self._connection, None)
         self._check()
 
     def _take_back(self) -> None:
