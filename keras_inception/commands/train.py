@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from inception_serving.server.startup import load_tensorflow_quietly
+from inception_serving.text import one_line
 from keras_inception.commands.arguments import (
     add_command,
     add_recipe_options,
@@ -153,7 +154,7 @@ def run(options: argparse.Namespace) -> int:
         if not connected():
             raise
         if isinstance(error, (ValueError, OSError)) and not options.traceback:
-            print(f"keras-inception train, host {index}: {error}", file=sys.stderr)
+            print(f"keras-inception train, host {index}: {one_line(str(error))}", file=sys.stderr)
         else:
             traceback.print_exc()
         leave(1)

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 
+from inception_serving.text import one_line as one_line
 from inception_serving.text import printable as printable
 
 # What a file begins with that says its encoding; without it, a file is UTF-8.

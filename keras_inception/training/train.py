@@ -17,7 +17,7 @@ from keras_inception.data.examples import Examples, listed
 from keras_inception.data.preparation.oversampling import oversample
 from keras_inception.data.preparation.prepare import CheckImages, Prepared, prepare
 from keras_inception.data.sources.source import Source
-from keras_inception.data.text import printable
+from keras_inception.data.text import one_line, printable
 from keras_inception.evaluation.evaluate_model import NoNumber, evaluate_model
 from keras_inception.evaluation.multi_label import MultiLabelEvaluation
 from keras_inception.evaluation.thresholds import fit_thresholds
@@ -250,7 +250,8 @@ def _tell_of_unreadable(job: TrainingJob, run: Run, log: Callable[[str], None]) 
         return
     images = job.data.training.images
     names = [printable(images.name(index)) for index in sorted(job.unreadable)]
-    log(f"{len(names)} images could not be read and were left out: {listed(names)}")
+    told = listed([*map(one_line, names)])
+    log(f"{len(names)} images could not be read and were left out: {told}")
     if job.devices.first:
         run.update_record(left_out_in_training=names)
 

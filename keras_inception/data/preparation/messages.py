@@ -12,7 +12,7 @@ from keras_inception.data.images import Images
 from keras_inception.data.preparation.balance import draw_counts, uneven
 from keras_inception.data.preparation.inspection import Inspection
 from keras_inception.data.preparation.splits import joined
-from keras_inception.data.text import printable
+from keras_inception.data.text import one_line
 from keras_inception.data.types import Log
 
 
@@ -86,7 +86,7 @@ def report_exif_rotated(
         log(
             f"Images with an EXIF orientation: {len(exif_rotated)}"
             f"{f' of {of} looked at' if of else ''},"
-            f" such as {printable(images.name(exif_rotated[0]))}. Unless the recipe has"
+            f" such as {one_line(images.name(exif_rotated[0]))}. Unless the recipe has"
             " exif_orientation: apply, it is ignored, in training and in serving: the network sees"
             " the pixels as they are stored."
         )
@@ -106,4 +106,4 @@ def report_counts(training: Examples, validation: Examples, log: Log) -> None:
 
 
 def _name(examples: Examples, index: int) -> str:
-    return printable(examples.images.name(index))
+    return one_line(examples.images.name(index))
