@@ -277,10 +277,12 @@ def _open(output: str | Path, recipe: Recipe | None, resume: bool) -> tuple[Run 
     own = run.recipe
     if recipe is not None and recipe.precision == "auto":
         recipe = recipe.with_changes({"precision": own.precision})
-    if recipe is not None and not _goes_on_by(recipe, own):
+    differ = [] if recipe is None else _differences(recipe, own)
+    if differ:
         raise RunError(
-            f"A run is resumed with its own recipe, {output}/recipe.yaml. To train on from it by"
-            f" another, begin another run: --weights {output} --output ANOTHER"
+            f"A run is resumed with its own recipe, {output}/recipe.yaml. Received otherwise:"
+            f" {'; '.join(differ)}. To train on from it by another, begin another run: --weights"
+            f" {output} --output ANOTHER"
         )
     return run, own
 
@@ -301,15 +303,20 @@ def _check_place(run: Run | None, output: str | Path) -> None:
             pass
 
 
-def _goes_on_by(recipe: Recipe, own: Recipe) -> bool:
-    """Whether a recipe is a run's own; earlier versions wrote out what is now left open."""
+def _differences(recipe: Recipe, own: Recipe) -> list[str]:
+    """How a recipe differs from a run's; earlier versions wrote out what is now left open."""
     before = {"crop": 0.875, "alpha": "drop", "exif_orientation": "ignore"}
     written_out = {
         name: value
         for name, value in before.items()
         if getattr(recipe, name) is None and getattr(own, name) == value
     }
-    return recipe.with_changes(written_out) == own
+    given, kept = (dataclasses.asdict(each) for each in (recipe.with_changes(written_out), own))
+    return [
+        f"{name}={value} (the run's: {kept[name]})"
+        for name, value in given.items()
+        if value != kept[name]
+    ]
 
 
 @contextlib.contextmanager
