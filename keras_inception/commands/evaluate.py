@@ -159,6 +159,8 @@ def print_evaluation(result: Result) -> None:
             f" ({result.images} images, classes from {by})"
         )
         print(f"Macro F1 {_text(result.macro_f1, 4)}, ROC AUC {_text(result.mean_roc_auc, 4)}")
+    if result.loss is not None and result.loss_floor.note:
+        print(result.loss_floor.note)
     for line in result.not_known:
         print(f"Not known: {line}")
     print(_describe_intervals(result))
