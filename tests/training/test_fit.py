@@ -532,6 +532,21 @@ def test_auto_is_the_precision_of_the_machine_and_is_recorded(
     assert keras.config.dtype_policy().name == "float32"
 
 
+@pytest.mark.parametrize(
+    ("backend", "why"),
+    [("tensorflow", "has no instructions for bfloat16"), ("jax", "with JAX only TPUs, and GPUs")],
+)
+def test_why_float32_is_chosen_is_told_for_the_backend(
+    backend: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A processor that has the instructions does not count with JAX."""
+    monkeypatch.setattr(precision, "native_bfloat16", lambda: False)
+    monkeypatch.setattr("keras.config.backend", lambda: backend)
+    said: list[str] = []
+    precision.choose_precision(RECIPE.with_changes({"precision": "auto"}), said.append)
+    assert len(said) == 1 and why in said[0]
+
+
 @pytest.mark.parametrize("calibrate", [False, True])
 def test_a_network_that_answers_nan_at_the_end_is_told_with_what_helps(
     calibrate: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
