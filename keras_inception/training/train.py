@@ -487,6 +487,8 @@ def _report_epoch(job: TrainingJob, run: Run, log: Callable[[str], None]) -> Non
     epoch, why = _kept_epoch(job, run), "the last, since nothing is set apart to choose by"
     if metric is not None:
         why = f"the best by `{metric.column}`, {history[epoch - 1][metric.column]:.4f}"
+        if job.recipe.precision != "float32":
+            why += f" in {job.recipe.precision}; the network is measured in float32"
     log(f"The network of the run is that of epoch {epoch} of {len(history)}: {why}")
 
 
