@@ -322,6 +322,18 @@ def test_sigterm_ends_the_command_with_its_code(
     assert main([*arguments, "--search", "learning_rate=0.01..1"]) == 143
 
 
+def test_a_search_that_is_interrupted_says_how_it_goes_on(
+    optuna: None, photos: Path, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("keras_inception.training.tune.train", interrupted)
+    arguments = ["tune", str(photos), "--output", str(tmp_path / "search"), *SMALL]
+    assert main([*arguments, "--search", "learning_rate=0.01..1"]) == 130
+    assert capsys.readouterr().err.endswith("Stopped. To go on: the same command\n")
+
+
 @pytest.mark.parametrize(
     ("space", "rule"),
     [
