@@ -428,7 +428,7 @@ def publish_result(job: TrainingJob, run: Run, log: Callable[[str], None]) -> No
     batch_size = job.batch_of_one_device
     if recipe.recalibrate:
         job.recalibrate(network)
-    result, metrics = None, {}
+    result, metrics, intervals = None, {}, {}
     if len(validation):
         try:
             if recipe.calibrate:
@@ -444,9 +444,10 @@ def publish_result(job: TrainingJob, run: Run, log: Callable[[str], None]) -> No
         if recipe.fit_thresholds and isinstance(result, MultiLabelEvaluation):
             result = _with_thresholds(result, run, log)
         metrics = {name: value for name, value in result.metrics.items() if value is not None}
+        intervals = result.intervals
         log("Validation: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     _report_epoch(job, run, log)
-    run.update_record(validation=metrics)
+    run.update_record(validation=metrics, validation_intervals=intervals)
     draw_curves(run.path / "history.csv", run.path / "curves.png")
     write_report(
         run,
