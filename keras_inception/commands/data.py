@@ -91,8 +91,8 @@ def _add_check(inner: Any) -> None:
         nargs="?",
         const="",
         metavar="DATA",
-        help="name pairs of images that look alike though their files differ: among these, or with"
-        " DATA, such as a test set, between these and those",
+        help="name pairs of images that look alike, byte-identical copies among them: of these, or"
+        " with DATA, such as a test set, between these and those",
     )
     add_encoding(check)
 
