@@ -57,6 +57,25 @@ def report_shared(validation: Examples, shared: np.ndarray, log: Log) -> None:
         )
 
 
+def report_none_apart(
+    training: Examples, apart: np.ndarray, part: tuple[int, int] | float, log: Log
+) -> None:
+    """Warn where images were to be set apart and none are.
+
+    Args:
+        apart: the indices of those that are.
+        part: the share, or the fold, that was to be.
+    """
+    if part and not len(apart):
+        groups = training.groups
+        one = groups is not None and len(np.unique(groups)) == 1
+        why = "all are of one group" if one else "too few, or too few groups, are there"
+        log(
+            f"No images are set apart to validate on, since {why}: the run has no validation"
+            " measures, and keeps its last epoch."
+        )
+
+
 def report_shared_groups(training: Examples, validation: Examples, log: Log) -> None:
     """Warn of groups on both sides of a split that was made elsewhere."""
     if training.groups is not None and validation.groups is not None:

@@ -128,6 +128,19 @@ def test_validation_images_that_are_training_images_are_named(photos: Path, fold
     assert prepared.record["validation_source"] == str(other)
 
 
+def test_a_table_of_one_group_has_no_validation_part_and_says_so(
+    photos: Path, tmp_path: Path
+) -> None:
+    names = sorted(photos.glob("*/*"))
+    lines = [f"{name},{name.parent.name},one" for name in names]
+    (tmp_path / "photos.csv").write_text("\n".join(["path,label,group", *lines]))
+    prepared, said = prepared_of(tmp_path / "photos.csv", validation_fraction=0.25)
+    assert len(prepared.validation) == 0
+    assert "No images are set apart to validate on, since all are of one group: the run" in said
+    _, said = prepared_of(tmp_path / "photos.csv", validation_fraction=0)
+    assert "are set apart" not in said
+
+
 def test_orientations_are_told_once_with_their_number(folder: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
