@@ -35,6 +35,14 @@ def one_form(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def columns_of(text: str) -> int:
+    """How many columns of a terminal a text takes: two for Chinese and its like, none for marks."""
+    return sum(
+        0 if unicodedata.combining(sign) else 1 + (unicodedata.east_asian_width(sign) in "WF")
+        for sign in text
+    )
+
+
 def encoding_of(content: bytes) -> str:
     """What a file's first bytes say: ``"utf-8-sig"`` or ``"utf-16"``; else ``"utf-8"``."""
     return next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")

@@ -162,6 +162,16 @@ def test_uneven_classes_are_drawn(folder: Path) -> None:
     assert lines[0].count("█") > 3.5 * lines[1].count("█")
 
 
+def test_bars_begin_in_one_column_of_a_terminal() -> None:
+    """Where Chinese signs take two, and a mark that stands above another letter takes none."""
+    labels = ("cafe\u0301", "dog", "\u72d7", "\u732b\u548c\u72d7")
+    targets = np.repeat(np.arange(4), [9, 8, 8, 7])
+    lines = draw_counts(Examples(labels, Files.of("", ["x"] * 32), targets)).splitlines()
+    before = [line[: line.index("\u2588")] for line in lines]
+    wide = {"\u72d7": 2, "\u732b": 2, "\u548c": 2, "\u0301": 0}
+    assert {sum(wide.get(sign, 1) for sign in each) for each in before} == {2 + 6 + 2}
+
+
 def test_many_classes_are_drawn_shortened() -> None:
     counts = np.arange(1, 101)
     targets = np.repeat(np.arange(100), counts)
