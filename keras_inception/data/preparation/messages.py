@@ -71,8 +71,8 @@ def report_none_apart(
         one = groups is not None and len(np.unique(groups)) == 1
         why = "all are of one group" if one else "too few, or too few groups, are there"
         log(
-            f"No images are set apart to validate on, since {why}: the run has no validation"
-            " measures, and keeps its last epoch."
+            f"No images are set apart to validate on, since {why}: training can't be"
+            " measured on others, and keeps its last epoch."
         )
 
 

@@ -136,7 +136,7 @@ def test_a_table_of_one_group_has_no_validation_part_and_says_so(
     (tmp_path / "photos.csv").write_text("\n".join(["path,label,group", *lines]))
     prepared, said = prepared_of(tmp_path / "photos.csv", validation_fraction=0.25)
     assert len(prepared.validation) == 0
-    assert "No images are set apart to validate on, since all are of one group: the run" in said
+    assert "No images are set apart to validate on, since all are of one group: training" in said
     _, said = prepared_of(tmp_path / "photos.csv", validation_fraction=0)
     assert "are set apart" not in said
 
