@@ -84,6 +84,7 @@ def export_run(
         record={
             "recipe": dataclasses.asdict(run.recipe),
             "metrics": run.record.get("validation", {}),
+            "intervals": run.record.get("validation_intervals", {}),
             "data": _data(run),
             **({"thresholds": run.thresholds} if run.thresholds else {}),
             **({"temperature": run.temperature} if run.temperature is not None else {}),

@@ -74,8 +74,13 @@ def add_recipe_options(command: argparse.ArgumentParser) -> None:
             settings.add_argument(flag, metavar="X", help=about)
 
 
-def given_recipe(options: argparse.Namespace) -> Recipe | None:
+def given_recipe(
+    options: argparse.Namespace, otherwise: Recipe = RECIPES["default"]
+) -> Recipe | None:
     """The recipe with the settings that were given; ``None`` if nothing of it was.
+
+    Args:
+        otherwise: what the settings change where no recipe was given.
 
     Raises:
         RecipeError: there is no such recipe, or a setting breaks its rule.
@@ -87,7 +92,8 @@ def given_recipe(options: argparse.Namespace) -> Recipe | None:
     }
     if not given and options.recipe is None:
         return None
-    return load_recipe(options.recipe or "default").with_changes(given)
+    recipe = otherwise if options.recipe is None else load_recipe(options.recipe)
+    return recipe.with_changes(given)
 
 
 def seed(text: str) -> int:

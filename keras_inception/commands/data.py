@@ -91,8 +91,8 @@ def _add_check(inner: Any) -> None:
         nargs="?",
         const="",
         metavar="DATA",
-        help="name pairs of images that look alike though their files differ: among these, or with"
-        " DATA, such as a test set, between these and those",
+        help="name pairs of images that look alike, byte-identical copies among them: of these, or"
+        " with DATA, such as a test set, between these and those",
     )
     add_encoding(check)
 
@@ -162,6 +162,7 @@ def run_check(options: argparse.Namespace) -> int:
     )
     from keras_inception.data.preparation.prepare import inspect_all
     from keras_inception.data.sources.source import open_source, with_split
+    from keras_inception.data.text import one_line
 
     examples = open_source(given_source(options.source, options))
     bad, seen = inspect_all(examples.images, _refused_by_a_server)
@@ -179,7 +180,7 @@ def run_check(options: argparse.Namespace) -> int:
         print(f"Groups: {len(set(images.groups.tolist()))}")
     if images.splits:
         base, _ = with_split(options.source)
-        print(f"Other splits: {', '.join(f'{base}/{split}' for split in images.splits)}")
+        print(one_line(f"Other splits: {', '.join(f'{base}/{split}' for split in images.splits)}"))
     report_kinds([seen], print)
     report_exif_rotated(examples.images, seen.exif_rotated, print)
     report_copies(images, seen.digests[kept], print)
@@ -188,7 +189,7 @@ def run_check(options: argparse.Namespace) -> int:
     if seen.refused:
         print(
             f"Images that training decodes and a server of ours refuses: {len(seen.refused)},"
-            f" such as {seen.refused[0].name}: {seen.refused[0].reason}"
+            f" such as {one_line(seen.refused[0].name)}: {seen.refused[0].reason}"
         )
     if not bad:
         if not seen.refused:

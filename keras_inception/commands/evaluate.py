@@ -92,6 +92,15 @@ def run(options: argparse.Namespace) -> int:
     from keras_inception.data.class_names import read_class_names
     from keras_inception.evaluation.measures import Evaluation
     from keras_inception.inference.evaluate import evaluate
+    from keras_inception.inference.predictor import Predictor
+
+    def check(predictor: Predictor) -> None:
+        if options.figure and predictor.activation == "sigmoid":
+            raise ValueError(
+                "--figure must be left out where the model scores each class by itself: a"
+                " reliability diagram is of a model that chooses one class. Received:"
+                f" --figure {options.figure}"
+            )
 
     result = evaluate(
         options.using,
@@ -101,14 +110,13 @@ def run(options: argparse.Namespace) -> int:
         activation=options.activation,
         export=options.export,
         batch_size=options.batch_size,
+        check=check,
         progress=progress,
     )
     if options.json:
         _write_json(Path(options.json), result.as_dict())
     print_evaluation(result)
-    if options.figure:
-        if not isinstance(result, Evaluation):
-            raise ValueError("A reliability diagram is drawn where a model chooses one class.")
+    if options.figure and isinstance(result, Evaluation):
         _draw(result, options.figure)
     return 0
 
@@ -159,6 +167,8 @@ def print_evaluation(result: Result) -> None:
             f" ({result.images} images, classes from {by})"
         )
         print(f"Macro F1 {_text(result.macro_f1, 4)}, ROC AUC {_text(result.mean_roc_auc, 4)}")
+    if result.loss is not None and result.loss_floor.note:
+        print(result.loss_floor.note)
     for line in result.not_known:
         print(f"Not known: {line}")
     print(_describe_intervals(result))

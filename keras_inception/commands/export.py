@@ -319,6 +319,7 @@ def _read_model(options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     run = run_of(options.using)
     if run is not None:
         record["metrics"] = run.record.get("validation", {})
+        record["intervals"] = run.record.get("validation_intervals", {})
     labels = read_class_names(options.labels, None if classes == 1 else classes)
     if classes == 1 and len(labels) != 1:
         raise ValueError(

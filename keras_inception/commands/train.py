@@ -9,9 +9,11 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from inception_serving.server.startup import load_tensorflow_quietly
+from inception_serving.text import one_line
 from keras_inception.commands.arguments import (
     add_command,
     add_recipe_options,
@@ -20,7 +22,7 @@ from keras_inception.commands.arguments import (
 )
 from keras_inception.commands.data import SOURCE, add_data_options, given_source
 from keras_inception.runs.fields import RecipeError
-from keras_inception.runs.named_recipes import NOTES, RECIPES
+from keras_inception.runs.named_recipes import NOTES, RECIPES, load_recipe
 from keras_inception.runs.packages import check_installed
 from keras_inception.runs.recipe import Recipe
 from keras_inception.training.devices.distribution import check_backend, check_devices
@@ -129,7 +131,7 @@ def run_recipes(options: argparse.Namespace) -> int:
 def run(options: argparse.Namespace) -> int:
     """Train, and say where the run is."""
     start = time.monotonic()
-    recipe = given_recipe(options)
+    recipe = given_recipe(options, _recipe_to_resume(options) or RECIPES["default"])
     if recipe is None and not options.resume:
         recipe = RECIPES["default"]
     if not options.output and not (options.dry_run or options.find_learning_rate):
@@ -153,13 +155,22 @@ def run(options: argparse.Namespace) -> int:
         if not connected():
             raise
         if isinstance(error, (ValueError, OSError)) and not options.traceback:
-            print(f"keras-inception train, host {index}: {error}", file=sys.stderr)
+            print(f"keras-inception train, host {index}: {one_line(str(error))}", file=sys.stderr)
         else:
             traceback.print_exc()
         leave(1)
     if code and connected():
         leave(code)
     return code
+
+
+def _recipe_to_resume(options: argparse.Namespace) -> Recipe | None:
+    """That of the run to go on with, of which settings given again are no change, if it has one."""
+    if not (options.resume and options.output and Path(options.output, "run.json").is_file()):
+        return None
+    with contextlib.suppress(RecipeError):  # told with the run's format, when it is opened
+        return load_recipe(str(Path(options.output, "recipe.yaml")))
+    return None
 
 
 def _train(

@@ -80,6 +80,9 @@ def run(options: argparse.Namespace) -> int:
             on_bad_image=options.on_bad_image,
             check_images=options.check_images,
         )
+    except KeyboardInterrupt:
+        print("\nStopped. To go on: the same command", file=sys.stderr)
+        return 130
     except Terminated as ended:
         print(ended, file=sys.stderr)
         return 143

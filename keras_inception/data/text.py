@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 
+from inception_serving.text import one_line as one_line
 from inception_serving.text import printable as printable
 
 # What a file begins with that says its encoding; without it, a file is UTF-8.
@@ -32,6 +33,14 @@ def one_form(name: str) -> str:
     A Mac writes ``é`` as two characters in the names of its folders, and others as one.
     """
     return unicodedata.normalize("NFC", name)
+
+
+def columns_of(text: str) -> int:
+    """How many columns of a terminal a text takes: two for Chinese and its like, none for marks."""
+    return sum(
+        0 if unicodedata.combining(sign) else 1 + (unicodedata.east_asian_width(sign) in "WF")
+        for sign in text
+    )
 
 
 def encoding_of(content: bytes) -> str:

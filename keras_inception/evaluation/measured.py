@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +21,30 @@ from keras_inception.evaluation.ranking import Ranking
 # longer, and a thousand samples of them take minutes.
 _MOST_IMAGES = 100_000
 _MOST_SCORES = 100_000
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The least score that a loss takes what is true to have, since -log(0) has no number.
+
+    Args:
+        score: that one.
+        images: of which a lower one was counted as this.
+    """
+
+    score: float
+    images: int
+
+    @property
+    def note(self) -> str:
+        """What to know of the loss; ``""`` where no score is as low."""
+        if not self.images:
+            return ""
+        many = "1 image has" if self.images == 1 else f"{self.images:,} images have"
+        return (
+            f"Loss: {many} a true class's score below {self.score:g}, counted as {self.score:g}"
+            f" ({-math.log(self.score):.2f})"
+        )
 
 
 @dataclass(frozen=True)
@@ -61,6 +87,11 @@ class Measured:
     @property
     def shares(self) -> dict[str, float | None]:
         """Those of them that are shares of the images."""
+        raise NotImplementedError
+
+    @property
+    def loss_floor(self) -> Floor:
+        """The least score that the loss counts with, and how many images have a lower one."""
         raise NotImplementedError
 
     def rankings(self) -> Iterator[Ranking]:
@@ -109,6 +140,7 @@ class Measured:
             "images": self.images,
             "left_out": [{"image": bad.name, "reason": bad.reason} for bad in self.left_out],
             **self.metrics,
+            "loss_floor": dataclasses.asdict(self.loss_floor),
             "intervals": {"definition": DEFINITION, **self.intervals},
         }
 

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from keras_inception.evaluation.calibration import Calibration, calibrate
-from keras_inception.evaluation.measured import Measured, divide, known, mean, rows
+from keras_inception.evaluation.measured import Floor, Measured, divide, known, mean, rows
 from keras_inception.evaluation.multi_label import MultiLabelEvaluation
 from keras_inception.evaluation.ranking import Ranking, rank_classes
 
 __all__ = ["Evaluation", "MultiLabelEvaluation", "Result"]
+
+_LEAST = 1e-12  # of a true class's score in the loss
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,20 @@ class Evaluation(Measured):
 
     @cached_property
     def losses(self) -> np.ndarray:
-        """-log of the true class's score, natural: float64 [images], nan where it is not known."""
+        """-log of the true class's score, natural: float64 [images], nan where it is not known.
+
+        One below 1e-12 counts as that: scores are of float32, in which a softmax can answer 0.
+        """
+        return -np.log(np.maximum(self._true, _LEAST))
+
+    @property
+    def loss_floor(self) -> Floor:
+        return Floor(_LEAST, int((self._true < _LEAST).sum()))
+
+    @property
+    def _true(self) -> np.ndarray:
         true = np.take_along_axis(self.scores, self.targets[:, np.newaxis], axis=1)[:, 0]
-        return -np.log(np.maximum(true.astype(np.float64), 1e-12))
+        return true.astype(np.float64)
 
     @property
     def loss(self) -> float | None:

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from keras_inception.evaluation.measured import Measured, divide, known, mean, rows
+from keras_inception.evaluation.measured import Floor, Measured, divide, known, mean, rows
 from keras_inception.evaluation.ranking import Ranking, rank_classes
 from keras_inception.evaluation.thresholds import USUAL
+
+_LEAST = 1e-7  # of what is true of a class in the loss
 
 
 @dataclass(frozen=True)
@@ -121,9 +123,21 @@ class MultiLabelEvaluation(Measured):
 
     @cached_property
     def losses(self) -> np.ndarray:
-        """Binary cross-entropy, the mean over the classes: float64 [images], or nan."""
-        scores = np.clip(self.scores.astype(np.float64), 1e-7, 1 - 1e-7)
-        return -np.log(np.where(self.targets, scores, 1 - scores)).mean(axis=1)
+        """Binary cross-entropy, the mean over the classes: float64 [images], or nan.
+
+        Scores count as from 1e-7 to 1 - 1e-7: in float32 a sigmoid can answer 0 and 1.
+        """
+        return -np.log(np.maximum(np.minimum(self._right, 1 - _LEAST), _LEAST)).mean(axis=1)
+
+    @property
+    def loss_floor(self) -> Floor:
+        return Floor(_LEAST, int((self._right < _LEAST).any(axis=1).sum()))
+
+    @property
+    def _right(self) -> np.ndarray:
+        """The score of what is true of each class, that it is there or that it is not."""
+        scores = self.scores.astype(np.float64)
+        return np.where(self.targets, scores, 1 - scores)
 
     @property
     def loss(self) -> float | None:

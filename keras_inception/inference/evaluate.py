@@ -36,6 +36,7 @@ def evaluate(
     export: str | Path | None = None,
     batch_size: int = 32,
     in_flight: int = 4,
+    check: Callable[[Predictor], None] = lambda predictor: None,
     progress: Callable[[int], AbstractContextManager[Advance]] = _no_progress,
 ) -> Result:
     """Measure a run, an export or a server on images of known classes.
@@ -53,6 +54,7 @@ def evaluate(
             thresholds and preprocessing.
         batch_size: images a request, or network inputs at a time.
         in_flight: requests under way at a time.
+        check: is called with what predicts before an image is measured, and may refuse it.
         progress: makes a bar for so many images: a context manager that gives a function to be
             told how many more are done.
 
@@ -71,6 +73,7 @@ def evaluate(
     with open_predictor(
         using, labels=labels, activation=activation, export=export, in_flight=in_flight
     ) as predictor:
+        check(predictor)
         examples = predictor.own_images if data is None else open_source(data, predictor.labels)
         notes = list(examples.notes)
         multi_label = predictor.activation == "sigmoid"

@@ -92,6 +92,7 @@ def write_report(
         f" {model.count_params():,} parameters",
         figures=_figures(result) if result else {},
         intervals=DEFINITION if result else "",
+        loss_floor=result.loss_floor.note if result and result.loss is not None else "",
         calibrated=_calibrated(run.temperature),
         curves=_curves(run.path / "history.csv"),
         problem=problem,

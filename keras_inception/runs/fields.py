@@ -93,7 +93,8 @@ def check_within(name: str, value: Any, within: Range | None) -> None:
         RecipeError: it is outside.
     """
     if within and isinstance(value, int | float) and not within.holds(value):
-        raise RecipeError(f"`{name}` must be {within.rule}. Received: {name}={value!r}")
+        rule = within.rule if math.isfinite(value) else f"finite and {within.rule}"
+        raise RecipeError(f"`{name}` must be {rule}. Received: {name}={value!r}")
 
 
 def check_known(names: Iterable[str], known: Iterable[str]) -> None:

@@ -27,7 +27,7 @@ from typing import Any
 import filelock
 
 from keras_inception.data.class_names import read_class_names, write_class_names
-from keras_inception.data.examples import Examples
+from keras_inception.data.examples import Examples, listed
 from keras_inception.data.preparation.prepare import Prepared
 from keras_inception.data.preprocessing import Preprocessing
 from keras_inception.data.sources.listing import read_list, write_list
@@ -118,8 +118,19 @@ class Run:
         Raises:
             RunError: the classes or the images are others.
         """
-        if prepared.training.labels != self.labels:
-            raise RunError(f"The data have other classes than the run {self.path}.")
+        own, given = self.labels, prepared.training.labels
+        if given != own:
+            differ = {
+                "in the run only": [label for label in own if label not in given],
+                "in the data only": [label for label in given if label not in own],
+            }
+            told = ", ".join(
+                f"{listed(names, 5)} {where}" for where, names in differ.items() if names
+            )
+            raise RunError(
+                f"The data have other classes than the run {self.path}:"
+                f" {told or 'the same in another order'}."
+            )
         before, now = self.record["data"], prepared.record
         if before.get("fingerprint", now["fingerprint"]) != now["fingerprint"]:
             had, have = (

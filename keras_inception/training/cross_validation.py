@@ -48,12 +48,25 @@ class CrossValidation:
         return {name: [each[name] for each in measured] for name in common}
 
     @property
+    def summary(self) -> dict[str, dict[str, float]]:
+        """Of each measure of the folds the mean, the range and the standard deviation of folds."""
+        return {
+            name: {
+                "mean": float(np.mean(values)),
+                "lowest": min(values),
+                "highest": max(values),
+                "standard_deviation": float(np.std(values, ddof=1)),
+            }
+            for name, values in self.folds.items()
+        }
+
+    @property
     def lines(self) -> list[str]:
         """In words: mean and standard deviation over the folds, and of all images together."""
         lines = [
-            f"{name.replace('_', ' ')}: {np.mean(values):.4f}, from {min(values):.4f} to"
-            f" {max(values):.4f} (standard deviation {np.std(values, ddof=1):.4f})"
-            for name, values in self.folds.items()
+            f"{name.replace('_', ' ')}: {of['mean']:.4f}, from {of['lowest']:.4f} to"
+            f" {of['highest']:.4f} (standard deviation {of['standard_deviation']:.4f})"
+            for name, of in self.summary.items()
         ]
         if self.pooled is not None:
             intervals = self.pooled.intervals
@@ -104,8 +117,9 @@ def cross_validate(
         keras.utils.clear_session()
     result = CrossValidation(tuple(runs), _pooled(runs))
     pooled = None if result.pooled is None else result.pooled.as_dict()
+    measures = {"folds": result.folds, "summary": result.summary, "pooled": pooled}
     with atomic_write(output / "folds.json", "w") as file:
-        json.dump({"folds": result.folds, "pooled": pooled}, file, indent=1, ensure_ascii=False)
+        json.dump(measures, file, indent=1, ensure_ascii=False)
     for line in result.lines:
         log(line)
     return result

@@ -31,7 +31,8 @@ def build(recipe: Recipe, classes: int, momentum: float) -> keras.Model:
         momentum: of batch norm.
 
     Raises:
-        ValueError: there is no such network, or it refuses a setting.
+        RecipeError: the network refuses a setting.
+        ValueError: there is no such network, or its weights can't be had.
     """
     return _build(
         recipe,
@@ -65,17 +66,22 @@ def decided_by_weights(recipe: Recipe) -> dict[str, Any] | None:
 def _build(recipe: Recipe, classes: int, momentum: float, **by_weights: Any) -> keras.Model:
     builder = find(recipe.model).builder()
     shape = None if recipe.image_size is None else (recipe.image_size, recipe.image_size, 3)
-    model = builder(
-        classes=classes,
-        classifier_activation=None,
-        input_shape=shape,
-        aux=recipe.aux,
-        dropout=recipe.dropout,
-        width=recipe.width,
-        stem=recipe.stem,
-        momentum=momentum,
-        **by_weights,
-    )
+    try:
+        model = builder(
+            classes=classes,
+            classifier_activation=None,
+            input_shape=shape,
+            aux=recipe.aux,
+            dropout=recipe.dropout,
+            width=recipe.width,
+            stem=recipe.stem,
+            momentum=momentum,
+            **by_weights,
+        )
+    except ValueError as error:
+        if type(error) is ValueError:  # the builder's rule for its arguments, no file's error
+            raise RecipeError(str(error)) from error
+        raise
     if recipe.image_size_start is not None:
         _check_start(recipe, model.input_shape[1])
     set_trainable(model, recipe, "all")  # what it refuses is refused before anything is written

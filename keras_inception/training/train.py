@@ -17,7 +17,7 @@ from keras_inception.data.examples import Examples, listed
 from keras_inception.data.preparation.oversampling import oversample
 from keras_inception.data.preparation.prepare import CheckImages, Prepared, prepare
 from keras_inception.data.sources.source import Source
-from keras_inception.data.text import printable
+from keras_inception.data.text import one_line, printable
 from keras_inception.evaluation.evaluate_model import NoNumber, evaluate_model
 from keras_inception.evaluation.multi_label import MultiLabelEvaluation
 from keras_inception.evaluation.thresholds import fit_thresholds
@@ -250,7 +250,8 @@ def _tell_of_unreadable(job: TrainingJob, run: Run, log: Callable[[str], None]) 
         return
     images = job.data.training.images
     names = [printable(images.name(index)) for index in sorted(job.unreadable)]
-    log(f"{len(names)} images could not be read and were left out: {listed(names)}")
+    told = listed([*map(one_line, names)])
+    log(f"{len(names)} images could not be read and were left out: {told}")
     if job.devices.first:
         run.update_record(left_out_in_training=names)
 
@@ -276,10 +277,12 @@ def _open(output: str | Path, recipe: Recipe | None, resume: bool) -> tuple[Run 
     own = run.recipe
     if recipe is not None and recipe.precision == "auto":
         recipe = recipe.with_changes({"precision": own.precision})
-    if recipe is not None and not _goes_on_by(recipe, own):
+    differ = [] if recipe is None else _differences(recipe, own)
+    if differ:
         raise RunError(
-            f"A run is resumed with its own recipe, {output}/recipe.yaml. To train on from it by"
-            f" another, begin another run: --weights {output} --output ANOTHER"
+            f"A run is resumed with its own recipe, {output}/recipe.yaml. Received otherwise:"
+            f" {'; '.join(differ)}. To train on from it by another, begin another run: --weights"
+            f" {output} --output ANOTHER"
         )
     return run, own
 
@@ -300,15 +303,20 @@ def _check_place(run: Run | None, output: str | Path) -> None:
             pass
 
 
-def _goes_on_by(recipe: Recipe, own: Recipe) -> bool:
-    """Whether a recipe is a run's own; earlier versions wrote out what is now left open."""
+def _differences(recipe: Recipe, own: Recipe) -> list[str]:
+    """How a recipe differs from a run's; earlier versions wrote out what is now left open."""
     before = {"crop": 0.875, "alpha": "drop", "exif_orientation": "ignore"}
     written_out = {
         name: value
         for name, value in before.items()
         if getattr(recipe, name) is None and getattr(own, name) == value
     }
-    return recipe.with_changes(written_out) == own
+    given, kept = (dataclasses.asdict(each) for each in (recipe.with_changes(written_out), own))
+    return [
+        f"{name}={value} (the run's: {kept[name]})"
+        for name, value in given.items()
+        if value != kept[name]
+    ]
 
 
 @contextlib.contextmanager
@@ -420,7 +428,7 @@ def publish_result(job: TrainingJob, run: Run, log: Callable[[str], None]) -> No
     batch_size = job.batch_of_one_device
     if recipe.recalibrate:
         job.recalibrate(network)
-    result, metrics = None, {}
+    result, metrics, intervals = None, {}, {}
     if len(validation):
         try:
             if recipe.calibrate:
@@ -436,9 +444,10 @@ def publish_result(job: TrainingJob, run: Run, log: Callable[[str], None]) -> No
         if recipe.fit_thresholds and isinstance(result, MultiLabelEvaluation):
             result = _with_thresholds(result, run, log)
         metrics = {name: value for name, value in result.metrics.items() if value is not None}
+        intervals = result.intervals
         log("Validation: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     _report_epoch(job, run, log)
-    run.update_record(validation=metrics)
+    run.update_record(validation=metrics, validation_intervals=intervals)
     draw_curves(run.path / "history.csv", run.path / "curves.png")
     write_report(
         run,
@@ -479,6 +488,8 @@ def _report_epoch(job: TrainingJob, run: Run, log: Callable[[str], None]) -> Non
     epoch, why = _kept_epoch(job, run), "the last, since nothing is set apart to choose by"
     if metric is not None:
         why = f"the best by `{metric.column}`, {history[epoch - 1][metric.column]:.4f}"
+        if job.recipe.precision != "float32":
+            why += f" in {job.recipe.precision}; the network is measured in float32"
     log(f"The network of the run is that of epoch {epoch} of {len(history)}: {why}")
 
 

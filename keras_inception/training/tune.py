@@ -26,6 +26,7 @@ from keras_inception.runs.recipe import Recipe, check_recipe
 from keras_inception.runs.run import Run, RunError, Terminated, open_run
 from keras_inception.training.best_epoch import BestEpochMetric, best_epoch_metric
 from keras_inception.training.train import train
+from keras_inception.weights.loading import WeightsError
 
 FORM = "LOW..HIGH, LOW..HIGH:log, or VALUE,VALUE,..."
 
@@ -33,6 +34,9 @@ FORM = "LOW..HIGH, LOW..HIGH:log, or VALUE,VALUE,..."
 _NOT_SEARCHED = ("best_epoch_metric", "validation_fraction", "folds", "fold", "seed")
 # What the loss of the validation images is: one without smoothing is always the lower.
 _OF_THE_LOSS = ("label_smoothing", "loss", "focal_gamma", "positive_weight", "class_weights")
+# Which variables a network has, and so whether weights fit it: where none of these is searched,
+# all trials have the same.
+_OF_THE_WEIGHTS = ("model", "variant", "weights", "skip", "stem", "width", "aux", "image_size")
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,7 @@ def tune(
         RunError: no trial came to its end, or the folder holds another search.
         Terminated: on SIGTERM.
         ValueError: what ``train`` raises, but that the loss is no number, which ends a trial only,
-            as does a combination of settings that the recipe refuses.
+            as does a combination of settings that the recipe, the network or the devices refuse.
     """
     check_recipe(recipe)
     check_installed("optuna", "A search for settings")
@@ -196,6 +200,8 @@ def tune(
     now = {"recipe": dataclasses.asdict(recipe), "space": dict(space), "images": images}
     study = _open_study(optuna, output, recipe.seed, now)
 
+    refused = (RecipeError, WeightsError) if set(space) & {*_OF_THE_WEIGHTS} else (RecipeError,)
+
     def one(trial: Any) -> float:
         chosen = {each.name: each.suggest(trial) for each in dimensions}
         told = ", ".join(f"{name} {_short(value)}" for name, value in chosen.items())
@@ -203,16 +209,16 @@ def tune(
         try:
             changed = recipe.with_changes(chosen)
             report = _Report(trial, best_epoch_metric(changed), optuna.TrialPruned)
-        except RecipeError as error:
-            log(str(error))
-            raise optuna.TrialPruned from error
-        try:
             train(
                 data, output / f"trial-{trial.number}", changed,
                 callbacks=[report, *callbacks], log=log, **options,
             )  # fmt: skip
         except Terminated:
             raise Terminated(output, "the same command") from None
+        except refused as error:
+            trial.set_user_attr("refused", str(error))
+            log(f"Trial {trial.number} is refused: {error}")
+            raise optuna.TrialPruned from error
         except RunError as error:
             log(str(error))
             raise optuna.TrialPruned from error
@@ -304,6 +310,12 @@ def _best(study: Any, output: Path, log: Callable[[str], None]) -> Run:
     """
     ranked = sorted(_ended(study, "COMPLETE"), key=lambda each: each.value)
     if not ranked:
+        reasons = [each.user_attrs.get("refused") for each in _ended(study, "PRUNED")]
+        if reasons and all(reasons):
+            raise RunError(
+                f"All {len(reasons)} trials of the search in {output} were refused, the last since"
+                f" {reasons[-1]}"
+            )
         raise RunError(f"No trial of the search in {output} has come to its end.")
     best = open_run(output / f"trial-{ranked[0].number}")
     metric = best_epoch_metric(best.recipe)

@@ -157,6 +157,33 @@ def test_names_that_are_no_text_pass_through_all_that_is_written(
         said.out.encode("utf-8")
 
 
+def test_names_that_would_move_a_terminals_cursor_are_shown_in_one_line(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(photos, tmp_path / "photos")
+    odd = "\x1b[2J\nEvery image is fine\u2028.jpg"
+    (folder / f"loose{odd}").write_bytes(b"")
+    (folder / f"empty{odd}").mkdir()
+    (folder / "dawn" / f"bad{odd}").write_bytes(b"no image")
+    shutil.copy(folder / "dawn" / "00.jpg", folder / "dawn" / f"copy{odd}")
+    shutil.copy(folder / "dawn" / "00.jpg", folder / "dusk" / f"other{odd}")
+    turned = Image.new("RGB", (40, 30), (90, 20, 10))
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(folder / "dusk" / f"turned{odd}", exif=exif)
+    Image.new("1", (9000, 8000)).save(folder / "dawn" / f"large{odd}", "PNG")
+    assert main(["data", "check", str(folder), "--near-duplicates"]) == 1
+    said = capsys.readouterr().out
+    for name in ("loose", "empty", "bad", "copy", "other", "turned", "large"):
+        assert f"{name}\\x1b[2J\\nEvery image is fine\\u2028.jpg" in said
+    assert not set(said) & {"\x1b", "\u2028"}
+    lines: list[str] = []
+    prepared = prepare(folder, folder, log=lines.append)
+    assert "bad\\x1b[2J\\nEvery" in "".join(lines)
+    assert not set("".join(lines)) & {"\x1b", "\u2028"}
+    assert odd in prepared.record["left_out"][0], "a record has the name as it is"
+
+
 def test_augment_preview_shows_the_ground_beneath_transparent_images(tmp_path: Path) -> None:
     clear = np.zeros((40, 40, 4), np.uint8)  # black beneath, and nothing to be seen
     for label in ("cat", "dog"):

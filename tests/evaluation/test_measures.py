@@ -46,6 +46,21 @@ def test_top_5_does_not_depend_on_the_order_of_the_classes() -> None:
     assert evaluation(told, targets).top5_accuracy == pytest.approx(expected)
 
 
+def test_a_loss_says_from_which_score_on_it_counts() -> None:
+    """Of one class an image, and of each class by itself, where a score of 1 can be wrong too."""
+    scores = np.array([[1, 0], [0.5, 0.5], [1e-13, 1]])
+    result = evaluation(scores, np.array([1, 1, 1]))
+    assert result.loss == pytest.approx((-np.log(1e-12) - np.log(0.5)) / 3)
+    assert result.as_dict()["loss_floor"] == {"score": 1e-12, "images": 1}
+    note = "Loss: 1 image has a true class's score below 1e-12, counted as 1e-12 (27.63)"
+    assert result.loss_floor.note == note
+    assert evaluation(scores[1:], np.array([1, 1])).loss_floor.note == ""
+    truth = np.array([[False, True], [True, True], [False, False]])
+    several = MultiLabelEvaluation(("a", "b"), np.arange(3), truth, scores.astype(np.float32))
+    assert several.as_dict()["loss_floor"] == {"score": 1e-7, "images": 2}
+    assert several.loss == pytest.approx((3 * -np.log(1e-7) - 2 * np.log(0.5)) / 6, abs=1e-6)
+
+
 @pytest.mark.parametrize("multi_label", [False, True])
 def test_an_image_without_a_number_is_named(multi_label: bool) -> None:
     pixels = Pixels.of(np.zeros((3, 2, 2, 3), np.uint8))

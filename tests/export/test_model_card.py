@@ -49,6 +49,11 @@ def test_a_runs_export_tells_of_data_recipe_and_accuracy(models: Path, run: Run)
     # Wilson's interval of 4 right of 4: 4 / (4 + 1.96²) = 0.5101 to 1.
     (accuracy,) = (row for name, row in rows(card, "Accuracy").items() if "best class" in name)
     assert accuracy == ["1.0000", "0.5101 to 1.0000"]
+    for name in ("macro_f1", "mean_roc_auc"):
+        low, high = run.record["validation_intervals"][name]
+        (row,) = (row for about, row in rows(card, "Accuracy").items() if about.startswith(
+            {"macro_f1": "macro F1", "mean_roc_auc": "ROC AUC"}[name]))  # fmt: skip
+        assert row[1] == f"{low:.4f} to {high:.4f}"
     told = rows(card, "Input")
     assert told["resized"] == [
         "the shorter side to 36.57 pixels, the shape kept; bilinear, antialiased"

@@ -177,6 +177,10 @@ def test_fitted_thresholds_go_with_the_run_and_its_export(
     page = write_report(run).read_text("utf-8")
     assert "divided by a temperature of 2.5, fitted on the run&#39;s validation images" in page
     assert "from its threshold, fitted" in page and "Wilson" in page
+    assert main(["evaluate", str(run.path), "--figure", str(figure.with_name("no.png"))]) == 1
+    refused = capsys.readouterr()
+    assert refused.out == "", "it is not measured"
+    assert ": --figure must be left out where the model scores each class by itself" in refused.err
     assert main(["evaluate", str(run.path)]) == 0
     said = capsys.readouterr().out
     assert "classes from their thresholds" in said and "95 % intervals: every class right" in said

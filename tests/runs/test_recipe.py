@@ -74,7 +74,7 @@ def test_values_may_come_as_text() -> None:
         ({"stem": "tiny"}, "`stem` must be one of imagenet, small. Received: stem='tiny'"),
         ({"optimizer": None}, "`optimizer` must be one of sgd, rmsprop, adam, adamw"),
         ({"crop": 0}, "`crop` must be above 0 and at most 1"),
-        ({"learning_rate": "nan"}, "`learning_rate` must be above 0"),
+        ({"learning_rate": "nan"}, "`learning_rate` must be finite and above 0"),
         ({"augment_crop_aspect": 1.5}, "left out without augment_crop_area below 1"),
         ({"augment_any_resize": True}, "`augment_any_resize` must be false without augment_crop_a"),
         ({"augment_rand_strength": 0.2}, "must be left out without augment_rand_operations"),

@@ -173,7 +173,7 @@ def test_settings_are_refused_before_an_image_is_looked_at(
         "--validation-data others": "the model does not know: owl",
         "--best-epoch-metric mean_average_precision": "where every image is of one class",
         "--validation-fraction 0 --calibrate": "needs validation images",
-        "--learning-rate inf": "`learning_rate` must be above 0",
+        "--learning-rate inf": "`learning_rate` must be finite and above 0",
         "--recipe 1.yaml": "no setting '1'",
         "--encoding gbk": "for tables",
     }  # fmt: skip

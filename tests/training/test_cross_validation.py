@@ -42,6 +42,14 @@ def test_every_image_is_measured_by_a_run_that_is_new_to_it(
     right = round(kept["pooled"]["accuracy"] * 40)
     assert kept["pooled"]["intervals"]["accuracy"] == pytest.approx(wilson(right, 40))
     deviation = np.std(accuracies, ddof=1)
+    assert kept["summary"]["accuracy"] == pytest.approx(
+        {
+            "mean": np.mean(accuracies),
+            "lowest": min(accuracies),
+            "highest": max(accuracies),
+            "standard_deviation": deviation,
+        }
+    )
     assert f"accuracy: {np.mean(accuracies):.4f}" in said
     assert f"(standard deviation {deviation:.4f})" in said
     before = [run.model_path.stat().st_mtime_ns for run in runs]

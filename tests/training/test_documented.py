@@ -37,6 +37,22 @@ def test_what_the_page_on_training_shows_trains(
     assert open_run(tmp_path / "run").finished
 
 
+def test_settings_that_are_given_again_are_no_others(
+    fast: None, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that are not given are the run's, and one that needs them is no contradiction."""
+    begun = ["train", str(photos), "--output", str(tmp_path / "run")]
+    assert main([*begun, *SMALL, "--optimizer", "rmsprop", "--precision", "float32"]) == 0
+    again = [*begun, "--resume", "--epochs", "2", "--momentum", "0.9"]
+    assert main(again) == 1
+    said = capsys.readouterr().err
+    assert "Received otherwise: momentum=0.9 (the run's: None). To" in said
+    assert main([*again[:-1], "none"]) == 0
+    assert main([*begun, "--resume", "--epochs", "3", "--optimizer", "sgd"]) == 1
+    said = capsys.readouterr().err
+    assert "otherwise: epochs=3 (the run's: 2); optimizer=sgd (the run's: rmsprop). To" in said
+
+
 def test_what_the_page_on_training_shows_learns_from_a_teacher(
     run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

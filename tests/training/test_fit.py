@@ -195,8 +195,25 @@ def test_one_command_does_for_every_start(tmp_path: Path) -> None:
         go(tmp_path / "run", None, resume=True)
     assert go(tmp_path / "run", recipe, resume=True).finished
     assert go(tmp_path / "run", recipe, resume=True).finished
-    with pytest.raises(RunError, match="with its own recipe"):
-        go(tmp_path / "run", RECIPE, resume=True)
+    other = RECIPE.with_changes({"dropout": None})
+    with pytest.raises(RunError, match="with its own recipe") as refused:
+        go(tmp_path / "run", other, resume=True)
+    told = "Received otherwise: dropout=None (the run's: 0.2); epochs=3 (the run's: 1). To train"
+    assert told in str(refused.value)
+
+
+def test_a_run_that_goes_on_with_other_classes_names_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminate_at(monkeypatch, 2)
+    with pytest.raises(Terminated):
+        go(tmp_path / "run", data=data(4))
+    with pytest.raises(RunError, match=r"other classes than the run .*: c, d in the run only\."):
+        go(tmp_path / "run", resume=True)
+    other = data()
+    other = Examples(("a", "z"), other.images, other.targets)
+    with pytest.raises(RunError, match=r": b, c, d in the run only, z in the data only\."):
+        go(tmp_path / "run", resume=True, data=other)
 
 
 def test_what_a_killed_start_left_is_no_obstacle(tmp_path: Path) -> None:
@@ -513,6 +530,21 @@ def test_auto_is_the_precision_of_the_machine_and_is_recorded(
     assert finished.recipe.precision == chosen
     assert not any(line.startswith("Precision") for line in said)
     assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize(
+    ("backend", "why"),
+    [("tensorflow", "has no instructions for bfloat16"), ("jax", "with JAX only TPUs, and GPUs")],
+)
+def test_why_float32_is_chosen_is_told_for_the_backend(
+    backend: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A processor that has the instructions does not count with JAX."""
+    monkeypatch.setattr(precision, "native_bfloat16", lambda: False)
+    monkeypatch.setattr("keras.config.backend", lambda: backend)
+    said: list[str] = []
+    precision.choose_precision(RECIPE.with_changes({"precision": "auto"}), said.append)
+    assert len(said) == 1 and why in said[0]
 
 
 @pytest.mark.parametrize("calibrate", [False, True])

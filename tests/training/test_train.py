@@ -265,7 +265,9 @@ def test_a_recipe_that_an_earlier_version_wrote_out_is_the_runs_own(
 
 def test_the_policy_is_put_back(fast: None, photos: Path, tmp_path: Path) -> None:
     recipe = TINY.with_changes({"epochs": 1, "precision": "mixed_bfloat16"})
-    finished = train(photos, tmp_path / "run", recipe, log=quiet)
+    said: list[str] = []
+    finished = train(photos, tmp_path / "run", recipe, log=said.append)
+    assert said[-1].endswith(" in mixed_bfloat16; the network is measured in float32")
     assert keras.config.dtype_policy().name == "float32"
     assert finished.load_model().output.dtype == "float32"
 

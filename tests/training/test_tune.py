@@ -46,6 +46,7 @@ class Trial:
         self.random = study.sampler
         self.study = study
         self.params: dict[str, Any] = {}
+        self.user_attrs: dict[str, Any] = {}
         self.value: float | None = None
         self.costs: list[float] = []
         self.state = State.RUNNING
@@ -62,6 +63,9 @@ class Trial:
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         self.params[name] = choices[int(self.random.integers(len(choices)))]
         return self.params[name]
+
+    def set_user_attr(self, name: str, value: Any) -> None:
+        self.user_attrs[name] = value
 
     def report(self, value: float, step: int) -> None:
         assert step == len(self.costs)
@@ -227,12 +231,44 @@ def test_a_search_of_other_settings_is_another(optuna: None, tmp_path: Path) -> 
     assert open_run(place / "trial-0").finished
 
 
-def test_a_combination_that_is_refused_is_only_a_trial(optuna: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("space", "rule"),
+    [
+        ({"optimizer": "adam,adamw", "momentum": "0.5..0.9"}, "`momentum` must be left out with"),
+        ({"image_size": "16,20"}, r"needs images of at least 28 x 28 pixels\. Received"),
+        ({"image_size_start": "28,48"}, "`image_size_start` must be at least 28 and below 28"),
+        ({"gradient_accumulation_steps": "900..999"}, "`gradient_accumulation_steps` must be at"),
+    ],
+)
+def test_a_combination_that_is_refused_is_only_a_trial(
+    optuna: None, space: dict[str, str], rule: str, tmp_path: Path
+) -> None:
     said: list[str] = []
-    space = {"optimizer": "adam,adamw", "momentum": "0.5..0.9"}
-    with pytest.raises(RunError, match="has come to its end"):
+    with pytest.raises(
+        RunError, match=f"^All 2 trials of the search in .* the last since .*{rule}"
+    ):
         search(tmp_path / "search", space=space, log=said.append)
-    assert sum("`momentum` must be left out with optimizer=adam" in line for line in said) == 2
+    for number in range(2):
+        assert sum(bool(re.match(f"Trial {number} is refused: .*{rule}", each)) for each in said)
+
+
+def test_a_search_goes_on_after_a_trial_that_is_refused(optuna: None, tmp_path: Path) -> None:
+    """Twelve changes of the weights are needed, and three made in an epoch."""
+    said: list[str] = []
+    space = {"gradient_accumulation_steps": "1,12"}
+    best = search(tmp_path / "search", space=space, trials=8, log=said.append)
+    assert best.recipe.gradient_accumulation_steps == 1
+    assert 0 < sum("is refused: `gradient_acc" in each for each in said) < 8
+
+
+def test_what_all_trials_share_ends_the_search(
+    optuna: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = ONE_EPOCH.with_changes({"weights": str(tmp_path / "none.npz")})
+    said: list[str] = []
+    with pytest.raises((ValueError, OSError), match=r"none\.npz"):
+        search(tmp_path / "search", missing, log=said.append)
+    assert len([each for each in said if each.startswith("Trial")]) == 1
 
 
 @pytest.mark.parametrize(
@@ -284,6 +320,18 @@ def test_sigterm_ends_the_command_with_its_code(
     terminate_at(monkeypatch, 1)
     arguments = ["tune", str(photos), "--output", str(tmp_path / "search"), *SMALL]
     assert main([*arguments, "--search", "learning_rate=0.01..1"]) == 143
+
+
+def test_a_search_that_is_interrupted_says_how_it_goes_on(
+    optuna: None, photos: Path, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("keras_inception.training.tune.train", interrupted)
+    arguments = ["tune", str(photos), "--output", str(tmp_path / "search"), *SMALL]
+    assert main([*arguments, "--search", "learning_rate=0.01..1"]) == 130
+    assert capsys.readouterr().err.endswith("Stopped. To go on: the same command\n")
 
 
 @pytest.mark.parametrize(

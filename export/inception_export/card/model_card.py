@@ -15,7 +15,7 @@ from typing import Any
 from inception_export.card.asking import how_to_ask, signatures
 from inception_export.card.markdown import cell, number, table
 from inception_export.export import Export
-from keras_inception.evaluation.intervals import wilson
+from keras_inception.evaluation.intervals import DEFINITION, wilson
 from keras_inception.runs.recipe import Recipe
 
 CARD = Path("assets.extra", "model_card.md")
@@ -181,7 +181,7 @@ def _accuracy(manifest: dict[str, Any]) -> str:
     metrics = manifest.get("metrics") or {}
     images = manifest.get("data", {}).get("validation_images", 0)
     if metrics:
-        parts += [_protocol(manifest, images), _measures(metrics, images)]
+        parts += [_protocol(manifest, images), _measures(manifest, images)]
     samples = manifest.get("samples")
     if samples and "accuracy" in samples:
         low, high = wilson(samples["accuracy"] * samples["images"], samples["images"])
@@ -218,17 +218,24 @@ def _protocol(manifest: dict[str, Any], images: int) -> str:
     )
 
 
-def _measures(metrics: dict[str, Any], images: int) -> str:
+def _measures(manifest: dict[str, Any], images: int) -> str:
+    intervals = manifest.get("intervals") or {}
+
     def interval(name: str, value: float) -> str:
-        if name not in _SHARES or not images:
+        if name in _SHARES and images:
+            ends = wilson(value * images, images)
+        elif name in intervals:
+            ends = intervals[name]
+        else:
             return "not recorded"
-        return " to ".join(number(end) for end in wilson(value * images, images))
+        return " to ".join(map(number, ends))
 
     rows = [
         (_MEASURES.get(name, name), number(value), interval(name, value))
-        for name, value in metrics.items()
+        for name, value in manifest["metrics"].items()
     ]
-    return table(("measure", "value", "95 % interval (Wilson)"), rows)
+    told = table(("measure", "value", "95 % interval"), rows)
+    return f"{told}\n\nIntervals are {DEFINITION}."
 
 
 def _parity(manifest: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from keras_inception.data.examples import Examples
+from keras_inception.data.text import columns_of
 
 _BAR = 30
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -52,7 +53,7 @@ def draw_counts(examples: Examples, most: int = 12) -> str:
     shown: list[int | None] = [*order]
     if len(order) > most:
         shown = [*order[: most // 2], None, *order[-(most // 2) :]]
-    width = max(len(examples.labels[target]) for target in shown if target is not None)
+    width = max(columns_of(examples.labels[target]) for target in shown if target is not None)
     lines = []
     for target in shown:
         if target is None:
@@ -60,5 +61,6 @@ def draw_counts(examples: Examples, most: int = 12) -> str:
             continue
         eighths = round(8 * _BAR * counts[target] / max(counts.max(), 1))
         bar = "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
-        lines.append(f"  {examples.labels[target]:{width}}  {bar} {counts[target]}")
+        label = examples.labels[target]
+        lines.append(f"  {label}{' ' * (width - columns_of(label))}  {bar} {counts[target]}")
     return "\n".join(lines)

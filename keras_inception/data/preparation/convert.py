@@ -19,7 +19,7 @@ from keras_inception.data.errors import DataError
 from keras_inception.data.images import Files
 from keras_inception.data.preparation.inspection import BadImage, find_bad_images
 from keras_inception.data.progress import bar
-from keras_inception.data.text import printable
+from keras_inception.data.text import one_line
 from keras_inception.data.types import Log
 
 # What Pillow is asked for: no documents and films, and no raw photos, of whose TIFF it would give
@@ -70,7 +70,7 @@ def convert_folder(source: str | Path, output: str | Path, log: Log = print) -> 
     walk = Walk(source)
     names = walk.files()
     if walk.left_out:
-        log(printable(walk.note()))
+        log(one_line(walk.note()))
     files = Files.of(source, names)
     bad = {
         image.index: image

@@ -18,7 +18,7 @@ from keras_inception.data.examples import Examples, listed
 from keras_inception.data.headers import Header, read_header
 from keras_inception.data.images import Images
 from keras_inception.data.preprocessing import decode, decoder_message
-from keras_inception.data.text import printable
+from keras_inception.data.text import one_line, printable
 from keras_inception.data.types import Advance, Tensor
 
 Judge = Callable[[bytes], str]
@@ -183,7 +183,7 @@ def left_empty(examples: Examples, kept: np.ndarray) -> list[str]:
 
 def describe_bad(bad: Sequence[BadImage], most: int = 10) -> str:
     """How many files can't be decoded, and the first of them by name with the reason."""
-    lines = [f"\n  {image.name}: {image.reason}" for image in bad[:most]]
+    lines = [f"\n  {one_line(image.name)}: {one_line(image.reason)}" for image in bad[:most]]
     if len(bad) > most:
         lines.append(f"\n  and {len(bad) - most} more")
     files = "file is no image" if len(bad) == 1 else "files are no images"

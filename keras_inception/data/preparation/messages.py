@@ -12,7 +12,7 @@ from keras_inception.data.images import Images
 from keras_inception.data.preparation.balance import draw_counts, uneven
 from keras_inception.data.preparation.inspection import Inspection
 from keras_inception.data.preparation.splits import joined
-from keras_inception.data.text import printable
+from keras_inception.data.text import one_line
 from keras_inception.data.types import Log
 
 
@@ -57,6 +57,25 @@ def report_shared(validation: Examples, shared: np.ndarray, log: Log) -> None:
         )
 
 
+def report_none_apart(
+    training: Examples, apart: np.ndarray, part: tuple[int, int] | float, log: Log
+) -> None:
+    """Warn where images were to be set apart and none are.
+
+    Args:
+        apart: the indices of those that are.
+        part: the share, or the fold, that was to be.
+    """
+    if part and not len(apart):
+        groups = training.groups
+        one = groups is not None and len(np.unique(groups)) == 1
+        why = "all are of one group" if one else "too few, or too few groups, are there"
+        log(
+            f"No images are set apart to validate on, since {why}: training can't be"
+            " measured on others, and keeps its last epoch."
+        )
+
+
 def report_shared_groups(training: Examples, validation: Examples, log: Log) -> None:
     """Warn of groups on both sides of a split that was made elsewhere."""
     if training.groups is not None and validation.groups is not None:
@@ -86,7 +105,7 @@ def report_exif_rotated(
         log(
             f"Images with an EXIF orientation: {len(exif_rotated)}"
             f"{f' of {of} looked at' if of else ''},"
-            f" such as {printable(images.name(exif_rotated[0]))}. Unless the recipe has"
+            f" such as {one_line(images.name(exif_rotated[0]))}. Unless the recipe has"
             " exif_orientation: apply, it is ignored, in training and in serving: the network sees"
             " the pixels as they are stored."
         )
@@ -106,4 +125,4 @@ def report_counts(training: Examples, validation: Examples, log: Log) -> None:
 
 
 def _name(examples: Examples, index: int) -> str:
-    return printable(examples.images.name(index))
+    return one_line(examples.images.name(index))

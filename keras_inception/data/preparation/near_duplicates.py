@@ -20,7 +20,7 @@ from PIL import Image
 
 from keras_inception.data.examples import Examples
 from keras_inception.data.images import Images
-from keras_inception.data.text import printable
+from keras_inception.data.text import one_line
 from keras_inception.data.types import Advance, Log
 
 MOST_BITS = 6  # of 64, that may differ
@@ -115,7 +115,7 @@ def report_near_duplicates(
     many = f"{len(pairs)} pairs of images look" if len(pairs) != 1 else "1 pair of images looks"
     log(f"{many} alike{where}{':' if pairs else '.'}")
     for one, other in pairs[:most]:
-        names = printable(examples.images.name(one)), printable(second.images.name(other))
+        names = one_line(examples.images.name(one)), one_line(second.images.name(other))
         log(f"  {names[0]} and {names[1]}")
     if len(pairs) > most:
         log(f"  and {len(pairs) - most} more")

@@ -31,6 +31,7 @@ from keras_inception.data.preparation.messages import (
     report_counts,
     report_exif_rotated,
     report_kinds,
+    report_none_apart,
     report_shared,
     report_shared_groups,
 )
@@ -128,6 +129,7 @@ def prepare(
         # What was found in the source is reported once, with the training images.
         validation = dataclasses.replace(training.take(apart), bad=[], inspection=Inspection())
         training = training.take(left)
+        report_none_apart(training.examples, apart, part, log)
     else:
         validation = _check(others, check_images, on_bad_image, log)
         shared = np.isin(validation.digests, training.digests)

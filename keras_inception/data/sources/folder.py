@@ -14,7 +14,7 @@ from keras_inception.data.errors import DataError
 from keras_inception.data.examples import Examples, listed
 from keras_inception.data.images import Files
 from keras_inception.data.sources.split_names import parts_of
-from keras_inception.data.text import one_form, printable
+from keras_inception.data.text import one_form, one_line, printable
 
 _LAYOUT = (
     "Expected one folder for each class with its images in it, such as"
@@ -66,7 +66,7 @@ def read_folder(root: Path) -> Examples:
     if loose:
         notes.append(
             f"{len(loose)} files lie in {root} itself, in no class's folder, and are left out:"
-            f" {listed([printable(os.fsdecode(name)) for name in loose], 3)}"
+            f" {listed([*map(os.fsdecode, loose)], 3)}"
         )
     empty = [os.fsdecode(folder) for folder in folders if folder not in {*full, *foreign}]
     if empty:
@@ -86,7 +86,7 @@ def read_folder(root: Path) -> Examples:
         labels,
         files,
         np.repeat(targets, [count for count in counts if count]),
-        notes=tuple(printable(note) for note in notes if note),
+        notes=tuple(one_line(note) for note in notes if note),
     )
 
 
@@ -100,9 +100,9 @@ def _no_classes(walk: Walk, loose: Sequence[bytes]) -> str:
     images = [os.fsdecode(name) for name in loose if walk.may_be_image(name)]
     root = os.fsdecode(walk.root)
     if not images:
-        return printable(f"{root} holds no images.")
+        return one_line(f"{root} holds no images.")
     number = "1 image" if len(images) == 1 else f"{len(images)} images"
-    return printable(f"{root} holds {number} ({listed(images, 3)}), but no folder for each class.")
+    return one_line(f"{root} holds {number} ({listed(images, 3)}), but no folder for each class.")
 
 
 def _label(folder: bytes) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from keras_inception.data.errors import DataError
 from keras_inception.data.examples import listed
 from keras_inception.data.sources.split_names import names_a_split
-from keras_inception.data.text import one_form, printable
+from keras_inception.data.text import one_form, one_line, printable
 
 COLUMNS = (
     "path, label (or labels, where an image can be of several classes, a|b, or of none; or a"
@@ -136,7 +136,7 @@ def _columns_of_classes(
     targets = targets[:, order]
     if (targets.sum(axis=1) == 1).all():
         targets = targets.argmax(axis=1).astype(np.int64)
-    return tuple(taken[place] for place in order), targets, tuple(map(printable, notes))
+    return tuple(taken[place] for place in order), targets, tuple(map(one_line, notes))
 
 
 def _flags(path: Path, rows: Rows, name: str, is_wanted: bool) -> np.ndarray | None:

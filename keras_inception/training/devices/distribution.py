@@ -21,6 +21,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypedDict, TypeVar
 
+from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.machine import leave_gpus_to_keras
 from keras_inception.training.devices.hosts import HostError, check_hosts, connect, lost_hosts
 
@@ -44,6 +45,10 @@ class Scale(TypedDict, total=False):
 
 class DeviceError(ValueError):
     """The devices asked for are not there, or can't be used."""
+
+
+class DeviceSettingError(DeviceError, RecipeError):
+    """A setting of the recipe can't be used on these devices."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +81,12 @@ class Devices:
         """Refuse a batch that can't be shared out evenly.
 
         Raises:
-            DeviceError: the devices do not divide it.
+            DeviceSettingError: the devices do not divide it.
         """
         if size % self.count:
             lower = size - size % self.count
             choices = f"{lower} or {lower + self.count}" if lower else f"{self.count}"
-            raise DeviceError(
+            raise DeviceSettingError(
                 f"`batch_size` is that of all {self.count} devices together and must be a multiple"
                 f" of {self.count}, such as {choices}. Received: {size} images a batch"
             )
@@ -90,14 +95,14 @@ class Devices:
         """Refuse to average gradients over steps where Keras can't.
 
         Raises:
-            DeviceError: there are several devices of TensorFlow's.
+            DeviceSettingError: there are several devices of TensorFlow's.
         """
         import keras
 
         # Whether a step is one that changes the weights is a branch of the graph, and TensorFlow
         # lets its devices exchange nothing within one.
         if steps > 1 and self.count > 1 and keras.config.backend() == "tensorflow":
-            raise DeviceError(
+            raise DeviceSettingError(
                 "`gradient_accumulation_steps` must be 1 on several devices of TensorFlow's; on"
                 " JAX (KERAS_BACKEND=jax) it need not. Received:"
                 f" gradient_accumulation_steps={steps} on {self.count} devices"
@@ -107,12 +112,12 @@ class Devices:
         """Refuse to let each device have its own batch norm where Keras can't.
 
         Raises:
-            DeviceError: there are several devices of JAX's.
+            DeviceSettingError: there are several devices of JAX's.
         """
         import keras
 
         if not synchronized and self.count > 1 and keras.config.backend() == "jax":
-            raise DeviceError(
+            raise DeviceSettingError(
                 "`sync_batch_norm` must be true on several devices of JAX's, which sees one batch"
                 f" over all of them. Received: sync_batch_norm=false on {self.count} devices"
             )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import keras
+
 from keras_inception.runs.machine import native_bfloat16
 from keras_inception.runs.recipe import Recipe
 
@@ -17,6 +19,8 @@ def choose_precision(recipe: Recipe, log: Callable[[str], None]) -> Recipe:
         return recipe
     if native_bfloat16():
         chosen, reason = "mixed_bfloat16", "it computes bfloat16 itself"
+    elif keras.config.backend() == "jax":
+        chosen, reason = "float32", "with JAX only TPUs, and GPUs that compute bfloat16, count"
     else:
         chosen, reason = (
             "float32",

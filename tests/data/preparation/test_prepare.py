@@ -128,6 +128,19 @@ def test_validation_images_that_are_training_images_are_named(photos: Path, fold
     assert prepared.record["validation_source"] == str(other)
 
 
+def test_a_table_of_one_group_has_no_validation_part_and_says_so(
+    photos: Path, tmp_path: Path
+) -> None:
+    names = sorted(photos.glob("*/*"))
+    lines = [f"{name},{name.parent.name},one" for name in names]
+    (tmp_path / "photos.csv").write_text("\n".join(["path,label,group", *lines]))
+    prepared, said = prepared_of(tmp_path / "photos.csv", validation_fraction=0.25)
+    assert len(prepared.validation) == 0
+    assert "No images are set apart to validate on, since all are of one group: training" in said
+    _, said = prepared_of(tmp_path / "photos.csv", validation_fraction=0)
+    assert "are set apart" not in said
+
+
 def test_orientations_are_told_once_with_their_number(folder: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -147,6 +160,16 @@ def test_uneven_classes_are_drawn(folder: Path) -> None:
     lines = draw_counts(prepared.training).splitlines()
     assert [line.split()[0] for line in lines] == ["dawn", "dusk"]
     assert lines[0].count("█") > 3.5 * lines[1].count("█")
+
+
+def test_bars_begin_in_one_column_of_a_terminal() -> None:
+    """Where Chinese signs take two, and a mark that stands above another letter takes none."""
+    labels = ("cafe\u0301", "dog", "\u72d7", "\u732b\u548c\u72d7")
+    targets = np.repeat(np.arange(4), [9, 8, 8, 7])
+    lines = draw_counts(Examples(labels, Files.of("", ["x"] * 32), targets)).splitlines()
+    before = [line[: line.index("\u2588")] for line in lines]
+    wide = {"\u72d7": 2, "\u732b": 2, "\u548c": 2, "\u0301": 0}
+    assert {sum(wide.get(sign, 1) for sign in each) for each in before} == {2 + 6 + 2}
 
 
 def test_many_classes_are_drawn_shortened() -> None:
