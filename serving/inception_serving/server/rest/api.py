@@ -74,9 +74,6 @@ class RestApi:
             if match["api"] in ("classify", "regress", "predict"):  # and not "Predict"
                 try:
                     return self._infer(match["api"], spec, body, call)
-                except OverflowError:
-                    json_values.check_integers(body)
-                    raise
                 except (errors.InvalidArgumentError, errors.NotFoundError):
                     json_values.check_numbers(body)  # which RapidJSON tells first
                     raise
@@ -151,6 +148,8 @@ def _read(
     """What a document is read as. An error quotes its numbers as RapidJSON reads them."""
     try:
         return read(document)
+    except OverflowError:
+        return read(json_values.parse_large_integers(body))
     except (errors.InvalidArgumentError, errors.UnimplementedError):
         if not json_values.has_long_decimals(body):
             raise

@@ -60,7 +60,11 @@ def parse(body: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         if may_be_read_exactly(body):
             document = json_parser.parse(body)  # Python's reader does not look behind "1" of "1e"
-        raise errors.InvalidArgumentError(f"JSON Value: {show(document)} Is not object")
+        try:
+            shown = show(document)
+        except OverflowError:
+            shown = show(parse_large_integers(body))
+        raise errors.InvalidArgumentError(f"JSON Value: {shown} Is not object")
     return document
 
 
@@ -149,21 +153,19 @@ def may_be_read_exactly(body: bytes) -> bool:
     return len(body) <= _MOST_READ_EXACTLY
 
 
-def check_integers(body: bytes) -> None:
-    """Refuse a body that `parse` takes, but for an integer that is too large for a double.
-
-    To Python it is a number until it is to be a double: an OverflowError, after which this is for.
+def parse_large_integers(body: bytes) -> dict[str, Any]:
+    """A body that `parse` takes, after an OverflowError: to Python an integer is one, however
+    large, until it is to be a double. RapidJSON takes some that are a little too large.
 
     Raises:
-        errors.InvalidArgumentError: there is one.
+        errors.InvalidArgumentError: there is one that is not taken.
     """
     if may_be_read_exactly(body):
-        parse_exactly(body)
-    elif _LONG_INTEGER.search(body):
-        raise errors.InvalidArgumentError(
-            "JSON Parse error: Number too big to be stored in double. It is somewhere in "
-            f"{len(body)} bytes."
-        )
+        return parse_exactly(body)
+    raise errors.InvalidArgumentError(
+        "JSON Parse error: Number too big to be stored in double. It is somewhere in "
+        f"{len(body)} bytes."
+    )
 
 
 def check_numbers(body: bytes) -> None:
