@@ -19,6 +19,7 @@ from inception_serving.server.rest.json_parser import Repeated
 _INDENT = "    "
 _MOST_SHOWN = 256  # bytes, after which nothing more is begun
 _WRITTEN_AT_ONCE = 1 << 16  # characters, in a millisecond or two
+_ENCODED_AT_ONCE = 1 << 17  # in half a one
 _SPECIAL = re.compile(r'[\x00-\x1f"\\]')
 # The backslash first, since the others are written with one.
 _ESCAPES = {
@@ -29,7 +30,13 @@ _ESCAPES = {
 
 def encode(text: str) -> bytes:
     """A text, as bytes."""
-    return text.encode("utf-8", "surrogateescape")
+    if len(text) <= _ENCODED_AT_ONCE:
+        return text.encode("utf-8", "surrogateescape")
+    parts = []
+    for place in range(0, len(text), _ENCODED_AT_ONCE):
+        parts.append(text[place : place + _ENCODED_AT_ONCE].encode("utf-8", "surrogateescape"))
+        let_others_run()
+    return b"".join(parts)
 
 
 def write_string(text: str) -> str:
