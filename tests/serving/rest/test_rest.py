@@ -378,11 +378,16 @@ def test_integers_at_the_end_of_doubles(
         (
             {"signature_name": "\u00e9" * 3_000_000, "instances": [1]},
             'Serving signature name: "\u00e9\u00e9',
-            3_000_053,
+            65_537 + 53,
+        ),
+        (
+            {"instances": ["\U0001f600" * 3_000_000]},
+            "Failed to process element: 0 of 'instances' list. Error: INVALID_ARGUMENT: JSON Value",
+            65_536 + 133,
         ),
         ({"instances": [{"z" * 90_000: 1}]}, "Failed to process element: 0 key: zz", 180_121),
     ],
-    ids=["signature", "input"],
+    ids=["signature", "value", "input"],
 )
 def test_a_long_error_is_cut(http: httpx.Client, body: Any, begin: str, letters: int) -> None:
     response = http.post(PREDICT, content=json.dumps(body, ensure_ascii=False))

@@ -386,6 +386,17 @@ class TestErrorTexts:
             deep = [deep]
         assert show(deep) == "[" * 256
 
+    def test_no_more_of_a_string_is_written_than_is_told(self) -> None:
+        text = "\U0001f600" * 1_000_000
+
+        tracemalloc.start()
+        shown = [show(text), show({text: 1}), show({f"{n}{text[:65_536]}": 1 for n in range(256)})]
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+        assert all(65_536 < len(each) < 65_600 for each in shown)
+        assert most < 256 * 4 * 66_000 + 2_000_000
+
     @pytest.mark.parametrize(
         ("value", "end"),
         [({}, '"v": {'), ([], '"v": ['), ({"a": 1}, '"v": {'), ([1], '"v": [')],

@@ -18,7 +18,7 @@ from inception_serving import errors
 from inception_serving.server.received import in_parts
 from inception_serving.server.received.pauses import let_others_run, one_at_a_time
 from inception_serving.server.rest import json_parser, json_pieces
-from inception_serving.server.rest.json_layout import encode, show
+from inception_serving.server.rest.json_layout import MOST_TOLD, encode, show
 from inception_serving.server.rest.json_parser import Repeated
 
 _DECODER = json.JSONDecoder(object_pairs_hook=json_parser.make_object)
@@ -190,14 +190,17 @@ def has_large_exponents(body: bytes) -> bool:
 
 
 def signature_name(document: Mapping[str, Any]) -> str:
-    """The signature a request names; "" where it names none."""
+    """The signature that a request names; "" where it names none.
+
+    Of a name that is too long to be that of one, as much as says so.
+    """
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise errors.InvalidArgumentError(
             f"JSON Value: {show(document)} not formatted correctly. 'signature_name' key must be "
             "a string value."
         )
-    return name
+    return name[: MOST_TOLD + 1]
 
 
 def members(value: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
