@@ -18,6 +18,7 @@ done; the same command goes on where it was stopped.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -60,9 +61,9 @@ PERIOD_S = 0.1  # of a good client
 
 def be_good(target: Target, clients: int) -> None:
     """Call until stdin closes, so many clients over gRPC and over REST; a line for each request:
-    when it began, how long it took, and how it ended."""
+    when it was due, how long it took, how it ended, and whose it was."""
 
-    def call_grpc() -> None:
+    def call_grpc(client: int) -> None:
         # Clients of one process share a connection, unless they are told not to.
         own = [("grpc.use_local_subchannel_pool", 1)]
         channel = grpc.insecure_channel(target.address, own)
@@ -71,14 +72,14 @@ def be_good(target: Target, clients: int) -> None:
         request.model_spec.name = target.model
         images = tensors.string_tensor([target.image])
         tensors.fill_proto(request.inputs["image_bytes"], images)
-        _again_and_again("grpc", lambda: stub.Predict(request, timeout=DEADLINE_S))
+        _again_and_again("grpc", client, lambda: stub.Predict(request, timeout=DEADLINE_S))
 
-    def call_rest() -> None:
+    def call_rest(client: int) -> None:
         body = json.dumps({"instances": [{"b64": b64encode(target.image).decode()}]})
-        _again_and_again("rest", lambda: _post(target, body))
+        _again_and_again("rest", client, lambda: _post(target, body))
 
-    for call in (call_grpc, call_rest) * clients:
-        threading.Thread(target=call, daemon=True).start()
+    for number, call in enumerate((call_grpc, call_rest) * clients):
+        threading.Thread(target=call, args=(number,), daemon=True).start()
         time.sleep(PERIOD_S / 2 / clients)
     sys.stdin.read()
 
@@ -86,7 +87,7 @@ def be_good(target: Target, clients: int) -> None:
 _PRINTING = threading.Lock()
 
 
-def _again_and_again(kind: str, call: Callable[[], Any]) -> None:
+def _again_and_again(kind: str, client: int, call: Callable[[], Any]) -> None:
     """Ten times a second, and timed from when it was due, however long the one before took: a
     server that stands still would otherwise be asked less, and look better."""
     due = time.monotonic()
@@ -100,7 +101,7 @@ def _again_and_again(kind: str, call: Callable[[], Any]) -> None:
             error = f"{type(failure).__name__} {failure}"
         took = time.monotonic() - due
         with _PRINTING:
-            print(json.dumps([kind, due, took, error]), flush=True)
+            print(json.dumps([kind, due, took, error, client]), flush=True)
         due += PERIOD_S
         time.sleep(max(0.0, due - time.monotonic()))
 
@@ -293,12 +294,12 @@ def _measure(
     ended = time.monotonic()
     died = not server.is_alive()
     bad.wait_for_line(2, timeout_s=5)
-    # Those that had begun by then count with the time that they took in the end.
+    # Those that were due by then count with the time that they took in the end, or until now.
     wait_until = time.monotonic() + 3
     while server.is_alive() and time.monotonic() < wait_until:
         peak = max(peak, server.pss())
         time.sleep(0.03)
-    requests = [json.loads(line) for line in good.lines]
+    requests = with_unfinished([json.loads(line) for line in good.lines], ended, time.monotonic())
     before = [each for each in requests if began <= each[1] < attacked]
     beside = [each for each in requests if attacked <= each[1] < ended]
     stopped, code = server.stop() if not died else (0.0, -1)
@@ -316,6 +317,20 @@ def _measure(
         "times before, ms": [round(1000 * each[2], 1) for each in before],
         "times beside, ms": [round(1000 * each[2], 1) for each in beside],
     }
+
+
+def with_unfinished(requests: Sequence[Any], until: float, now: float) -> list[Any]:
+    """Requests, and those that their clients were due to make by a time and have had no answer to:
+    without them, who is not answered at all would look as if nothing had been asked."""
+    last = {client: (kind, due) for kind, due, _, _, client in requests}
+    waiting = [
+        [kind, due, now - due, "", client]
+        for client, (kind, done) in last.items()
+        for due in itertools.takewhile(
+            lambda due: due < until, itertools.count(done + PERIOD_S, PERIOD_S)
+        )
+    ]
+    return [*requests, *waiting]
 
 
 def _times(requests: Sequence[Any]) -> dict[str, Any]:

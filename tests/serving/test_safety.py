@@ -550,6 +550,66 @@ class TestWorkspace:
             "later."
         }
 
+    def test_what_takes_next_to_nothing_has_room_of_its_own(self) -> None:
+        """Others may fill theirs to the byte, and again as soon as one has ended."""
+        workspace = Workspace(1 << 20)
+        with contextlib.ExitStack() as stack:
+            for size in (7 << 14,) * 4:
+                stack.enter_context(workspace.take(size, deadline=0, turn=None))
+            for size in (0, 2048, 2048):
+                stack.enter_context(workspace.take(size, deadline=0, turn=None))
+            with pytest.raises(errors.DeadlineExceededError):
+                stack.enter_context(workspace.take(2049, deadline=0, turn=None))
+
+    def test_the_first_that_came_begins_first(self) -> None:
+        """Else one that takes more waits for as long as ones that take less are sent."""
+        workspace = Workspace(1 << 20)
+        begun: list[int] = []
+
+        def run(size: int, timeout_s: float = 20) -> None:
+            with (
+                contextlib.suppress(errors.DeadlineExceededError),
+                workspace.take(size, deadline=time.monotonic() + timeout_s, turn=None),
+            ):
+                begun.append(size)
+
+        with ThreadPoolExecutor(4) as pool, contextlib.ExitStack() as last:
+            for _ in range(3):
+                last.enter_context(workspace.take(7 << 14, deadline=0, turn=None))
+            with workspace.take(7 << 14, deadline=0, turn=None):
+                runs = []
+                for size in (8 << 14, 5000, 6000):
+                    runs.append(pool.submit(run, size))
+                    time.sleep(0.05)
+            time.sleep(0.05)
+            assert not begun  # though there is room for both of the others
+            last.close()
+            for each in runs:
+                each.result(10)
+            with workspace.take(7 << 14, deadline=0, turn=None):
+                pass
+
+        assert begun[0] == 8 << 14
+        assert sorted(begun[1:]) == [5000, 6000]
+
+    def test_who_gives_up_lets_the_next_begin(self) -> None:
+        workspace = Workspace(1 << 20)
+
+        def give_up() -> None:
+            with (
+                pytest.raises(errors.DeadlineExceededError),
+                workspace.take(8 << 14, deadline=time.monotonic() + 0.3, turn=None),
+            ):
+                pass
+
+        with ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as stack:
+            for _ in range(3):
+                stack.enter_context(workspace.take(8 << 14, deadline=0, turn=None))
+            first = pool.submit(give_up)
+            time.sleep(0.1)
+            with workspace.take(5000, deadline=time.monotonic() + 20, turn=None):
+                first.result(10)
+
 
 class TestSlowAndSilent:
     def test_connections_that_send_nothing(

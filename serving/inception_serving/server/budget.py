@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
 
 from inception_serving import errors
@@ -194,22 +194,25 @@ def claim_answer(claim: Callable[[int], None] | None, size: int) -> None:
 class Workspace:
     """The memory that runs take at a time, by what is known of them before they begin.
 
-    Small runs share a half of it. Large ones have the other, but one less at a time than there are
-    processors, and others wait: a decoder that works on a huge image for a second would
-    otherwise have every thread that runs small ones. Not all wait: each that does has a thread.
+    Large runs have a half of it, but one less at a time than there are processors, and others wait:
+    a decoder that works on a huge image for a second would otherwise have every thread that runs
+    small ones. Small ones share the rest, of which those that take next to nothing have a sixteenth
+    of the whole for themselves, whatever else there is. Within each part they begin in the order in
+    which they came. Not all wait: each that does has a thread.
     """
 
     def __init__(self, limit: int) -> None:
         """At most `limit` bytes."""
-        self._most_waiting = limit * _MOST_WAITING
-        self._waiting = 0
-        self._most_small = limit // 2
-        self._most_large = limit - self._most_small
-        self._large_at_a_time = max(1, (os.cpu_count() or 1) - 1)
-        self._small = 0
-        self._large = 0
-        self._large_count = 0
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._largest = limit - limit // 2
+        little, waiting = limit // 16, limit * _MOST_WAITING
+        processors = os.cpu_count() or 1
+        # By the largest run that each is for.
+        self._rooms = {
+            little // 32: _Room(little, waiting),
+            limit // 8: _Room(limit // 2 - little, waiting),
+            self._largest: _Room(self._largest, waiting, places=max(1, processors - 1)),
+        }
 
     @contextmanager
     def take(self, size: int, *, deadline: float | None, turn: Turn | None) -> Iterator[None]:
@@ -223,57 +226,78 @@ class Workspace:
             errors.ResourceExhaustedError: the run is larger than any may be, or too many wait.
             errors.DeadlineExceededError: the deadline passed first.
         """
-        if size > self._most_large:
+        if size > self._largest:
             raise errors.ResourceExhaustedError(
                 f"The request takes about {size} bytes of memory to run, of at most "
-                f"{self._most_large} (--max_bytes_in_work)."
+                f"{self._largest} (--max_bytes_in_work)."
             )
-        is_large = size > self._most_small // 4
-        enter = self._enter_large if is_large else self._enter_small
-        if not enter(size):
-            if turn is None:
-                self._wait(enter, size, deadline)
-            else:
-                with turn.lend():
-                    self._wait(enter, size, deadline)
+        room = next(room for most, room in self._rooms.items() if size <= most)
+        with self._lock:
+            mine = room.join(size)
+        if not mine.acquire(blocking=False):
+            with nullcontext() if turn is None else turn.lend():
+                self._wait(room, size, mine, deadline)
         try:
             yield
         finally:
-            with self._changed:
-                if is_large:
-                    self._large -= size
-                    self._large_count -= 1
-                else:
-                    self._small -= size
-                self._changed.notify_all()
+            with self._lock:
+                room.leave(size)
 
-    def _wait(self, enter: Callable[[int], bool], size: int, deadline: float | None) -> None:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        with self._changed:
-            if self._waiting + size > self._most_waiting:
-                raise errors.ResourceExhaustedError(
-                    f"Requests that take about {self._waiting} bytes of memory to run wait for "
-                    "their turn: try again later."
-                )
-            self._waiting += size
-            try:
-                if not self._changed.wait_for(lambda: enter(size), left):
-                    raise errors.DeadlineExceededError("Deadline exceeded before the work began")
-            finally:
-                self._waiting -= size
+    def _wait(self, room: _Room, size: int, mine: threading.Lock, deadline: float | None) -> None:
+        left = threading.TIMEOUT_MAX if deadline is None else deadline - time.monotonic()
+        if mine.acquire(timeout=max(0.0, left)):
+            return
+        with self._lock:
+            if room.give_up(size, mine):
+                raise errors.DeadlineExceededError("Deadline exceeded before the work began")
 
-    def _enter_small(self, size: int) -> bool:
-        with self._changed:
-            fits = self._small + size <= self._most_small
-            self._small += size if fits else 0
-            return fits
 
-    def _enter_large(self, size: int) -> bool:
-        with self._changed:
-            fits = (
-                self._large_count < self._large_at_a_time and self._large + size <= self._most_large
+class _Room:
+    """A part of a workspace, that runs enter in the order in which they came."""
+
+    def __init__(self, limit: int, most_waiting: int, *, places: int | None = None) -> None:
+        self._left = limit
+        self._places = places
+        self._inside = 0
+        self._most_waiting = most_waiting
+        # What each takes, and a lock that it waits for.
+        self._waiting: deque[tuple[int, threading.Lock]] = deque()
+
+    def join(self, size: int) -> threading.Lock:
+        """Come in, or wait; a lock that is free when the run may begin."""
+        waiting = sum(each for each, _ in self._waiting)
+        is_next = not self._waiting and self._fits(size)
+        if not is_next and waiting + size > self._most_waiting:
+            raise errors.ResourceExhaustedError(
+                f"Requests that take about {waiting} bytes of memory to run wait for their turn: "
+                "try again later."
             )
-            if fits:
-                self._large += size
-                self._large_count += 1
-            return fits
+        mine = threading.Lock()
+        mine.acquire()
+        self._waiting.append((size, mine))
+        self._admit()
+        return mine
+
+    def leave(self, size: int) -> None:
+        """Make room for the next."""
+        self._left += size
+        self._inside -= 1
+        self._admit()
+
+    def give_up(self, size: int, mine: threading.Lock) -> bool:
+        """Wait no longer; False where the run may begin after all."""
+        if (size, mine) not in self._waiting:
+            return False
+        self._waiting.remove((size, mine))
+        self._admit()
+        return True
+
+    def _fits(self, size: int) -> bool:
+        return size <= self._left and (self._places is None or self._inside < self._places)
+
+    def _admit(self) -> None:
+        while self._waiting and self._fits(self._waiting[0][0]):
+            size, lock = self._waiting.popleft()
+            self._left -= size
+            self._inside += 1
+            lock.release()

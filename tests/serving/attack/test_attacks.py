@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from benchmarks import serving_attacks
 from benchmarks.attack_list import ATTACKS, Target
 from tests.serving.caller import Caller, png
 
@@ -94,3 +95,17 @@ def test_attack(name: str, target: Target, good: Caller) -> None:
     elif name not in _ANSWERED:
         assert answer in _REFUSALS
     assert took < 2
+
+
+def test_requests_without_an_answer_count() -> None:
+    """One client is answered, the other is from 10.2 on no more."""
+    answered = [["grpc", 10 + n / 10, 0.01, "", 0] for n in range(31)]
+    starved = [["rest", 10 + n / 10, 0.01, "", 1] for n in range(3)]
+
+    found = serving_attacks.with_unfinished([*answered, *starved], 12.95, 16.0)
+
+    waiting = found[34:]
+    assert found[:34] == [*answered, *starved]
+    assert [each[0] for each in waiting] == ["rest"] * 27
+    assert [waiting[0][2], waiting[-1][2]] == pytest.approx([5.7, 3.1])
+    assert serving_attacks._times(found)["p99, ms"] > 5000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from inception_serving import errors
+from inception_serving.server.received import in_parts
 from inception_serving.server.rest import json_pieces
 from inception_serving.server.rest.json_parser import Repeated
 
@@ -41,6 +43,7 @@ def test_gives_what_pythons_reader_gives(seed: int, indent: int | None) -> None:
         *("", "[", "[1,", "[1,]", "[1 2]", "[1,,2]", "[1}", "]", '["a]', "[0.5.5, 1]"),
         *('{"a":1,}', '{"a" 1}', "{1:2}", '{"a":[1,2}'),
         "[" * 100_100 + "]" * 100_100,
+        "[0." + "1" * 10_000 + "]",
     ],
 )
 def test_refuses_what_pythons_reader_refuses(text: str) -> None:
@@ -92,3 +95,47 @@ def test_refuses_an_object_of_very_many_members(value: str) -> None:
     assert len(json_pieces.parse(f"{{{','.join(members[1:])}}}", 0)) == 65_536
     with pytest.raises(errors.InvalidArgumentError, match="65536 members"):
         json_pieces.parse(f"{{{','.join(members)}}}", 0)
+
+
+def test_refuses_an_object_of_a_very_long_name() -> None:
+    assert json_pieces.parse(f'{{"{"a" * 2**20}":1}}', 0)
+    with pytest.raises(errors.InvalidArgumentError, match="1048576 letters"):
+        json_pieces.parse(f'{{"{"a" * 2**20}b":1}}', 0)
+
+
+@pytest.mark.parametrize("wanted", ["x", "xy", "xyz"])
+def test_finds_what_is_at_a_seam(wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_parts, "_AT_ONCE", 10)
+    for place in range(50):
+        text = "a" * place + wanted + "b" * 30
+        for start, end in ((0, len(text)), (5, 40), (20, 20 + place)):
+            found = text.find(wanted, start, end)
+            assert in_parts.find(text, wanted, start, end) == found
+            assert in_parts.find(text.encode(), wanted.encode(), start, end) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " " * 4_000_000 + "[1]",
+        f"[{' ' * 4_000_000}1]",
+        f'["{"a" * 4_000_000}\U0001f600"]',
+        f'["{"a" * 4_000_000}',
+    ],
+    ids=["blanks before", "blanks within", "wide", "open"],
+)
+def test_others_run_while_text_is_looked_through(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses = 0
+
+    def pause() -> None:
+        nonlocal pauses
+        pauses += 1
+
+    for module in (in_parts, json_pieces):
+        monkeypatch.setattr(module, "let_others_run", pause)
+    with contextlib.suppress(ValueError):
+        json_pieces.parse(text, 0)
+
+    assert pauses >= 30

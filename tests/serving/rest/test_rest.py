@@ -337,17 +337,57 @@ def test_bad_bodies(http: httpx.Client, body: str, text: str) -> None:
     assert text in response.json()["error"]
 
 
+# To Python's doubles it is too large by its last digits, to RapidJSON's reader it is not.
+LARGEST = "17976931348623158" + "2" * 292
+CLASSIFY = "/v1/models/arithmetic:classify"
+BLANKS = " " * 70_000
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "text"),
+    [
+        (PREDICT, f'{{"instances": [{LARGEST}]}}', 200, "[Infinity"),
+        (PREDICT, f'{{"inputs": [[-{LARGEST}], [1]]}}', 200, "[-Infinity"),
+        (PREDICT, f'{{"signature_name": {LARGEST}}}', 400, ": 1.7976931348623145e308"),
+        (
+            PREDICT,
+            f'{{"signature_name": "identity_bool", "inputs": [{LARGEST}]}}',
+            400,
+            "JSON Value: 1.7976931348623145e308 Type: Number",
+        ),
+        (PREDICT, f"[{LARGEST}]", 400, "JSON Value: [1.7976931348623145e308] Is not object"),
+        (PREDICT, f"[{LARGEST}]{BLANKS}", 400, "Number too big to be stored in double. It is"),
+        (PREDICT, f'{{"instances": [{LARGEST}]}}{BLANKS}', 400, "Number too big to be stored"),
+        (PREDICT, f'{{"instances": [{"9" * 309}]}}', 400, "in double. at offset: 15"),
+        (CLASSIFY, f'{{"examples": [{{"x": {LARGEST}}}]}}', 400, "No classification inputs"),
+        (CLASSIFY, f'{{"examples": [{{"x": [0.5, {"9" * 309}]}}]}}', 400, "at offset: 26"),
+    ],
+)
+def test_integers_at_the_end_of_doubles(
+    http: httpx.Client, path: str, body: str, status: int, text: str
+) -> None:
+    response = http.post(path, content=body)
+
+    assert response.status_code == status
+    assert text in response.text.replace("\n", "").replace("    ", "")
+
+
 @pytest.mark.parametrize(
     ("body", "begin", "letters"),
     [
         (
             {"signature_name": "\u00e9" * 3_000_000, "instances": [1]},
             'Serving signature name: "\u00e9\u00e9',
-            3_000_053,
+            65_537 + 53,
+        ),
+        (
+            {"instances": ["\U0001f600" * 3_000_000]},
+            "Failed to process element: 0 of 'instances' list. Error: INVALID_ARGUMENT: JSON Value",
+            65_536 + 133,
         ),
         ({"instances": [{"z" * 90_000: 1}]}, "Failed to process element: 0 key: zz", 180_121),
     ],
-    ids=["signature", "input"],
+    ids=["signature", "value", "input"],
 )
 def test_a_long_error_is_cut(http: httpx.Client, body: Any, begin: str, letters: int) -> None:
     response = http.post(PREDICT, content=json.dumps(body, ensure_ascii=False))

@@ -337,6 +337,43 @@ def test_bodies_are_looked_through_in_parts(before: int, monkeypatch: pytest.Mon
         json_values.parse(b'{"a": "\xff"' + b" " * 2000)
 
 
+WRONG = [*[[1]] * 40_000, ["x"]]
+PAUSES = {
+    "wrong rows": ({"instances": WRONG}, 200),
+    "a wrong column": ({"inputs": WRONG}, 200),
+    "right rows": ({"instances": [[0.5]] * 40_000}, 5),
+    "rows of objects": ({"instances": [{"a": 1}] * 40_000}, 5),
+}
+
+
+@pytest.mark.parametrize(("document", "least"), PAUSES.values(), ids=PAUSES)
+def test_others_run_while_tensors_are_read(
+    document: dict[str, Any], least: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[None] = []
+    monkeypatch.setattr(tensor_json, "let_others_run", lambda: pauses.append(None))
+    with contextlib.suppress(errors.InvalidArgumentError):
+        tensor_json.read_inputs(document, signature(messages.DataType.DT_FLOAT))
+
+    assert least < len(pauses) < 1000
+
+
+def test_others_run_while_escapes_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[None] = []
+    monkeypatch.setattr(json_parser, "let_others_run", lambda: pauses.append(None))
+
+    assert json_parser.parse(b'["' + b"\\n" * 32_700 + b'", 1]') == ["\n" * 32_700, 1]
+    assert len(pauses) > 200
+
+
+def test_others_run_while_examples_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[None] = []
+    monkeypatch.setattr(example_json, "let_others_run", lambda: pauses.append(None))
+    example_json.read_examples({"examples": [{"a": ["a"] * 40_000}]})
+
+    assert len(pauses) > 100
+
+
 def test_the_place_of_an_error_is_looked_for_in_one_body_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -385,6 +422,17 @@ class TestErrorTexts:
         for _ in range(100_000):
             deep = [deep]
         assert show(deep) == "[" * 256
+
+    def test_no_more_of_a_string_is_written_than_is_told(self) -> None:
+        text = "\U0001f600" * 1_000_000
+
+        tracemalloc.start()
+        shown = [show(text), show({text: 1}), show({f"{n}{text[:65_536]}": 1 for n in range(256)})]
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+        assert all(65_536 < len(each) < 65_600 for each in shown)
+        assert most < 256 * 4 * 66_000 + 2_000_000
 
     @pytest.mark.parametrize(
         ("value", "end"),

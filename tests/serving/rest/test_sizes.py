@@ -52,3 +52,14 @@ def test_counts_in_parts() -> None:
     body = b'[{"a":1},' * 300_000
 
     assert parsed_bytes(body) == 300_000 * parsed_bytes(body[:9])
+
+
+@pytest.mark.parametrize(
+    ("wide", "widths"),
+    [("\u00e9", 2 + 2), ("\U0001f600", 4 + 4), ("\\u20ac", 1 + 2), ("\\ud83d\\ude00", 1 + 4)],
+)
+def test_sees_wide_characters_at_a_seam(wide: str, widths: int) -> None:
+    for before in range(2**17 - 12, 2**17 + 1):
+        text = f'"{"a" * before}{wide}"'.encode()
+
+        assert parsed_bytes(text) == widths * len(text) + 76

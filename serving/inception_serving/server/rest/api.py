@@ -39,7 +39,6 @@ _PATHS = {
 }
 
 _MAX_INT64 = 2**63 - 1
-_MOST_LETTERS = 1 << 16  # of a name, and of an error that quotes one
 
 
 class RestApi:
@@ -74,9 +73,6 @@ class RestApi:
             if match["api"] in ("classify", "regress", "predict"):  # and not "Predict"
                 try:
                     return self._infer(match["api"], spec, body, call)
-                except OverflowError:
-                    json_values.check_integers(body)
-                    raise
                 except (errors.InvalidArgumentError, errors.NotFoundError):
                     json_values.check_numbers(body)  # which RapidJSON tells first
                     raise
@@ -106,7 +102,7 @@ class RestApi:
     def _predict(self, spec: Any, body: bytes, call: Call) -> bytes:
         document = json_values.parse(body)
         signature_name = _read(json_values.signature_name, document, body)
-        if len(signature_name) <= _MOST_LETTERS:
+        if len(signature_name) <= json_layout.MOST_TOLD:
             with contextlib.suppress(ValueError):  # which is that of no signature, as a longer one
                 spec.signature_name = signature_name
 
@@ -151,6 +147,8 @@ def _read(
     """What a document is read as. An error quotes its numbers as RapidJSON reads them."""
     try:
         return read(document)
+    except OverflowError:
+        return read(json_values.parse_large_integers(body))
     except (errors.InvalidArgumentError, errors.UnimplementedError):
         if not json_values.has_long_decimals(body):
             raise
@@ -203,7 +201,7 @@ def error_response(error: errors.StatusError) -> Response:
     if not str(error):
         return Response(errors.HTTP_STATUSES[type(error)], b"")
     said = str(error)
-    if len(said) > _MOST_LETTERS:
-        said = f"{said[:_MOST_LETTERS]}... ({len(said)} letters)"
+    if len(said) > json_layout.MOST_TOLD:
+        said = f"{said[: json_layout.MOST_TOLD]}... ({len(said)} letters)"
     text = json_layout.write_object({"error": json_layout.write_string(said)}, 0)
     return Response(errors.HTTP_STATUSES[type(error)], json_layout.encode(text))

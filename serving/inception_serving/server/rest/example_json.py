@@ -118,8 +118,10 @@ def _add(feature: Any, name: str, values: list[Any], steps: Steps, claim: Claim 
         _values(feature, name, kind).extend(numbers)
         return
     if len(values) > 1:
-        for value in values:
+        for place, value in enumerate(values, 1):
             _add(feature, name, [value], steps, claim)
+            if place % _MANY == 0:
+                let_others_run()
         return
     (value,) = values
     if isinstance(value, int):

@@ -18,7 +18,9 @@ from inception_serving.server.rest.json_parser import Repeated
 
 _INDENT = "    "
 _MOST_SHOWN = 256  # bytes, after which nothing more is begun
+MOST_TOLD = 1 << 16  # letters of an error's text, and so of a string in it
 _WRITTEN_AT_ONCE = 1 << 16  # characters, in a millisecond or two
+_ENCODED_AT_ONCE = 1 << 17  # in half a one
 _SPECIAL = re.compile(r'[\x00-\x1f"\\]')
 # The backslash first, since the others are written with one.
 _ESCAPES = {
@@ -29,7 +31,13 @@ _ESCAPES = {
 
 def encode(text: str) -> bytes:
     """A text, as bytes."""
-    return text.encode("utf-8", "surrogateescape")
+    if len(text) <= _ENCODED_AT_ONCE:
+        return text.encode("utf-8", "surrogateescape")
+    parts = []
+    for place in range(0, len(text), _ENCODED_AT_ONCE):
+        parts.append(text[place : place + _ENCODED_AT_ONCE].encode("utf-8", "surrogateescape"))
+        let_others_run()
+    return b"".join(parts)
 
 
 def write_string(text: str) -> str:
@@ -138,6 +146,8 @@ class _Display:
             before, item, level = waiting.pop()
             if isinstance(item, _Closing):
                 self._write(before + item.text)
+            elif isinstance(item, _Name):
+                self._write(before + _show_string(item.text))
             elif isinstance(item, dict):
                 self._write(before + "{")
                 pairs = item.pairs if isinstance(item, Repeated) else list(item.items())
@@ -170,6 +180,13 @@ class _Closing:
         self.text = text
 
 
+class _Name:
+    """A member's name."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
 def _members(pairs: list[tuple[str, Any]], level: int) -> list[tuple[str, Any, int]]:
     """What is to be written of an object, last first."""
     start = "\n" + _INDENT * (level + 1)
@@ -177,8 +194,12 @@ def _members(pairs: list[tuple[str, Any]], level: int) -> list[tuple[str, Any, i
     waiting: list[tuple[str, Any, int]] = [(end, _Closing("}"), level)]
     for place, (name, value) in reversed(list(enumerate(pairs[:_MOST_SHOWN]))):
         waiting.append((": ", value, level + 1))
-        waiting.append((("," if place else "") + start, _Closing(write_string(name)), level))
+        waiting.append((("," if place else "") + start, _Name(name), level))
     return waiting
+
+
+def _show_string(text: str) -> str:
+    return write_string(text[:MOST_TOLD])
 
 
 def _show_scalar(value: Any) -> str | None:
@@ -186,7 +207,7 @@ def _show_scalar(value: Any) -> str | None:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
-        return write_string(value)
+        return _show_string(value)
     if isinstance(value, int) and -(2**63) <= value < 2**64:
         return str(value)
     value = float(value)

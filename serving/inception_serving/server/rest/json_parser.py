@@ -176,7 +176,9 @@ class _Parser:
     def _string(self) -> str:
         self._at += 1
         parts = []
-        while True:
+        for count in itertools.count(1):
+            if count % _VALUES_AT_ONCE == 0:
+                let_others_run()
             run = _RUN.match(self._data, self._at)
             assert run is not None
             parts.append(run[0])
@@ -190,6 +192,7 @@ class _Parser:
             if byte != ord("\\"):
                 raise self._error(_BAD_ESCAPE)
             parts.append(self._escape())
+        raise AssertionError("there is an end")
 
     def _escape(self) -> bytes:
         start = self._at

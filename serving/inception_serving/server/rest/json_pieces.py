@@ -13,12 +13,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from inception_serving import errors
-from inception_serving.server.received.pauses import let_others_run
+from inception_serving.server.received.in_parts import after_blanks, find
+from inception_serving.server.received.pauses import let_others_run, one_at_a_time
 from inception_serving.server.rest.json_parser import Repeated, make_object
 
 # A row has as many members as a signature has inputs; and a dictionary is made in one go.
 _MOST_MEMBERS = 1 << 16
 _MOST_LEVELS = 100_000  # each takes some memory
+_MOST_LETTERS = 1 << 20  # of a name
 
 _BLANK = r"[ \n\r\t]{0,64}+"
 _TEXT = r'"[^"\\]{0,1024}+"'
@@ -29,14 +31,14 @@ _ITEM = rf'{_BLANK}(?:[^\]\[{{}}", \n\r\t]{{1,64}}+|{_TEXT}|{_LIST}|{_OBJECT}){_
 # Python's reader to say.
 _ITEMS = re.compile(rf"(?:{_ITEM}){{1,256}}+")
 _MEMBERS = re.compile(rf"(?:{_BLANK}{_TEXT}{_BLANK}:{_ITEM}){{1,256}}+")
-_BLANKS = re.compile(r"[ \n\r\t]*+")
 # A part of a string, which ends within no escape, nor within a character in two of them.
 _PART = re.compile(
     r'(?:[^"\\]{1,256}+|\\[^u]'
     r"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}){1,256}+"
 )
 _READ_AT_ONCE = 1 << 13  # characters of numbers, which take some tenths of a millisecond
-_PART_CHARACTERS = 1 << 18  # of a string without escapes, which is most of a body of images
+_NUMBER_CHARACTERS = 1 << 13
+_PART_CHARACTERS = 1 << 17  # of a string without escapes, which is most of a body of images
 
 _DECODER: Any = json.JSONDecoder(object_pairs_hook=make_object)
 _scan_value = _DECODER.scan_once
@@ -63,11 +65,11 @@ def _parse(text: str, at: int) -> Any:
         if at >= pause_at:
             let_others_run()
             pause_at = at + _READ_AT_ONCE
-        at = _after_blanks(text, at)
+        at = after_blanks(text, at)
         opened = text[at]
         value: Any
         if opened in "[{":
-            inside = _after_blanks(text, at + 1)
+            inside = after_blanks(text, at + 1)
             if text[inside] != ("]" if opened == "[" else "}"):
                 if len(lists) == _MOST_LEVELS:
                     raise ValueError("too deep")
@@ -83,7 +85,7 @@ def _parse(text: str, at: int) -> Any:
                 return value
             key = keys[-1]
             lists[-1].append(value if key is None else (key, value))
-            at = _after_blanks(text, at)
+            at = after_blanks(text, at)
             following = text[at]
             at += 1
             if following == ",":
@@ -98,16 +100,19 @@ def _parse(text: str, at: int) -> Any:
 def _read_scalar(text: str, at: int) -> tuple[Any, int]:
     """A value that is no list and no object; a string in parts."""
     if text[at] != '"':
-        value: tuple[Any, int] = _scan_value(text, at)
-        return value
+        value, end = _scan_value(text[at : at + _NUMBER_CHARACTERS], 0)
+        if end == _NUMBER_CHARACTERS:
+            raise ValueError("a long number")  # of which each digit counts, and takes time
+        return value, at + end
     at += 1
-    end = text.find('"', at)
-    if end >= 0 and text.find("\\", at, end) < 0:
+    end = find(text, '"', at, len(text))
+    if end >= 0 and find(text, "\\", at, end) < 0:
         for place in range(at, end, _PART_CHARACTERS):
             _scan_value(f'"{text[place : min(place + _PART_CHARACTERS, end)]}"', 0)  # may refuse it
             if place > at:
                 let_others_run()
-        return text[at:end], end + 1
+        with one_at_a_time(end - at):
+            return text[at:end], end + 1
     parts: list[str] = []
     end = at
     pause_at = at + _READ_AT_ONCE
@@ -119,7 +124,8 @@ def _read_scalar(text: str, at: int) -> tuple[Any, int]:
             pause_at = end + _READ_AT_ONCE
     if text[end] != '"':
         raise ValueError("no end")
-    return "".join(parts), end + 1
+    with one_at_a_time(end - at):
+        return "".join(parts), end + 1
 
 
 def _read_run(text: str, at: int, found: list[Any], keys: list[str | None]) -> int:
@@ -138,11 +144,16 @@ def _read_run(text: str, at: int, found: list[Any], keys: list[str | None]) -> i
         found += _members(_scan_value(f"{{{run[0][:-1]}}}", 0)[0])
         at = run.end()
         _check_members(len(found))
-    at = _after_blanks(text, at)
+    at = after_blanks(text, at)
     if text[at] != '"':
         raise ValueError("no key")
-    keys[-1], at = _read_scalar(text, at)
-    at = _after_blanks(text, at)
+    key, at = _read_scalar(text, at)
+    if len(key) > _MOST_LETTERS:  # which are read again for each look at a dictionary
+        raise errors.InvalidArgumentError(
+            f"An object's name of more than {_MOST_LETTERS} letters is not read by this server."
+        )
+    keys[-1] = key
+    at = after_blanks(text, at)
     if text[at] != ":":
         raise ValueError("no colon")
     _check_members(len(found) + 1)
@@ -158,9 +169,3 @@ def _check_members(count: int) -> None:
         raise errors.InvalidArgumentError(
             f"An object of more than {_MOST_MEMBERS} members is not read by this server."
         )
-
-
-def _after_blanks(text: str, at: int) -> int:
-    blanks = _BLANKS.match(text, at)
-    assert blanks is not None
-    return blanks.end()

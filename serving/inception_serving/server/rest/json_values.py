@@ -15,13 +15,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from inception_serving import errors
-from inception_serving.server.received.pauses import let_others_run
+from inception_serving.server.received import in_parts
+from inception_serving.server.received.pauses import let_others_run, one_at_a_time
 from inception_serving.server.rest import json_parser, json_pieces
-from inception_serving.server.rest.json_layout import encode, show
+from inception_serving.server.rest.json_layout import MOST_TOLD, encode, show
 from inception_serving.server.rest.json_parser import Repeated
 
 _DECODER = json.JSONDecoder(object_pairs_hook=json_parser.make_object)
-_BLANKS = re.compile(r"[ \n\r\t]*")
 # What Python's reader takes, and RapidJSON refuses or reads as something else.
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _PAIRS = re.compile(rb"(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}){1,1000}")
@@ -36,11 +36,11 @@ _MOST_READ_SLOWLY, _MOST_READ_EXACTLY = 1 << 18, 1 << 16
 _LITTLE = 1 << 12
 # Python's reader takes some milliseconds for these, in which nothing else runs.
 _MOST_READ_AT_ONCE = 1 << 18
-_SCANNED_AT_ONCE = 1 << 20
+_SCANNED_AT_ONCE = 1 << 17  # bytes, in half a millisecond or so
 
 _BASE64_BLANKS = str.maketrans("", "", " \t\n\v\f\r")
-# A millisecond or some, in which nothing else runs; by four, as base64 is.
-_DECODED_AT_ONCE = 1 << 20
+# Some tenths of a millisecond, in which nothing else runs; by four, as base64 is.
+_DECODED_AT_ONCE = 1 << 18
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -60,7 +60,11 @@ def parse(body: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         if may_be_read_exactly(body):
             document = json_parser.parse(body)  # Python's reader does not look behind "1" of "1e"
-        raise errors.InvalidArgumentError(f"JSON Value: {show(document)} Is not object")
+        try:
+            shown = show(document)
+        except OverflowError:
+            shown = show(parse_large_integers(body))
+        raise errors.InvalidArgumentError(f"JSON Value: {shown} Is not object")
     return document
 
 
@@ -92,11 +96,10 @@ def _parse_usual(body: bytes) -> Any:
         return None
     try:
         text = _decode(body)
-        start = _BLANKS.match(text)
-        assert start is not None
+        start = in_parts.after_blanks(text, 0)
         if len(body) > _MOST_READ_AT_ONCE:
-            return json_pieces.parse(text, start.end())
-        return _DECODER.raw_decode(text, start.end())[0]
+            return json_pieces.parse(text, start)
+        return _DECODER.raw_decode(text, start)[0]
     except (ValueError, RecursionError):
         return None
 
@@ -114,7 +117,9 @@ def _decode(body: bytes) -> str:
     for place in range(0, len(body), _SCANNED_AT_ONCE):
         parts.append(decoder.decode(body[place : place + _SCANNED_AT_ONCE]))
         let_others_run()
-    return "".join([*parts, decoder.decode(b"", final=True)])
+    parts.append(decoder.decode(b"", final=True))
+    with one_at_a_time(len(body)):
+        return "".join(parts)
 
 
 def _has_surrogates_alone(body: bytes) -> bool:
@@ -149,21 +154,19 @@ def may_be_read_exactly(body: bytes) -> bool:
     return len(body) <= _MOST_READ_EXACTLY
 
 
-def check_integers(body: bytes) -> None:
-    """Refuse a body that `parse` takes, but for an integer that is too large for a double.
-
-    To Python it is a number until it is to be a double: an OverflowError, after which this is for.
+def parse_large_integers(body: bytes) -> dict[str, Any]:
+    """A body that `parse` takes, after an OverflowError: to Python an integer is one, however
+    large, until it is to be a double. RapidJSON takes some that are a little too large.
 
     Raises:
-        errors.InvalidArgumentError: there is one.
+        errors.InvalidArgumentError: there is one that is not taken.
     """
     if may_be_read_exactly(body):
-        parse_exactly(body)
-    elif _LONG_INTEGER.search(body):
-        raise errors.InvalidArgumentError(
-            "JSON Parse error: Number too big to be stored in double. It is somewhere in "
-            f"{len(body)} bytes."
-        )
+        return parse_exactly(body)
+    raise errors.InvalidArgumentError(
+        "JSON Parse error: Number too big to be stored in double. It is somewhere in "
+        f"{len(body)} bytes."
+    )
 
 
 def check_numbers(body: bytes) -> None:
@@ -187,14 +190,17 @@ def has_large_exponents(body: bytes) -> bool:
 
 
 def signature_name(document: Mapping[str, Any]) -> str:
-    """The signature a request names; "" where it names none."""
+    """The signature that a request names; "" where it names none.
+
+    Of a name that is too long to be that of one, as much as says so.
+    """
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise errors.InvalidArgumentError(
             f"JSON Value: {show(document)} not formatted correctly. 'signature_name' key must be "
             "a string value."
         )
-    return name
+    return name[: MOST_TOLD + 1]
 
 
 def members(value: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
@@ -247,7 +253,8 @@ def _decode_digits(text: str) -> bytes:
     Raises:
         ValueError: it is something else.
     """
-    if len(text) % 4 or text.find("=") not in (-1, len(text) - 1, len(text) - 2):
+    ends = (-1, len(text) - 1, len(text) - 2)
+    if len(text) % 4 or in_parts.find(text, "=", 0, len(text)) not in ends:
         raise ValueError
     return b"".join(binascii.a2b_base64(part, strict_mode=True) for part in _parts(text))
 

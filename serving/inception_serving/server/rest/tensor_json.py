@@ -5,6 +5,7 @@ Source: tensorflow_serving/util/json_tensor.cc, for the format, the checks, thei
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from inception_serving import errors, tensors
+from inception_serving.server.received.pauses import let_others_run
 from inception_serving.server.rest import json_layout, json_values
 from inception_serving.server.rest.json_layout import show
 from inception_serving.server.rest.json_numbers import flush_denormals, write_decimals
@@ -30,7 +32,10 @@ _INTEGERS = {
     "uint64": range(2**64),
 }
 _DECIMALS = {"float", "double"}
-_CONVERTED_AT_ONCE = _WRITTEN_AT_ONCE = 1 << 16
+_WRITTEN_AT_ONCE = 1 << 16
+# Each in a millisecond at most: numbers made an array, values looked at, and those looked
+# at one by one for what is wrong with them.
+_CONVERTED_AT_ONCE, _CHECKED_AT_ONCE, _READ_AT_ONCE = 1 << 14, 1 << 13, 1 << 7
 
 
 def is_row_format(document: Mapping[str, Any]) -> bool:
@@ -113,10 +118,12 @@ def _read_rows(rows: list[Any], types: Mapping[str, int]) -> dict[str, Tensor]:
 def _usual_rows(rows: list[Any], types: Mapping[str, int]) -> dict[str, Tensor] | None:
     if not _is_named(rows[0]):
         name = next(iter(types))
-        tensor = None if any(map(_is_named, rows)) else _usual_tensor(rows, types[name])
+        is_mixed = any(any(map(_is_named, part)) for part in _parts(rows))
+        tensor = None if is_mixed else _usual_tensor(rows, types[name])
         return None if tensor is None else {name: tensor}
-    if not all(type(row) is dict and row.keys() == types.keys() for row in rows):
-        return None
+    for part in _parts(rows, len(types)):
+        if not all(type(row) is dict and row.keys() == types.keys() for row in part):
+            return None
     columns: dict[str, Tensor] = {}
     for name, dtype in types.items():
         column = _usual_tensor([row[name] for row in rows], dtype)
@@ -139,6 +146,8 @@ class _Rows:
         """The inputs; see `read_inputs`."""
         is_named = _is_named(rows[0])
         for index, row in enumerate(rows):
+            if index % _READ_AT_ONCE == _READ_AT_ONCE - 1:
+                let_others_run()
             if _is_named(row) != is_named:
                 raise errors.InvalidArgumentError(
                     f"Expecting object but got list at item {index} of input list"
@@ -223,16 +232,28 @@ def _usual_tensor(value: Any, dtype: int) -> Tensor | None:
         return None
     values = [value]
     for size in shape:
-        if not all(type(item) is list and len(item) == size for item in values):
-            return None
-        values = [item for items in values for item in items]
+        below: list[Any] = []
+        for part in _parts(values, size):
+            if not all(type(item) is list and len(item) == size for item in part):
+                return None
+            below += itertools.chain.from_iterable(part)
+        values = below
     check = _CHECKS.get(tensors.type_name(dtype), _never)
-    if not all(map(check, values)):
+    if not all(all(map(check, part)) for part in _parts(values)):
         return None
     try:
         return _convert(values, dtype, shape)
     except errors.InvalidArgumentError:
         return None
+
+
+def _parts(values: list[Any], size: int = 1) -> Iterator[list[Any]]:
+    """Values of so many others each, in parts between which other requests have their turn."""
+    step = max(1, _CHECKED_AT_ONCE // max(1, size))
+    for start in range(0, len(values), step):
+        if start:
+            let_others_run()
+        yield values[start : start + step]
 
 
 def _shape(value: Any) -> list[int]:
@@ -248,6 +269,7 @@ def _leaves(value: Any, shape: Sequence[int], dtype: int) -> Iterator[Any]:
     """The values in nested lists, in order, up to the first thing that is wrong."""
     rank = len(shape)
     waiting = [iter([value])]
+    count = 0
     while waiting:
         level = len(waiting) - 1
         for item in waiting[-1]:
@@ -258,6 +280,9 @@ def _leaves(value: Any, shape: Sequence[int], dtype: int) -> Iterator[Any]:
                         f"JSON DOM. Expected at level: {rank}"
                     )
                 yield _check(item, dtype)
+                count += 1
+                if count % _READ_AT_ONCE == 0:
+                    let_others_run()
                 continue
             if level >= rank:
                 raise errors.InvalidArgumentError(
@@ -350,6 +375,8 @@ def _array(values: list[Any], dtype: Any) -> Tensor:
     """Numbers as an array, made in parts, between which other requests have their turn."""
     flat = np.empty(len(values), dtype)
     for start in range(0, len(values), _CONVERTED_AT_ONCE):
+        if start:
+            let_others_run()
         flat[start : start + _CONVERTED_AT_ONCE] = values[start : start + _CONVERTED_AT_ONCE]
     return flat
 
