@@ -444,6 +444,19 @@ def classify_a_bomb(target: Target) -> str:
     return target.classify(bombs.part(1, bombs.example(_bomb("png", 20_000, 20_000))))
 
 
+@attack("images", threads=8)
+def jpegs_of_empty_segments(target: Target) -> str:
+    jpeg = b"\xff\xd8" + b"\xff\xe0\0\2" * 4091
+    return target.image_bytes(*[jpeg] * 6)
+
+
+@attack("tensors", threads=8)
+def empty_strings_in_a_content(target: Target) -> str:
+    """As many as their content has bytes."""
+    tensor = bombs.tensor(_STRING, [60_000], bombs.part(4, bytes(60_000)))
+    return target.predict("serving_default", "image_bytes", tensor)
+
+
 # ---- gRPC's transport ----
 
 
@@ -644,6 +657,33 @@ def calls_of_many_fields_of_one_connection(target: Target) -> str:
 @functools.cache
 def _gzip_of_fields() -> bytes:
     return gzip.compress(b"\x7a\0" * 131_000)
+
+
+@attack("grpc", threads=16)
+def inputs_of_nothing(target: Target) -> str:
+    """4,900 in less than 64 KB."""
+    return target.call(_PREDICT, _nothings())
+
+
+@attack("grpc", threads=1)
+def inputs_of_nothing_on_many_connections(target: Target) -> str:
+    """More calls than may be under way at a time."""
+    data = gzip.compress(_nothings())
+    opened = [Connection(target.address) for _ in range(36)]
+    calls = [(each, each.begin(_PREDICT, grpc_encoding="gzip")) for each in opened * 32]
+    for connection, stream in calls:
+        connection.send(stream, b"\1" + struct.pack(">I", len(data)) + data)
+    ended = [connection.finish(stream, wait_s=_TIMEOUT_S) for connection, stream in calls]
+    for each in opened:
+        each.close()
+    return "answered" if all(ended) else "waits"
+
+
+@functools.cache
+def _nothings() -> bytes:
+    tensor = bombs.tensor(_FLOAT, [])
+    inputs = b"".join(bombs.tensor_input(b"%d" % number, tensor) for number in range(4900))
+    return bombs.predict(b"digits", b"", inputs)
 
 
 @attack("grpc", threads=8)
@@ -866,6 +906,46 @@ def a_feature_of_a_million_numbers(target: Target) -> str:
 @functools.cache
 def _many_numbers() -> bytes:
     return gzip.compress(b'{"examples": [{"a": [' + b"0.1," * 1_000_000 + b"1]}]}")
+
+
+@attack("json", threads=8)
+def escapes_before_a_wrong_number(target: Target) -> str:
+    """129 bytes, whose 32,700 escapes are read once more to tell where the error is."""
+    verb = f"/v1/models/{target.model}:classify"
+    return target.post(_escapes_and_an_exponent(), verb=verb, headers=_GZIP_SENT)
+
+
+@functools.cache
+def _escapes_and_an_exponent() -> bytes:
+    return gzip.compress(b'{"examples":[{"a":"' + b"\\n" * 32_700 + b'e999"}]}')
+
+
+@attack("json", threads=8)
+def rows_before_a_wrong_one(target: Target) -> str:
+    return target.post(_rows_and_a_text(15_000, 0), headers=_GZIP_SENT)
+
+
+@attack("json", threads=10)
+def rows_that_take_all_memory_for_reading(target: Target) -> str:
+    """Each as much as it may, to the byte: four leave no room."""
+    return target.post(_rows_and_a_text(786_332, 6_021), headers=_GZIP_SENT)
+
+
+@functools.cache
+def _rows_and_a_text(count: int, blanks: int) -> bytes:
+    rows = b"[1]," * count + b'["x"]]}' + b" " * blanks
+    return gzip.compress(b'{"signature_name":"predict_images","instances":[' + rows, 1)
+
+
+@attack("json")
+def a_long_text_in_an_error(target: Target) -> str:
+    return target.post(_a_wide_text(), headers=_GZIP_SENT)
+
+
+@functools.cache
+def _a_wide_text() -> bytes:
+    text = b"a" * 47_000_000 + "\U0001f600".encode()
+    return gzip.compress(b'{"signature_name":"predict_images","instances":["' + text + b'"]}', 1)
 
 
 @attack("json", threads=8)
