@@ -15,6 +15,7 @@ from tests.serving.caller import Caller, png
 
 # Long by their nature, or large: the program's alone.
 _LONG = {
+    "inputs_of_nothing_on_many_connections",
     "a_flood_of_pings",
     "a_flood_of_settings",
     "answers_that_nobody_takes",
