@@ -91,7 +91,9 @@ def test_where_memory_grows_many_small_ones_that_do_not_come_are_ended(
     small = [Waiting(arrivals, b"ipv4:10.0.0.%d:1" % number, True) for number in range(count)]
     others = [Waiting(arrivals, b"ipv4:10.0.1.%d:1" % number) for number in range(count)]
     memory[0] = 300
-    time.sleep(0.6)
+    end = time.monotonic() + (10 if count > 8 else 0.6)
+    while not all(each.is_ended for each in small) and time.monotonic() < end:
+        time.sleep(0.02)
     assert {each.is_ended for each in small} == {count > 8}
     assert not any(each.is_ended for each in others)
     arrivals.stop()
@@ -108,12 +110,9 @@ def test_memory_that_nobody_uses_is_given_back(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(f"{module}._give_back", give_back)
     arrivals = Arrivals(most=100, memory_limit=1000)
-    arrivals.start()
-    time.sleep(0.2)
-    for size in (1400, 1600, 1650, 1900):  # the last again too much, but too soon
+    for size in (500, 1400, 1600, 1650, 1900):  # the last again too much, but too soon
         memory[0] = size
-        time.sleep(0.2)
-    arrivals.stop()
+        arrivals._look_at_kept()
     assert given_back == [1600]
 
 
