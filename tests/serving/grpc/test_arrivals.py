@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from inception_serving.server.grpc import arrivals as arrivals_module
 from inception_serving.server.grpc.arrivals import Arrivals
 
 GOOD, BAD = b"ipv4:10.0.0.1:1000", b"ipv4:10.0.0.2:1000"
@@ -84,7 +83,7 @@ def test_where_memory_grows_many_small_ones_that_do_not_come_are_ended(
     monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     memory = [0]
-    monkeypatch.setattr("inception_serving.server.grpc.arrivals._memory", lambda: memory[0])
+    monkeypatch.setattr("inception_serving.server.grpc.arrivals.memory_in_use", lambda: memory[0])
     arrivals = Arrivals(most=100, memory_limit=1000)
     arrivals.start()
     time.sleep(0.2)
@@ -97,40 +96,3 @@ def test_where_memory_grows_many_small_ones_that_do_not_come_are_ended(
     assert {each.is_ended for each in small} == {count > 8}
     assert not any(each.is_ended for each in others)
     arrivals.stop()
-
-
-def test_memory_that_nobody_uses_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = "inception_serving.server.grpc.arrivals"
-    memory, given_back = [500], []
-    monkeypatch.setattr(f"{module}._memory", lambda: memory[0])
-
-    def give_back() -> None:
-        given_back.append(memory[0])
-        memory[0] = 700
-
-    monkeypatch.setattr(f"{module}._give_back", give_back)
-    arrivals = Arrivals(most=100, memory_limit=1000)
-    for size in (500, 1400, 1600, 1650, 1900):  # the last again too much, but too soon
-        memory[0] = size
-        arrivals._look_at_kept()
-    assert given_back == [1600]
-
-
-def test_memory_that_is_let_go_of_later_is_given_back_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = "inception_serving.server.grpc.arrivals"
-    times = iter([0.0, 1.0, 5.9, 6.1, 15.9, 16.2, 36.1, 36.3, 76.5, 200.0, 300.0])
-    monkeypatch.setattr(f"{module}._memory", lambda: memory[0])
-    monkeypatch.setattr(f"{module}._MUCH", 100)
-    given_back = []
-    monkeypatch.setattr(f"{module}._give_back", lambda: given_back.append(now[0]))
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
-    arrivals = Arrivals(most=100, memory_limit=1000)
-    memory, now = [500], [0.0]
-    for now[0] in times:
-        arrivals._look_at_kept()
-        memory[0] = 1600
-    assert given_back == [1.0, 6.1, 16.2, 36.3, 76.5]
-
-
-def test_what_the_c_library_keeps_is_told_to_go() -> None:
-    arrivals_module._give_back()

@@ -9,12 +9,11 @@ connection that has most of them, the longest waiting first.
 
 from __future__ import annotations
 
-import ctypes
-import math
-import os
 import threading
 import time
 from typing import Protocol
+
+from inception_serving.server.grpc.memory import KeptMemory, memory_in_use
 
 _MESSAGE_S = 60.0  # a large message over a slow line
 _YOUNG_S = 0.25  # nobody is ended who has not waited for so long
@@ -23,10 +22,6 @@ _LOOK_S = 0.05
 # Where memory grows by a part of what it may, those are ended first whose message would be there at
 # once if it were what it should be, a small one; but not a few, which may wait for this server.
 _PART_FOR_SMALL, _FEW_SMALL = 8, 8
-# Heads of thousands of fields are hundreds of KB each to gRPC, and what it lets go of the C library
-# keeps, some gigabytes after a flood of them. To give it back costs time of who needs it again.
-# What is in use now may be let go of soon: it is tried again, each time later while little comes.
-_GIVE_BACK_S, _LAST_S, _MUCH = 5.0, 60.0, 1 << 26
 
 
 class WaitingCall(Protocol):
@@ -55,9 +50,7 @@ class Arrivals:
         self._lock = threading.Lock()
         self._memory = 0
         self._memory_before_small = 0
-        self._least_memory = 1 << 63  # since some was last given back
-        self._give_back_s = _GIVE_BACK_S  # from one time to the next
-        self._may_give_back, self._try_again = 0.0, math.inf  # times of `time.monotonic()`
+        self._kept = KeptMemory(memory_limit)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="arrivals", daemon=True)
 
@@ -108,13 +101,13 @@ class Arrivals:
     def _watch(self) -> None:
         while not self._stopping.wait(_LOOK_S):
             self._look_at_small()
-            self._look_at_kept()
+            self._kept.look()
             oldest = self._oldest()
             if oldest is None:
-                self._memory = _memory()
+                self._memory = memory_in_use()
                 continue
             too_many = self._count - self._most
-            is_large = _memory() - self._memory > self._memory_limit
+            is_large = memory_in_use() - self._memory > self._memory_limit
             now = time.monotonic()
             if too_many <= 0 and not is_large and now - oldest <= _MESSAGE_S:
                 continue
@@ -127,9 +120,9 @@ class Arrivals:
 
     def _look_at_small(self) -> None:
         if not self._small:
-            self._memory_before_small = _memory()
+            self._memory_before_small = memory_in_use()
             return
-        if _memory() - self._memory_before_small <= self._memory_limit // _PART_FOR_SMALL:
+        if memory_in_use() - self._memory_before_small <= self._memory_limit // _PART_FOR_SMALL:
             return
         now = time.monotonic()
         with self._lock:
@@ -137,19 +130,6 @@ class Arrivals:
         if len(old) > _FEW_SMALL:
             for call in old:
                 call.cancel()
-
-    def _look_at_kept(self) -> None:
-        memory, now = _memory(), time.monotonic()
-        self._least_memory = min(self._least_memory, memory)
-        has_grown = memory - self._least_memory > self._memory_limit
-        if (has_grown and now >= self._may_give_back) or now >= self._try_again:
-            _give_back()
-            self._least_memory = _memory()
-            had_much = memory - self._least_memory > _MUCH
-            self._give_back_s = _GIVE_BACK_S if had_much or has_grown else 2 * self._give_back_s
-            self._may_give_back = now + _GIVE_BACK_S
-            is_last = self._give_back_s > _LAST_S
-            self._try_again = math.inf if is_last else now + self._give_back_s
 
     def _oldest(self) -> float | None:
         """Since when the first waits that may be ended."""
@@ -173,19 +153,3 @@ class Arrivals:
 
 def _is_old(waited_s: float, of_its_connection: int) -> bool:
     return waited_s >= (_ALONE_S if of_its_connection == 1 else _YOUNG_S)
-
-
-def _memory() -> int:
-    """The bytes of this process in memory; 0 where the system does not say."""
-    try:
-        with open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
-
-
-def _give_back() -> None:
-    """Give the system what the C library keeps of memory that nobody uses; GNU's alone can."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
-    if trim is not None:
-        trim(0)
