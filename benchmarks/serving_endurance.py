@@ -155,8 +155,9 @@ def fuzz(count: int) -> dict[str, Any]:
     memory: list[tuple[int, float]] = []
     reached = 0
     # Tensors of gigabytes, in messages of a few bytes, are refused and not run.
-    # A request may hold half of what the others leave.
-    flags = [f"--max_bytes_in_flight={8 * _LARGEST + 4_000_000}"]
+    # A request may hold half of what the others leave, here its floats and twice as much to answer
+    # with them: an array, and a message made of it.
+    flags = [f"--max_bytes_in_flight={2 * 12 * _LARGEST + 4_000_000}"]
     flags += ["--max_bytes_in_work=100000000000"]  # by its rows, which cost little in this model
     models = {serving_fuzz.MODEL: save_fuzzed}
     with (
