@@ -1,7 +1,7 @@
 """The server under attack: what it holds, and what its good clients see meanwhile.
 
     python benchmarks/serving_attacks.py [--models demo/models] [--only WORD,WORD] [--seconds 17]
-        [--before 4] [--repeats 1] [--good 3] [--base CHECKOUT] [--list]
+        [--before 4] [--repeats 1] [--good 3] [--base CHECKOUT] [--bare] [--list]
         [--output benchmarks/serving_attacks.json]
 
 Each attack (attack_list.py) is made against a server of its own, of the digits of `make demo`, by
@@ -11,8 +11,10 @@ and beside it: a thousand requests beside each, timed from when they were due. F
 memory of the server's processes (the sum of their PSS) over that with the model loaded, the good
 clients' times and how many of their requests were refused, how the attack was answered, and how
 long SIGTERM took while it went on. What is printed as `fails` breaks one of the limits below.
-With --base an older checkout's server is attacked next to each. Each attack is written when it is
-done; the same command goes on where it was stopped.
+With --base an older checkout's server is attacked next to each; with --bare a `grpc.server` too,
+of the same limit of a message, that reads nothing of it and answers nothing: what gRPC's library
+for Python leaves of good clients' times before a server has done anything. Each attack is written
+when it is done; the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -78,7 +80,8 @@ def be_good(target: Target, clients: int) -> None:
         body = json.dumps({"instances": [{"b64": b64encode(target.image).decode()}]})
         _again_and_again("rest", client, lambda: _post(target, body))
 
-    for number, call in enumerate((call_grpc, call_rest) * clients):
+    calls = (call_grpc, call_rest) if target.rest else (call_grpc,)
+    for number, call in enumerate(calls * clients):
         threading.Thread(target=call, args=(number,), daemon=True).start()
         time.sleep(PERIOD_S / 2 / clients)
     sys.stdin.read()
@@ -148,20 +151,31 @@ def be_bad(target: Target, name: str) -> None:
 # ---- the server, watched ----
 
 
-class Server:
-    """`python -m inception_serving.server` of one model."""
+BARE = f"""
+import signal, threading
+from concurrent.futures import ThreadPoolExecutor
+import grpc
+class Any(grpc.GenericRpcHandler):
+    def service(self, details):
+        return grpc.unary_unary_rpc_method_handler(lambda message, context: b"")
+limit = ("grpc.max_receive_message_length", {64 << 20})
+server = grpc.server(ThreadPoolExecutor(16), handlers=[Any()], options=[limit])
+address = f"127.0.0.1:{{server.add_insecure_port('127.0.0.1:0')}}"
+server.start()
+signal.signal(signal.SIGTERM, lambda *_: server.stop(0).wait())
+print("gRPC on", address, flush=True)
+server.wait_for_termination()
+"""
 
-    def __init__(self, models: Path, log: Path, checkout: Path) -> None:
+
+class Server:
+    """One in a process of its own: it prints where it answers."""
+
+    def __init__(self, log: Path, *arguments: str, checkout: Path = ROOT, rest: bool) -> None:
         self.log = log
         path = os.pathsep.join([str(checkout / "serving"), str(checkout)])
         self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "inception_serving.server"),
-                *(f"--model_base_path={models / MODEL}", f"--model_name={MODEL}"),
-                *("--port=0", f"--rest_api_port={_free_port()}"),
-                "--enable_grpc_healthcheck_service",
-                "--enable_reload_config=false",
-            ][: None if checkout == ROOT else -1],
+            [sys.executable, *arguments],
             cwd=checkout,
             env={**os.environ, "PYTHONPATH": path},
             stdout=subprocess.PIPE,
@@ -175,9 +189,27 @@ class Server:
                 self.address = line.split()[-1]
             if found := re.search(r"REST on http://([^/]+)", line):
                 self.rest = found[1]
-                break
-        if not self.rest:
-            raise SystemExit(f"The server did not start: {log.read_text()}")
+            if self.address and (self.rest or not rest):
+                return
+        raise SystemExit(f"The server did not start: {log.read_text()}")
+
+    @classmethod
+    def ours(cls, log: Path, models: Path, checkout: Path) -> Server:
+        """`python -m inception_serving.server` of one model."""
+        flags = [
+            *(f"--model_base_path={models / MODEL}", f"--model_name={MODEL}"),
+            *("--port=0", f"--rest_api_port={_free_port()}"),
+            "--enable_grpc_healthcheck_service",
+        ]
+        if checkout == ROOT:
+            flags.append("--enable_reload_config=false")
+        module = ("-m", "inception_serving.server")
+        return cls(log, *module, *flags, checkout=checkout, rest=True)
+
+    @classmethod
+    def bare(cls, log: Path) -> Server:
+        """gRPC's own, of handlers that do nothing."""
+        return cls(log, "-c", BARE, rest=False)
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
@@ -262,10 +294,12 @@ class Helper:
 
 
 def measure(
-    name: str, models: Path, image: Path, checkout: Path, asked: dict[str, Any]
+    name: str, models: Path, image: Path, checkout: Path | None, asked: dict[str, Any]
 ) -> dict[str, Any]:
+    """Against the server of a checkout, or a bare one."""
     with tempfile.TemporaryDirectory() as folder:
-        server = Server(models, Path(folder, "log"), checkout)
+        log = Path(folder, "log")
+        server = Server.ours(log, models, checkout) if checkout else Server.bare(log)
         target = Target(server.address, server.rest, MODEL, image.read_bytes())
         good = Helper(target, image, "good", str(asked["good"]))
         bad = Helper(target, image, "bad", name)
@@ -406,6 +440,7 @@ def main() -> None:
     parser.add_argument("--image", type=Path, help="one that the model answers")
     parser.add_argument("--checkout", type=Path, default=ROOT, help="whose server is attacked")
     parser.add_argument("--base", type=Path, help="another checkout, attacked beside")
+    parser.add_argument("--bare", action="store_true", help="gRPC's own server, attacked beside")
     parser.add_argument("--only", default="", help="names, parts of names or kinds, with commas")
     parser.add_argument("--seconds", type=float, default=17.0, help="that each attack lasts")
     parser.add_argument("--before", type=float, default=4.0, help="seconds without it")
@@ -440,15 +475,19 @@ def main() -> None:
     }
     results = _done_before(options.output, asked)
     for name, _ in chosen:
-        if name in results:
-            continue
-        for who, checkout in (("now", options.checkout), ("base", options.base)):
-            if checkout is not None:
-                arguments = (name, options.models.resolve(), image, checkout, asked)
-                result = merged([measure(*arguments) for _ in range(options.repeats)])
-                result["fails"] = faults(result)
-                show(who, result)
-                results.setdefault(name, {})[who] = result
+        servers: dict[str, Path | None] = {"now": options.checkout}
+        if options.base:
+            servers["base"] = options.base
+        if options.bare:
+            servers["bare"] = None
+        for who, checkout in servers.items():
+            if who in results.get(name, {}):
+                continue
+            arguments = (name, options.models.resolve(), image, checkout, asked)
+            result = merged([measure(*arguments) for _ in range(options.repeats)])
+            result["fails"] = faults(result)
+            show(who, result)
+            results.setdefault(name, {})[who] = result
         _write(options.output, asked, results)
     print(json.dumps(_summary(results), indent=2))
 
@@ -475,7 +514,7 @@ def _p99(measured: Sequence[dict[str, Any]]) -> list[float]:
 
 def _summary(results: dict[str, Any]) -> dict[str, Any]:
     summary = {}
-    for who in ("now", "base"):
+    for who in ("now", "base", "bare"):
         if found := [each[who] for each in results.values() if who in each]:
             before, beside = ([each[when] for each in found] for when in ("before", "beside"))
             summary[who] = {
