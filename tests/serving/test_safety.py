@@ -36,6 +36,7 @@ from inception_serving.server.received.wire import Steps
 from inception_serving.server.rest import server as rest_server
 from tests.serving.caller import Caller, png
 from tests.serving.model.test_examples import classification
+from tests.serving.versions.test_lifecycle import wait_until
 
 PREDICT = "/v1/models/arithmetic:predict"
 X = {"x": np.array([1], np.float32)}
@@ -208,9 +209,9 @@ class TestBudget:
         body = {"signature_name": "slow", "inputs": 4.0, "ignored": "s" * 80_000}
         with caller.channel, ThreadPoolExecutor(1) as pool:
             held = pool.submit(httpx.post, f"{small.rest_address}{PREDICT}", json=body, timeout=20)
+            wait_until(lambda: small.budget._held >= 80_000)
             with pytest.raises(grpc.RpcError) as caught:
-                while not held.done():  # from when it has come
-                    caller.predict(large)
+                caller.predict(large)
             other = {"instances": [0.0] * 15_000}
             rest = httpx.post(f"{small.rest_address}{PREDICT}", json=other, timeout=20)
             small_one = caller.predict(X).outputs["y"].float_val
