@@ -381,14 +381,14 @@ class TestTurns:
         let_others_run()
         assert turns._free == 1
 
-    def test_what_is_large_is_one_at_a_time_and_leaves_as_much_time(self) -> None:
+    def test_what_is_very_large_is_one_at_a_time_and_leaves_as_much_time(self) -> None:
         turns = Turns(1)
         times: list[tuple[float, float]] = []
         together = threading.Barrier(4)  # a thread for each
 
         def read(connection: str) -> None:
             together.wait(20)
-            with turns.take(None, connection=connection), one_at_a_time(1 << 20):
+            with turns.take(None, connection=connection), one_at_a_time(1 << 23):
                 began, until = time.monotonic(), time.thread_time() + 0.03
                 while time.thread_time() < until:
                     pass
@@ -411,7 +411,7 @@ class TestTurns:
                 entered.set()
 
         with ThreadPoolExecutor(1) as pool:
-            with one_at_a_time(1 << 20):
+            with Turns(1).take(None), one_at_a_time(1 << 20):
                 waiting = pool.submit(wait)
                 assert not entered.wait(0.1)
                 with turns.take(time.monotonic() + 10, connection="b"), one_at_a_time(1000):
@@ -443,7 +443,7 @@ class TestTurns:
         LONG_WORK.on_use = lambda is_used: None
         assert max(most) == 1
         assert (uses[0], uses[-1]) == (True, False)
-        assert turns._free == 8 and LONG_WORK.turns._free == 1
+        assert turns._free == 8 and LONG_WORK._is_free
 
     def test_who_waits_to_work_for_long_lends_its_turn(self) -> None:
         turns = Turns(1)
@@ -466,7 +466,64 @@ class TestTurns:
                 with turn.lend():
                     assert entered.wait(10)
             waiting.result(20)
-        assert turns._free == other._free == LONG_WORK.turns._free == 1
+        assert turns._free == other._free == 1 and LONG_WORK._is_free
+
+    def test_who_has_worked_least_is_next(self) -> None:
+        """A photo's few milliseconds do not wait for the seconds that others take."""
+        turns = Turns(8)
+        given: list[float] = []
+        waiting = []
+
+        def work(worked_s: float) -> None:
+            with turns.take(None) as turn:
+                turn.worked(worked_s)
+                turn.work_long()
+                given.append(worked_s)
+
+        with ThreadPoolExecutor(4) as pool:
+            with turns.take(None) as turn:
+                turn.work_long()
+                for count, worked_s in enumerate((3.0, 2.0, 0.001, 1.0), 1):
+                    waiting.append(pool.submit(work, worked_s))
+                    while len(LONG_WORK._waiting) < count:
+                        time.sleep(1e-3)
+            for each in waiting:
+                each.result(timeout=20)
+        assert given == [0.001, 1.0, 2.0, 3.0]
+
+    def test_who_works_for_long_has_no_turn_of_the_others(self) -> None:
+        """It would keep it from them while it waits, and they would keep it waiting."""
+        turns = Turns(1)
+        with turns.take(None) as turn:
+            turn.work_long()
+            with turns.take(None, refuse=True):
+                pass
+            turn.end_long()
+            with pytest.raises(errors.ResourceExhaustedError), turns.take(None, refuse=True):
+                pass
+        assert turns._free == 1 and LONG_WORK._is_free and not LONG_WORK.is_used
+
+    def test_of_too_many_who_wait_those_that_worked_most_are_refused(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("inception_serving.server.received.turns._MOST_WAITING", 2)
+        turns = Turns(8)
+
+        def work(worked_s: float) -> float:
+            with turns.take(None) as turn:
+                turn.worked(worked_s)
+                turn.work_long()
+                return worked_s
+
+        with ThreadPoolExecutor(4) as pool:
+            with turns.take(None) as turn:
+                turn.work_long()
+                waiting = [pool.submit(work, worked_s) for worked_s in (0.0, 30.0, 20.0, 10.0)]
+                for refused in (waiting[1], waiting[2]):
+                    with pytest.raises(errors.UnavailableError, match="try again later"):
+                        refused.result(timeout=20)
+            assert [waiting[0].result(20), waiting[3].result(20)] == [0.0, 10.0]
+        assert turns._free == 8 and LONG_WORK._is_free and not LONG_WORK.is_used
 
     def test_who_has_worked_for_a_while_works_for_long(
         self, monkeypatch: pytest.MonkeyPatch
@@ -477,9 +534,9 @@ class TestTurns:
             long = []
             for _ in range(7):
                 let_others_run()
-                long.append(LONG_WORK.turns._free == 0)
+                long.append(not LONG_WORK._is_free)
             turn.end_long()
-            assert LONG_WORK.turns._free == 1
+            assert LONG_WORK._is_free
         assert long[0] is False and long[-1] is True
 
     def test_who_gives_up_leaves_its_place(self) -> None:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 _PAUSE_S = 1e-5  # without one, whoever lets go of the lock has it back before another wakes
-_PART_S = 5e-4  # what is worked between two pauses, at most
 _MANY = 2000  # parts, of which a few hundred take so long
+_EACH_PART_S, _EACH_BYTE_S = 1e-6, 1e-9  # about
 
-_LARGE = 1 << 17  # bytes that are read or copied in one go, in more than a part's time
+# Bytes that are read or copied in one go: in more than a part's time, and in a good deal more.
+_LARGE, _VERY_LARGE = 1 << 17, 1 << 22
 _MOST_PAUSE_S = 0.1
 
 
@@ -29,8 +30,11 @@ class Turn(Protocol):
     def pause(self, worked_s: float) -> None:
         """Let others run, after so much work."""
 
-    def work_long(self) -> None:
-        """Be one of those that work for long."""
+    def work_long(self, expected_s: float = ...) -> None:
+        """Be one of those that work for long, and for how long, about."""
+
+    def worked(self, worked_s: float) -> None:
+        """Count so much work."""
 
 
 class _Mine(threading.local):
@@ -38,54 +42,56 @@ class _Mine(threading.local):
     worked_s = 0.0  # processor time of this thread when it last went on
 
 
-class _Large:
-    lock = threading.Lock()
+class _VeryLarge:
     last = 0  # the thread that was last at work
     next_at = 0.0  # when another may be, a time of `time.monotonic()`
 
 
 _mine = _Mine()
-_large = _Large()
+_very_large = _VeryLarge()
 
 
 def have_turn(turn: Turn | None) -> None:
     """Say which turn this thread has, until it says that it has none."""
     _mine.turn = turn
+    _mine.worked_s = time.thread_time()
 
 
 def work_on(parts: int) -> None:
     """Say of how many parts it is what is to be worked on next: many take long, pauses or not."""
     if parts > _MANY and _mine.turn is not None:
-        _mine.turn.work_long()
+        _mine.turn.work_long(parts * _EACH_PART_S)
 
 
 @contextmanager
 def one_at_a_time(size: int) -> Iterator[None]:
     """Around what has Python's lock in one go, and for longer the more bytes it is of.
 
-    Of those that are large one is at work at a time, and another begins when the rest have had as
-    long. Not to be entered again by who is within.
+    What is large is work that takes long, of which one is at work at a time; after what is very
+    large another begins when the rest have had as long.
+
+    Raises:
+        errors.StatusError: nobody wants the answer any more, or too many wait.
     """
-    if size < _LARGE:
+    turn = _mine.turn
+    if size < _LARGE or turn is None:
         yield
         return
-    with _lent():
-        _large.lock.acquire()
-        if _large.last != threading.get_ident():
-            time.sleep(max(0.0, _large.next_at - time.monotonic()))
+    turn.work_long(size * _EACH_BYTE_S)
+    if size >= _VERY_LARGE and _very_large.last != threading.get_ident():
+        while (wait_s := _very_large.next_at - time.monotonic()) > 0:
+            with turn.lend():
+                time.sleep(wait_s)
     began_s = time.thread_time()
     try:
         yield
     finally:
         worked_s = time.thread_time() - began_s
-        _large.last = threading.get_ident()
-        _large.next_at = time.monotonic() + min(worked_s, _MOST_PAUSE_S)
-        _large.lock.release()
+        turn.worked(worked_s)
+        if size >= _VERY_LARGE:
+            _very_large.last = threading.get_ident()
+            _very_large.next_at = time.monotonic() + min(worked_s, _MOST_PAUSE_S)
         _mine.worked_s = time.thread_time()
-
-
-def _lent() -> AbstractContextManager[object]:
-    return nullcontext() if _mine.turn is None else _mine.turn.lend()
 
 
 def let_others_run() -> None:
@@ -94,9 +100,8 @@ def let_others_run() -> None:
     Raises:
         errors.StatusError: nobody wants the answer any more.
     """
-    worked_s = min(time.thread_time() - _mine.worked_s, _PART_S)
     if _mine.turn is None:
         time.sleep(_PAUSE_S)
     else:
-        _mine.turn.pause(worked_s)
+        _mine.turn.pause(time.thread_time() - _mine.worked_s)
     _mine.worked_s = time.thread_time()

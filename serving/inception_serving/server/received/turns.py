@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from inception_serving import errors
 from inception_serving.server.received.pauses import have_turn
@@ -15,6 +17,10 @@ from inception_serving.server.received.pauses import have_turn
 # these how long each before the next. Of most requests all is done by then.
 _SHORT_S = 2e-3
 _PAUSE_S = 1e-5  # without one, whoever lets go of the lock has it back before another wakes
+# A second of waiting weighs as much as so many that others have worked less.
+_PATIENCE = 0.001
+# Each that waits has a thread, and some memory.
+_MOST_WAITING = 256
 
 
 class Turns:
@@ -63,8 +69,7 @@ class Turns:
             yield turn
         finally:
             have_turn(None)
-            turn.end_long()
-            self.release()
+            turn.end()
 
     def acquire(self, connection: str, timeout_s: float | None) -> bool:
         """Wait for a turn; whether there was one in time."""
@@ -102,11 +107,28 @@ class Turns:
                 self._waiting[connection] = waiting  # behind the others
 
 
+@dataclass(order=True)
+class _Waiting:
+    """A request that waits to work for long.
+
+    Attributes:
+        place: the least comes first.
+        turn: is released when the request has its turn, or will have none.
+    """
+
+    place: float
+    turn: threading.Lock = field(compare=False)
+    is_refused: bool = field(default=False, compare=False)
+
+
 class LongWork:
     """Python's work on requests that takes long, one of them at a time, by turns of their own.
 
     It has Python's lock, and whoever has it makes those wait who want it for a moment, dozens of
-    times for each request: one that works for long can be borne, eight can't.
+    times for each request: one that works for long can be borne, eight can't. The next is who has
+    worked least and is to work least, as far as that is known, so that what takes a millisecond
+    does not wait for what takes many. What has waited long comes before others in the end, and of
+    too many the last have no turn.
 
     Attributes:
         on_use: told when some begin to work for long, and when none does.
@@ -114,7 +136,8 @@ class LongWork:
 
     def __init__(self) -> None:
         self.on_use: Callable[[bool], None] = lambda is_used: None
-        self.turns = Turns(1)
+        self._is_free = True
+        self._waiting: list[_Waiting] = []  # in their order
         self._count = 0
         self._lock = threading.Lock()
 
@@ -130,53 +153,106 @@ class LongWork:
             if (before == 0) != (self._count == 0):
                 self.on_use(self._count > 0)
 
+    def acquire(self, work_s: float) -> None:
+        """Wait for the turn.
+
+        Args:
+            work_s: how long the request has worked, or is to work if that is known to be longer.
+
+        Raises:
+            errors.UnavailableError: too many wait whose work is less.
+        """
+        with self._lock:
+            if self._is_free:
+                self._is_free = False
+                return
+            mine = _Waiting(work_s + _PATIENCE * time.monotonic(), threading.Lock())
+            mine.turn.acquire()
+            insort(self._waiting, mine)
+            if len(self._waiting) > _MOST_WAITING:
+                last = self._waiting.pop()
+                last.is_refused = True
+                last.turn.release()
+        mine.turn.acquire()  # when it is handed over
+        if mine.is_refused:
+            raise errors.UnavailableError(
+                f"{_MOST_WAITING} requests wait that take long to read or to answer: try again "
+                "later."
+            )
+
+    def release(self) -> None:
+        """Hand the turn over, to who is next."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.pop(0).turn.release()
+            else:
+                self._is_free = True
+
 
 # As many as there are locks.
 LONG_WORK = LongWork()
 
 
 class Turn:
-    """A turn that a request has."""
+    """A turn that a request has: one of many or, while it works for long, the one of those."""
 
     def __init__(self, turns: Turns, connection: str, check: Callable[[], object]) -> None:
         self._turns = turns
         self._connection = connection
         self._check = check
         self._worked_s = 0.0
+        self._worked_before_s = 0.0  # and before it had this turn
+        self._expected_s = 0.0
         self._is_long = False
+        self._is_had = True
 
     @contextmanager
     def lend(self) -> Iterator[None]:
-        """Let others have it while this thread waits for something."""
-        self._turns.release()
-        if self._is_long:
-            LONG_WORK.turns.release()
+        """Let others have it while this thread waits for something.
+
+        Raises:
+            errors.UnavailableError: it works for long, and is not given a turn again.
+        """
+        self._hand_over()
         try:
             yield
         finally:
             self._take_back()
 
-    def work_long(self) -> None:
+    def work_long(self, expected_s: float = 0.0) -> None:
         """Be one of those that work for long; until `end_long`.
 
+        Args:
+            expected_s: how long, if that is known.
+
         Raises:
-            errors.StatusError: nobody wants the answer any more.
+            errors.StatusError: nobody wants the answer any more, or too many wait.
         """
+        self._expected_s = max(self._expected_s, expected_s)
         if not self._is_long:
             LONG_WORK.count(1)
-            self._turns.release()  # nobody has one who waits for the others
+            self._hand_over()
             self._is_long = True
-            self._worked_s = 0.0
             self._take_back()
             self._check()
 
     def end_long(self) -> None:
         """Be none of those that work for long, or none yet."""
+        self._worked_before_s = self._worked_s
+        if self._is_long:
+            self.end()
+            self._take_back()
+
+    def end(self) -> None:
+        """Have none any more."""
+        self._hand_over()
         if self._is_long:
             self._is_long = False
-            LONG_WORK.turns.release()
             LONG_WORK.count(-1)
-        self._worked_s = 0.0
+
+    def worked(self, worked_s: float) -> None:
+        """Count what the request has worked: the more, the later its next turn comes."""
+        self._worked_s += worked_s
 
     def pause(self, worked_s: float) -> None:
         """Let others run, between two parts of something that takes long.
@@ -185,26 +261,34 @@ class Turn:
             worked_s: how long the part took.
 
         Raises:
-            errors.StatusError: nobody wants the answer any more.
+            errors.StatusError: nobody wants the answer any more, or too many wait.
         """
-        self._worked_s += worked_s
-        if not self._is_long:
-            if self._worked_s > _SHORT_S or LONG_WORK.is_used:
-                self.work_long()
+        self.worked(worked_s)
+        is_over = self._worked_s - self._worked_before_s > _SHORT_S
+        if not self._is_long and (is_over or LONG_WORK.is_used):
+            self.work_long()
+        elif self._is_long and not is_over:
+            time.sleep(_PAUSE_S)
+            self._check()
+        else:
+            with self.lend():
+                time.sleep(_PAUSE_S)
+            self._check()
+
+    def _hand_over(self) -> None:
+        if self._is_had:
+            self._is_had = False
+            if self._is_long:
+                LONG_WORK.release()
             else:
-                with self.lend():
-                    time.sleep(_PAUSE_S)
-            return
-        self._turns.release()
-        time.sleep(_PAUSE_S)
-        if self._worked_s > _SHORT_S:
-            self._worked_s = 0.0
-            LONG_WORK.turns.release()
-            LONG_WORK.turns.acquire(self._connection, None)
-        self._turns.acquire(self._connection, None)
-        self._check()
+                self._turns.release()
 
     def _take_back(self) -> None:
+        if self._is_had:
+            return
         if self._is_long:
-            LONG_WORK.turns.acquire(self._connection, None)
-        self._turns.acquire(self._connection, None)
+            LONG_WORK.acquire(max(self._worked_s, self._expected_s))
+            self._worked_before_s = self._worked_s
+        else:
+            self._turns.acquire(self._connection, None)
+        self._is_had = True
