@@ -610,16 +610,15 @@ class TestWorkspace:
             "later."
         }
 
-    def test_what_takes_next_to_nothing_has_room_of_its_own(self) -> None:
+    def test_what_takes_little_or_next_to_nothing_has_room_of_its_own(self) -> None:
         """Others may fill theirs to the byte, and again as soon as one has ended."""
         workspace = Workspace(1 << 20)
         with contextlib.ExitStack() as stack:
-            for size in (7 << 14,) * 4:
+            for size in (6 << 14, 6 << 14, *[2 << 14] * 8, 0, 2048, 2048):
                 stack.enter_context(workspace.take(size, deadline=0, turn=None))
-            for size in (0, 2048, 2048):
-                stack.enter_context(workspace.take(size, deadline=0, turn=None))
-            with pytest.raises(errors.DeadlineExceededError):
-                stack.enter_context(workspace.take(2049, deadline=0, turn=None))
+            for size in ((2 << 14) + 1, 2049):
+                with pytest.raises(errors.DeadlineExceededError):
+                    stack.enter_context(workspace.take(size, deadline=0, turn=None))
 
     def test_the_first_that_came_begins_first(self) -> None:
         """Else one that takes more waits for as long as ones that take less are sent."""
@@ -634,11 +633,10 @@ class TestWorkspace:
                 begun.append(size)
 
         with ThreadPoolExecutor(4) as pool, contextlib.ExitStack() as last:
-            for _ in range(3):
-                last.enter_context(workspace.take(7 << 14, deadline=0, turn=None))
+            last.enter_context(workspace.take(5 << 14, deadline=0, turn=None))
             with workspace.take(7 << 14, deadline=0, turn=None):
                 runs = []
-                for count, size in enumerate((8 << 14, 5000, 6000), 1):
+                for count, size in enumerate((8 << 14, 40_000, 41_000), 1):
                     runs.append(pool.submit(run, size))
                     while sum(len(room._waiting) for room in workspace._rooms.values()) < count:
                         time.sleep(1e-3)
@@ -650,7 +648,7 @@ class TestWorkspace:
             with workspace.take(7 << 14, deadline=0, turn=None):
                 pass
 
-        assert sorted(begun) == [5000, 6000, 8 << 14]
+        assert sorted(begun) == [40_000, 41_000, 8 << 14]
 
     def test_who_gives_up_lets_the_next_begin(self) -> None:
         workspace = Workspace(1 << 20)
@@ -662,12 +660,10 @@ class TestWorkspace:
             ):
                 pass
 
-        with ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as stack:
-            for _ in range(3):
-                stack.enter_context(workspace.take(8 << 14, deadline=0, turn=None))
+        with ThreadPoolExecutor(1) as pool, workspace.take(8 << 14, deadline=0, turn=None):
             first = pool.submit(give_up)
             time.sleep(0.1)
-            with workspace.take(5000, deadline=time.monotonic() + 20, turn=None):
+            with workspace.take(40_000, deadline=time.monotonic() + 20, turn=None):
                 first.result(10)
 
 

@@ -197,21 +197,23 @@ class Workspace:
 
     Large runs have a half of it, but one less at a time than there are processors, and others wait:
     a decoder that works on a huge image for a second would otherwise have every thread that runs
-    small ones. Small ones share the rest, of which those that take next to nothing have a sixteenth
-    of the whole for themselves, whatever else there is. Within each part they begin in the order in
-    which they came. Not all wait: each that does has a thread.
+    small ones. Small ones share the rest, of which those that take what a photo does have a quarter
+    of the whole for themselves, and those that take next to nothing a sixteenth, whatever else there
+    is. Within each part they begin in the order in which they came. Not all wait: each that does has
+    a thread.
     """
 
     def __init__(self, limit: int) -> None:
         """At most `limit` bytes."""
         self._lock = threading.Lock()
         self._largest = limit - limit // 2
-        little, waiting = limit // 16, limit * _MOST_WAITING
+        little, photos, waiting = limit // 16, limit // 4, limit * _MOST_WAITING
         processors = os.cpu_count() or 1
         # By the largest run that each is for.
         self._rooms = {
             little // 32: _Room(little, waiting),
-            limit // 8: _Room(limit // 2 - little, waiting),
+            photos // 8: _Room(photos, waiting),
+            limit // 8: _Room(limit // 2 - little - photos, waiting),
             self._largest: _Room(self._largest, waiting, places=max(1, processors - 1)),
         }
 
