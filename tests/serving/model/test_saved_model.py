@@ -146,6 +146,16 @@ def test_what_cannot_be_prepared_keeps_nothing_from_loading(tmp_path: Path) -> N
         model.run("sparse", inputs, ["sparse"])
 
 
+def test_an_output_of_a_type_that_is_not_sent_is_told_so(tmp_path: Path) -> None:
+    """Not our mistake, which INTERNAL and a traceback would say that it is."""
+    module = tf.Module()
+    y = tf.constant([1, -2], "int4")
+    module.four_bits = tf.function(lambda: {"y": y}, input_signature=[])
+    tf.saved_model.save(module, str(tmp_path), signatures={"int4": module.four_bits})
+    with pytest.raises(errors.UnimplementedError, match="Arrays of dtype int4 cannot be sent"):
+        SavedModel(tmp_path).run("int4", {}, ["y"])
+
+
 def test_what_is_prepared_is_ready_for_its_first_run(tmp_path: Path) -> None:
     """Processor time, since it is as much on a machine that is busy."""
     module = Long()

@@ -25,7 +25,7 @@ from inception_serving.server.metrics import Metrics
 from inception_serving.server.model.footprint import row_bytes
 from inception_serving.server.model.high_rank import HighRankRuns
 from inception_serving.server.model.operations import without_kernel
-from inception_serving.tensors import HighRank, Tensor
+from inception_serving.tensors import HighRank, Tensor, data_type
 
 _log = logging.getLogger(__name__)
 
@@ -431,8 +431,18 @@ def _bytes(tensors: Mapping[str, Tensor]) -> int:
 
 
 def _as_array(result: Any) -> Tensor:
+    """An output.
+
+    Raises:
+        errors.UnimplementedError: it is of a type that is not sent, such as int4.
+    """
     # A string of no dimensions comes as `bytes`; NumPy's own would lose the zeros at its end.
-    return np.asarray(result, dtype=object if isinstance(result, bytes) else None)
+    array = np.asarray(result, dtype=object if isinstance(result, bytes) else None)
+    try:
+        data_type(array)
+    except ValueError as error:
+        raise errors.UnimplementedError(str(error)) from error
+    return array
 
 
 def _restore(meta_graph: Any, path: Path, mixed_precision: str | None) -> Any:
