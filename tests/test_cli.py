@@ -328,14 +328,22 @@ def test_status_shows_versions_and_signatures_and_loads_no_tensorflow(
     assert "Could not find version 7 of model photos" in said
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"], ["predict", "x"], ["train"]])
-def test_a_command_half_typed_shows_its_usage(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ([], "usage: keras-inception"),
+        (["fly"], "usage: keras-inception"),
+        (["predict", "x"], "arguments are required: --with\n"),
+        (["train"], "arguments are required: DATA\n"),
+    ],
+)
+def test_a_command_half_typed_shows_what_it_lacks(
+    arguments: list[str], shown: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 2
-    assert "usage: keras-inception" in capsys.readouterr().err
+    assert shown in capsys.readouterr().err
 
 
 def test_what_libraries_refuse_is_a_line_too(

@@ -17,7 +17,7 @@ from inception_serving.commands.arguments import (
     score,
     seconds,
 )
-from keras_inception.runs.fields import choices_of
+from keras_inception.runs.fields import RecipeError, choices_of
 from keras_inception.runs.named_recipes import RECIPES, load_recipe
 from keras_inception.runs.recipe import GROUPS, Recipe
 
@@ -92,6 +92,12 @@ def given_recipe(
     }
     if not given and options.recipe is None:
         return None
+    if given.get("folds", "none") != "none" and "validation_fraction" in given:
+        raise RecipeError(
+            "--validation-fraction must be left out with --folds, which set images apart in its"
+            f" place. Received: --folds {given['folds']} --validation-fraction"
+            f" {given['validation_fraction']}"
+        )
     recipe = otherwise if options.recipe is None else load_recipe(options.recipe)
     return recipe.with_changes(given)
 

@@ -446,15 +446,22 @@ class Recipe:
 
 
 def check_recipe(recipe: Any) -> None:
-    """Refuse what is no recipe, such as the name of one.
+    """Refuse what is no recipe, such as the name of one, or none to begin a training by.
 
     Raises:
-        RecipeError: it is neither a ``Recipe`` nor ``None``.
+        RecipeError: it is neither a ``Recipe`` nor ``None``, or has ``layer_decay`` without
+            weights.
     """
     if not (recipe is None or isinstance(recipe, Recipe)):
         raise RecipeError(
             "`recipe` must be a Recipe, such as RECIPES['quick'] or load_recipe('mine.yaml')."
             f" Received: recipe={recipe!r}"
+        )
+    # Not among NEEDS, since runs of version 0.2 may have it, and are still to be opened.
+    if recipe is not None and recipe.layer_decay < 1 and recipe.weights is None:
+        raise RecipeError(
+            "`layer_decay` must be 1 without weights: it keeps the first layers near those, and"
+            f" random ones have all to learn. Received: layer_decay={recipe.layer_decay}"
         )
 
 

@@ -174,6 +174,7 @@ def prepare_for(
     validation_data: Source | None,
     *,
     check: Callable[[Examples, int], None] | None = None,
+    log: Callable[[str], None] = print,
     **options: Any,
 ) -> Prepared:
     """The images, split as the recipe has it.
@@ -186,13 +187,20 @@ def prepare_for(
         DataError: the images can't be used.
         RecipeError: a setting breaks its rule.
     """
+    fold = _fold(recipe, validation_data)
+    if fold and recipe.validation_fraction != Recipe.validation_fraction:
+        log(
+            f"Set apart is fold {fold[0]} of {fold[1]}, not"
+            f" validation_fraction={recipe.validation_fraction}, of the images."
+        )
     return prepare(
         data,
         validation_data,
         validation_fraction=recipe.validation_fraction,
         seed=recipe.seed,
-        fold=_fold(recipe, validation_data),
+        fold=fold,
         check=check or (lambda training, others: check_settings(recipe, training, others)),
+        log=log,
         **options,
     )
 

@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import keras
+import numpy as np
 
+from keras_inception.data.errors import DataError
 from keras_inception.data.examples import Examples
+from keras_inception.data.preparation.prepare import set_apart
 from keras_inception.data.sources.source import Source, open_source
 from keras_inception.runs.fields import RecipeError, check_known, choices_of
 from keras_inception.runs.packages import check_installed
@@ -37,6 +40,7 @@ _OF_THE_LOSS = ("label_smoothing", "loss", "focal_gamma", "positive_weight", "cl
 # Which variables a network has, and so whether weights fit it: where none of these is searched,
 # all trials have the same.
 _OF_THE_WEIGHTS = ("model", "variant", "weights", "skip", "stem", "width", "aux", "image_size")
+_GIVE_OTHERS = "Give others to validate on: validation_data, --validation-data DATA."
 
 
 @dataclass(frozen=True)
@@ -130,14 +134,29 @@ def _parse(name: str, text: str) -> Dimension:
 
 
 class _Report(keras.callbacks.Callback):
-    """Tell a trial how bad each epoch is, and end it where Optuna's pruner says so."""
+    """Tell a trial how bad each epoch is, and end it where Optuna's pruner says so.
 
-    def __init__(self, trial: Any, metric: BestEpochMetric, pruned: type[Exception]) -> None:
+    Args:
+        run: the folder of the trial's.
+    """
+
+    def __init__(
+        self, trial: Any, metric: BestEpochMetric, pruned: type[Exception], run: Path
+    ) -> None:
         super().__init__()
         self.trial = trial
         self.metric = metric
         self.pruned = pruned
+        self.run = run
         self.lowest = math.inf
+
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        # Known only now: all may be copies of one image, or none that can be decoded.
+        if not open_run(self.run).record["data"]["validation_images"]:
+            raise DataError(
+                "No image is left to validate on, by which trials are compared: copies and groups"
+                f" stay together, and what can't be decoded is left out. {_GIVE_OTHERS}"
+            )
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         cost = self.metric.cost(logs or {})
@@ -184,6 +203,7 @@ def tune(
         RecipeError: Optuna is not installed, the space is none for the recipe, or there are no
             images to compare the trials on.
         RunError: no trial came to its end, or the folder holds another search.
+        DataError: no image is left to compare them on once the images are looked at.
         Terminated: on SIGTERM.
         ValueError: what ``train`` raises, but that the loss is no number, which ends a trial only,
             as does a combination of settings that the recipe, the network or the devices refuse.
@@ -208,9 +228,10 @@ def tune(
         log(f"Trial {trial.number}: {told}")
         try:
             changed = recipe.with_changes(chosen)
-            report = _Report(trial, best_epoch_metric(changed), optuna.TrialPruned)
+            folder = output / f"trial-{trial.number}"
+            report = _Report(trial, best_epoch_metric(changed), optuna.TrialPruned, folder)
             train(
-                data, output / f"trial-{trial.number}", changed,
+                data, folder, changed,
                 callbacks=[report, *callbacks], log=log, **options,
             )  # fmt: skip
         except Terminated:
@@ -239,11 +260,26 @@ def _check_validation(recipe: Recipe, examples: Examples, validation_data: Sourc
             f"`fold` must be one of 1 to {recipe.folds} for a search, whose trials are compared on"
             " one of the folds. Received: fold=None"
         )
-    apart = recipe.folds is not None or recipe.validation_fraction > 0
-    if not apart and validation_data is None and "validation" not in examples.splits:
+    if validation_data is not None or (recipe.folds is None and "validation" in examples.splits):
+        return
+    if recipe.folds is None and not recipe.validation_fraction:
         raise RecipeError(
             "`validation_fraction` must be above 0 for a search without images to validate on,"
             " by which trials are compared. Received: validation_fraction=0.0"
+        )
+    part: tuple[int, int] | float = recipe.validation_fraction
+    if recipe.folds is not None and recipe.fold is not None:
+        part = recipe.fold, recipe.folds
+    _, apart = set_apart(examples, part, recipe.seed, examples.groups, True)
+    if not len(apart):
+        received = f"{len(examples)} images"
+        if examples.groups is not None:
+            groups = len(np.unique(examples.groups))
+            received += f" of {groups} {'group' if groups == 1 else 'groups'}"
+        raise RecipeError(
+            "Some images must be set apart to validate on, by which trials are compared, and none"
+            " can be: a class keeps some to train on, and groups stay together."
+            f" {_GIVE_OTHERS} Received: {received}"
         )
 
 

@@ -19,10 +19,17 @@ from inception_serving import messages
 
 try:
     import ml_dtypes
-except ImportError:  # a client does without, and without bfloat16
-    _BFLOAT16 = None
+except ImportError:  # a client does without, and without the types that NumPy does not have
+    _BEYOND_NUMPY: list[tuple[str, type, str]] = []
 else:
-    _BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+    _BEYOND_NUMPY = [
+        ("bfloat16", ml_dtypes.bfloat16, "half_val"),
+        ("float8_e5m2", ml_dtypes.float8_e5m2, "float8_val"),
+        ("float8_e4m3fn", ml_dtypes.float8_e4m3fn, "float8_val"),
+        ("float8_e4m3fnuz", ml_dtypes.float8_e4m3fnuz, "float8_val"),
+        ("float8_e4m3b11fnuz", ml_dtypes.float8_e4m3b11fnuz, "float8_val"),
+        ("float8_e5m2fnuz", ml_dtypes.float8_e5m2fnuz, "float8_val"),
+    ]
 
 Tensor = NDArray[Any]
 
@@ -93,13 +100,14 @@ _TYPES: dict[int, _Type] = {
     _DT.DT_COMPLEX128: _Type("complex128", np.dtype(np.complex128), "dcomplex_val"),
     _DT.DT_STRING: _Type("string", _STRING, "string_val"),
 }
-if _BFLOAT16 is not None:
-    _TYPES[_DT.DT_BFLOAT16] = _Type("bfloat16", _BFLOAT16, "half_val")
+for _name, _type, _field in _BEYOND_NUMPY:
+    _TYPES[_DT[f"DT_{_name.upper()}"]] = _Type(_name, np.dtype(_type), _field)
 _DTYPES = {entry.numpy: number for number, entry in _TYPES.items()}
 # Of a value in a typed field: its varint at most, or its place in a message in memory if that is
 # more.
 _TYPED_BYTES = {
     "bool_val": 1,
+    "float8_val": 1,
     "float_val": 4,
     "half_val": 4,
     "uint32_val": 5,
@@ -313,6 +321,9 @@ def _little_endian(tensor: Tensor) -> Tensor:
 
 
 def _fill_typed(proto: Any, flat: Tensor, entry: _Type) -> None:
+    if entry.field == "float8_val":  # of bytes, one a number
+        proto.float8_val = flat.tobytes()
+        return
     if flat.dtype.kind in "fc" and entry.field != "half_val" and flat.size:
         # A packed field of floats is their bytes, so no number need become a Python object.
         number = messages.TensorProto.DESCRIPTOR.fields_by_name[entry.field].number
@@ -381,6 +392,9 @@ def _from_typed(proto: Any, entry: _Type, count: int) -> Tensor:
         flat = np.empty(len(values), dtype=object)
         flat[:] = list(values)
         fill: Any = b""
+    elif entry.field == "float8_val":
+        flat = np.frombuffer(values, entry.numpy)
+        fill = 0
     elif entry.field == "half_val":
         flat = _numbers(values, np.dtype(np.int32), count).astype(np.uint16).view(entry.numpy)
         fill = 0

@@ -142,6 +142,18 @@ def save_colours(path: Path) -> None:
     )
 
 
+def save_float8(path: Path) -> None:
+    """Apart, since TensorFlow's optimizer of graphs leaves one with these types as it is."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def narrow(x: Any) -> dict[str, Any]:
+        return {"y": tf.cast(x, "float8_e5m2")}
+
+    identities = {dtype: _identity(dtype) for dtype in ("float8_e5m2", "float8_e4m3fn")}
+    signatures = {"serving_default": narrow, **identities}
+    tf.saved_model.save(tf.Module(), str(path), signatures=signatures)
+
+
 def save_keras(path: Path) -> None:
     import keras
 

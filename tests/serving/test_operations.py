@@ -25,6 +25,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import model_management_pb2
 
 from inception_serving import Client, ModelServer, errors
+from inception_serving.commands.cli import main
+from inception_serving.predictions.served import read_served
 from inception_serving.server.config import files
 from inception_serving.server.config.tls import Tls
 from inception_serving.server.metrics import Counter, Histogram
@@ -200,7 +202,7 @@ class TestTls:
             files.read_tls(file)
 
 
-def test_a_unix_socket(base: Path, tmp_path: Path) -> None:
+def test_a_unix_socket(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Row 62: --grpc_socket_path, beside the port."""
     socket = tmp_path / "grpc.sock"
     with ModelServer(base / "arithmetic", socket_path=socket) as server:
@@ -208,6 +210,24 @@ def test_a_unix_socket(base: Path, tmp_path: Path) -> None:
         for address in (f"unix:{socket}", server.address):
             with Client(address, "arithmetic") as client:
                 assert client.predict_tensors({"x": [1.0]})["y"].tolist() == [2.5]
+        for name in ("arithmetic", "arithmetic/7"):
+            assert main(["status", f"unix:{socket}/{name}"]) == 0
+            assert re.search(r"7 +AVAILABLE", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("unix:/run/a.sock/photos", ("unix:/run/a.sock", "photos", None)),
+        ("unix:a.sock/photos/2", ("unix:a.sock", "photos", 2)),
+        ("unix:///run/a.sock/photos/2", ("unix:///run/a.sock", "photos", 2)),
+        ("unix:8500/photos", ("unix:8500", "photos", None)),
+        ("unix:a.sock", None),
+        ("unix:/photos", None),
+    ],
+)
+def test_a_model_behind_a_unix_socket_has_a_name(name: str, parts: Any) -> None:
+    assert read_served(name) == parts
 
 
 def test_reflection(base: Path) -> None:

@@ -104,6 +104,37 @@ class TestImageBombs:
 
         assert "an image of 80000000 pixels" in caught.value.details()
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            b"ha" * (1 << 20),
+            b" " * (1 << 21),
+            b"BMW makes motor cars, and more",
+            b"RIFF" + b"ha" * 999_999,
+        ],
+        ids=["laughter", "blanks", "a BMP's first bytes", "a WebP's first bytes"],
+    )
+    def test_texts_are_no_images_to_a_model_that_decodes_none(
+        self, server: ModelServer, caller: Caller, text: bytes
+    ) -> None:
+        """Each two letters of a laughter are a field of a message, to one that reads examples."""
+        output = caller.predict({"text": [text]}, signature="echo").outputs["plain"]
+        body = {"signature_name": "echo", "instances": [text.decode()]}
+        url = f"{server.rest_address}/v1/models/arithmetic:predict"
+        response = httpx.post(url, json=body, timeout=20)
+
+        assert output.string_val == [text]
+        assert response.json()["predictions"][0]["plain"] == text.decode()
+
+    def test_fields_are_counted_where_examples_are_parsed(self, caller: Caller) -> None:
+        laughter = {"inputs": [b"ha" * (1 << 20)]}
+        with pytest.raises(grpc.RpcError) as caught:
+            caller.predict(laughter, name="scorer", signature="scores_only")
+        assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert "more than 131072 fields" in caught.value.details()
+        with pytest.raises(grpc.RpcError, match="StringToNumberOp could not"):
+            caller.predict(laughter, name="scorer", signature="other_input")
+
     def test_the_limit_can_be_moved(self, base: Path) -> None:
         image = encoded("PNG", 20, 10)
         for limit, answered in ((199, False), (200, True), (0, True)):

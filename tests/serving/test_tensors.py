@@ -77,6 +77,32 @@ def _written_by_cpp(array: np.ndarray) -> TensorProto:
     return proto
 
 
+FLOAT8 = ["e5m2", "e4m3fn", "e4m3fnuz", "e4m3b11fnuz", "e5m2fnuz"]
+
+
+@pytest.mark.parametrize("typed", [False, True])
+@pytest.mark.parametrize("name", FLOAT8)
+def test_numbers_of_eight_bits_go_there_and_back(name: str, typed: bool) -> None:
+    """No operation of TensorFlow writes them as a message; its Python reads two of them typed."""
+    array = np.array([1.5, -2, 0, np.nan], getattr(ml_dtypes, f"float8_{name}"))
+    proto = tensors.to_proto(array, typed=typed)
+    assert proto.dtype == tf.constant(array).dtype.as_datatype_enum
+    assert (proto.float8_val if typed else proto.tensor_content) == array.tobytes()
+    readers = [tensors.from_proto, *([] if typed else [tf.make_ndarray])]
+    for read in (reader(proto) for reader in readers):
+        assert read.dtype == array.dtype
+        assert read.tobytes() == array.tobytes()
+    assert tensors.message_size(np.resize(array, 1000), typed=typed) == 2000
+
+
+def test_the_last_number_of_eight_bits_repeats() -> None:
+    proto = tensors.to_proto(np.array([1, 2, 2, 2], ml_dtypes.float8_e5m2), typed=True)
+    proto.float8_val = proto.float8_val[:2]
+    assert tensors.from_proto(proto).tolist() == [1, 2, 2, 2]
+    proto.float8_val = b""
+    assert tensors.from_proto(proto).tolist() == [0, 0, 0, 0]
+
+
 @given(
     st_numpy.arrays(
         st.sampled_from(["float32", "int64", "uint8", "bool"]),

@@ -47,18 +47,20 @@ def test_an_unknown_setting_is_refused_with_the_nearest(command: str, capsys) ->
         (["data", "check", "PHOTOS", "--tracback"], "--tracback. Did you mean '--traceback'?"),
         (["train", "PHOTOS", "--no-aix"], "--no-aix. Did you mean '--no-aux'?"),
         (["train", "PHOTOS", "zzz"], "unrecognized arguments: zzz."),
+        (["train", "PHOTOS", "--stem", "huge"], "argument --stem: invalid choice: 'huge'"),
     ],
 )
 def test_every_command_refuses_what_it_does_not_know(
     arguments: list[str], hint: str, capsys
 ) -> None:
-    """With its own usage; `data` has commands of its own."""
+    """In two lines, without pages of usage; `data` has commands of its own."""
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     said = capsys.readouterr().err
     assert stopped.value.code == 2
     assert hint in said
-    assert said.startswith("usage: keras-inception " + arguments[0])
+    assert said.startswith("keras-inception " + arguments[0])
+    assert re.search(r"^.*\nAll that it takes: keras-inception [a-z ]+ --help\n$", said)
 
 
 def test_a_contradiction_is_refused_by_name(capsys) -> None:

@@ -66,6 +66,22 @@ def test_images_in_memory_have_no_whole_but_their_folds(tmp_path: Path) -> None:
     assert [run.record["data"]["validation_images"] for run in found.runs] == [16, 16]
 
 
+def test_folds_in_place_of_a_share_are_told_and_both_as_options_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A recipe with a share of its own is given folds for a cross-validation."""
+    said: list[str] = []
+    recipe = RECIPE.with_changes({"folds": 4, "fold": 3, "epochs": 1})
+    go(tmp_path / "run", recipe, log=said.append)
+    assert "Set apart is fold 3 of 4, not validation_fraction=0.25, of the images." in said
+    both = ["--folds", "4", "--validation-fraction", "0.1"]
+    assert main(["train", "nowhere", "--output", str(tmp_path / "folds"), *both]) == 1
+    assert capsys.readouterr().err == (
+        "keras-inception train: --validation-fraction must be left out with --folds, which set"
+        " images apart in its place. Received: --folds 4 --validation-fraction 0.1\n"
+    )
+
+
 def test_what_folds_can_not_be_is_refused(tmp_path: Path) -> None:
     recipe = RECIPE.with_changes({"folds": 2})
     with pytest.raises(RecipeError, match="`fold` must be one of 1 to 2 for one run"):

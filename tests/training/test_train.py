@@ -205,6 +205,18 @@ def test_a_name_is_no_recipe(function: Any, tmp_path: Path) -> None:
             of_recipe(tmp_path, "quick")
 
 
+def test_layers_learn_more_slowly_from_weights_only(tmp_path: Path) -> None:
+    """Refused where a training begins: runs of before may have it, whose recipes are still read."""
+    recipe = TINY.with_changes({"layer_decay": 0.9})
+    rule = "`layer_decay` must be 1 without weights: .* Received: layer_decay=0.9"
+    for of_folder in (train, cross_validate):
+        with pytest.raises(RecipeError, match=rule):
+            of_folder(tmp_path, tmp_path / "run", recipe.with_changes({"folds": 2}))
+    for of_recipe in (find_learning_rate, estimate):
+        with pytest.raises(RecipeError, match=rule):
+            of_recipe(tmp_path, recipe)
+
+
 def test_a_run_is_never_overwritten(run: Run, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="exists already"):
         train(photos, run.path, TINY, log=quiet)

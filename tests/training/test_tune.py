@@ -1,5 +1,6 @@
 """A search for settings, by a stand-in of Optuna and, where it is installed, by Optuna."""
 
+import dataclasses
 import enum
 import importlib.machinery
 import importlib.util
@@ -17,6 +18,8 @@ import numpy as np
 import pytest
 
 from keras_inception.cli import main
+from keras_inception.data.errors import DataError
+from keras_inception.data.images import Pixels
 from keras_inception.runs.fields import RecipeError
 from keras_inception.runs.named_recipes import load_recipe
 from keras_inception.runs.recipe import Recipe
@@ -284,6 +287,44 @@ def test_trials_need_images_to_be_compared_on(
     with pytest.raises(RecipeError, match=re.escape(rule)):
         search(tmp_path / "search", RECIPE.with_changes(settings))
     assert not (tmp_path / "search").exists()
+
+
+@pytest.mark.parametrize(
+    ("groups", "settings", "received"),
+    [
+        (np.zeros(32, int), {}, "32 images of 1 group"),
+        (np.arange(32) % 2, {}, "32 images of 2 groups"),  # of a class each
+        (np.zeros(32, int), {"folds": 4, "fold": 1}, "32 images of 1 group"),
+    ],
+)
+def test_images_of_which_none_can_be_set_apart_are_told_before_the_first_trial(
+    optuna: None, groups: np.ndarray, settings: dict[str, Any], received: str, tmp_path: Path
+) -> None:
+    given = dataclasses.replace(data(), groups=groups)
+    recipe, space = ONE_EPOCH.with_changes(settings), {"learning_rate": "0.001..0.1:log"}
+    with pytest.raises(RecipeError, match=f"groups stay together.*DATA. Received: {received}$"):
+        tune(given, tmp_path / "search", recipe, space, trials=2)
+    assert not (tmp_path / "search").exists()
+    others = ONE_EPOCH if settings else recipe
+    best = tune(
+        given, tmp_path / "search", others, space, trials=1, validation_data=data(),
+        check_images="none", log=lambda line: None,
+    )  # fmt: skip
+    assert best.finished
+
+
+def test_copies_that_leave_no_image_to_validate_on_end_the_search(
+    optuna: None, tmp_path: Path
+) -> None:
+    """They are found when the images are looked at, in the first trial: before its first epoch."""
+    one = np.zeros((32, 30, 30, 3), np.uint8)
+    said: list[str] = []
+    with pytest.raises(DataError, match=r"No image is left to validate on.*--validation-data DATA"):
+        tune(
+            dataclasses.replace(data(), images=Pixels.of(one)), tmp_path / "search", ONE_EPOCH,
+            {"learning_rate": "0.001..0.1:log"}, trials=2, log=said.append,
+        )  # fmt: skip
+    assert len([each for each in said if re.match(r"Trial \d|Epoch", each)]) == 1
 
 
 def test_images_that_are_not_there_are_told_in_a_line(

@@ -125,7 +125,7 @@ def prepare(
     together = report_copies(training.examples, training.digests, log)
     if others is None:
         part = fold or validation_fraction
-        left, apart = _set_apart(training.examples, part, seed, together, exchange)
+        left, apart = set_apart(training.examples, part, seed, together, exchange)
         # What was found in the source is reported once, with the training images.
         validation = dataclasses.replace(training.take(apart), bad=[], inspection=Inspection())
         training = training.take(left)
@@ -156,14 +156,19 @@ def prepare(
     )
 
 
-def _set_apart(
+def set_apart(
     examples: Examples,
     part: tuple[int, int] | float,
     seed: int,
     keep_together: np.ndarray | None,
     exchange: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A fold, or a share: the indices of those that are left, and of those to validate on."""
+    """The indices of those that are left, and of those to validate on.
+
+    Args:
+        part: a fold, from 1, of how many, or a share.
+        keep_together, exchange: see :func:`~keras_inception.data.preparation.splits.split`.
+    """
     if isinstance(part, tuple):
         return split_fold(examples, *part, seed, keep_together)
     return split(examples, part, seed, keep_together, exchange=exchange)

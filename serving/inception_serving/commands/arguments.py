@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from inception_serving.errors import ServingError, nearest
 from inception_serving.text import one_line
@@ -20,8 +20,13 @@ ADDRESS = "the server's gRPC, or http://HOST:PORT for REST"
 class Command(argparse.ArgumentParser):
     """A subcommand's parser, which refuses an unknown option itself, with the nearest it knows.
 
-    argparse's own leaves that to the main parser, which knows no option.
+    argparse's own leaves that to the main parser, which knows no option. And it says what is wrong
+    in a line, where argparse's own has the usage before it, pages where there are many options.
     """
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and where to read what would be right; end with code 2."""
+        self.exit(2, f"{self.prog}: {message}\nAll that it takes: {self.prog} --help\n")
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None

@@ -12,7 +12,7 @@ from inception_serving.predictions.served import parse_served
 if TYPE_CHECKING:
     from inception_serving.client.signatures import ModelMetadata
 
-SERVED = "a model on a server, over gRPC; with http:// before it, over REST"
+SERVED = "a model on a server, over gRPC, or unix:PATH/NAME; with http:// before it, over REST"
 
 
 def add(commands: Any) -> None:

@@ -1,6 +1,7 @@
 """A model on a server by the name that people give it.
 
-That is HOST:PORT/NAME or HOST:PORT/NAME/VERSION, over gRPC; with http:// before it, over REST.
+That is HOST:PORT/NAME or HOST:PORT/NAME/VERSION, over gRPC; with http:// before it, over REST. A
+Unix socket's is unix:PATH/NAME or unix:PATH/NAME/VERSION.
 """
 
 from __future__ import annotations
@@ -8,7 +9,10 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_NAME = re.compile(r"(?P<address>(https?://)?[^/\\]+:\d+)/(?P<model>[^/]+)(/(?P<version>\d+))?")
+# Of a socket's path, as little as leaves a name, and a number that is then the version.
+_NAME = re.compile(
+    r"(?P<address>(https?://)?[^/\\]+:\d+|unix:.+?)/(?P<model>[^/]+)(/(?P<version>\d+))?"
+)
 
 
 class Served(NamedTuple):

@@ -330,14 +330,7 @@ class _GuardedModel:
 
     def _memory(self, signature_names: Sequence[str], inputs: Mapping[str, Tensor]) -> int:
         signatures = [self.model.signatures[name] for name in signature_names]
-        largest = signatures[0]
-        for signature in signatures[1:]:
-            largest = max(largest, signature, key=lambda each: each.row_bytes)
-        return run_bytes(
-            inputs,
-            largest,
-            max_image_pixels=self.max_image_pixels,
-        )
+        return run_bytes(inputs, signatures, max_image_pixels=self.max_image_pixels)
 
     def _earlier(self, deadline: float | None) -> float | None:
         ends = [end for end in (deadline, self.call.deadline) if end is not None]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -23,7 +24,7 @@ from tensorflow_serving.apis import (
 
 from inception_serving import ModelServer
 from tests.serving.caller import Caller, png
-from tests.serving.saved_models import DTYPES
+from tests.serving.saved_models import DTYPES, save_float8
 
 FLOATS = np.array([1, 2, 5], np.float32)
 
@@ -140,6 +141,28 @@ class TestPredict:
         read = tf.make_ndarray(output)
         assert read.dtype == values.dtype
         np.testing.assert_array_equal(read, values)
+
+    def test_numbers_of_eight_bits(self, tmp_path: Path) -> None:
+        """tensorflow/core/framework/tensor.cc, Float8ProtoHelper; JSON has no values for them."""
+        save_float8(tmp_path / "eight" / "1")
+        with ModelServer(tmp_path / "eight", rest_port=0) as server:
+            caller = Caller(server.address)
+            with caller.channel:
+                for dtype in map(tf.as_dtype, ("float8_e5m2", "float8_e4m3fn")):
+                    values = np.array([1.5, -2, 0]).astype(dtype.as_numpy_dtype)
+                    given = {"name": "eight", "signature": dtype.name}
+                    output = caller.predict({"x": values}, **given).outputs["y"]
+                    assert output.dtype == dtype.as_datatype_enum
+                    assert output.float8_val == values.tobytes()
+            url = f"{server.rest_address}/v1/models/eight:predict"
+            for signature, text in (
+                ("float8_e5m2", "Conversion of JSON Value: 1 to type: float8_e5m2"),
+                ("serving_default", "Failed to write JSON value for tensor type: float8_e5m2"),
+            ):
+                body = {"signature_name": signature, "instances": [1]}
+                response = httpx.post(url, json=body, timeout=20)
+                assert response.status_code == 400
+                assert text in response.json()["error"]
 
     def test_few_values_repeat(self, caller: Caller) -> None:
         """Row 66: tensorflow/core/framework/tensor.cc, FromProtoField."""

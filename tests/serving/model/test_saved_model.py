@@ -146,6 +146,16 @@ def test_what_cannot_be_prepared_keeps_nothing_from_loading(tmp_path: Path) -> N
         model.run("sparse", inputs, ["sparse"])
 
 
+def test_an_output_of_a_type_that_is_not_sent_is_told_so(tmp_path: Path) -> None:
+    """Not our mistake, which INTERNAL and a traceback would say that it is."""
+    module = tf.Module()
+    y = tf.constant([1, -2], "int4")
+    module.four_bits = tf.function(lambda: {"y": y}, input_signature=[])
+    tf.saved_model.save(module, str(tmp_path), signatures={"int4": module.four_bits})
+    with pytest.raises(errors.UnimplementedError, match="Arrays of dtype int4 cannot be sent"):
+        SavedModel(tmp_path).run("int4", {}, ["y"])
+
+
 def test_what_is_prepared_is_ready_for_its_first_run(tmp_path: Path) -> None:
     """Processor time, since it is as much on a machine that is busy."""
     module = Long()
@@ -306,8 +316,19 @@ def test_what_a_row_takes_is_of_its_signature(tmp_path: Path) -> None:
     assert found == {"__saved_model_init_op": 0, "small": 4 * 5, "large": 4 * 5000}
     assert {entry.most_row_bytes for entry in loaded.values()} == {4 * 5000}
     inputs = {"x": np.zeros([7, 5], np.float32)}
-    taken = [run_bytes(inputs, loaded[name], max_image_pixels=1) for name in ("small", "large")]
+    taken = [run_bytes(inputs, [loaded[name]], max_image_pixels=1) for name in ("small", "large")]
     assert taken == [7 * (20 + 2 * 20), 7 * (20 + 2 * 20_000)]
+
+
+def test_what_strings_are_read_as_is_of_their_signature(saved_models: Path) -> None:
+    def read_as(model: str, signature: str) -> set[str]:
+        return set(SavedModel(saved_models / model).signatures[signature].reads)
+
+    assert read_as("colours", "serving_default") == {"images"}, "in a function of a function"
+    assert read_as("colours", "predict_images") == set()
+    assert read_as("scorer", "scores_only") == {"examples"}
+    assert read_as("scorer", "other_input") == set()
+    assert read_as("arithmetic", "echo") == set()
 
 
 @pytest.mark.parametrize(

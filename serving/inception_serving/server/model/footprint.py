@@ -7,6 +7,7 @@ and 350,000 images of a network's size within the model.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ from inception_serving.tensors import STRING_BYTES, Tensor
 # An operation has its largest tensor as input and as output.
 _TENSORS_AT_A_TIME = 2
 _CHANNELS = (1, 3, 4)
+# Operations that make images of strings, or that may find some in strings which are messages.
+_DECODES = re.compile(r"Decode(AndCrop)?(Bmp|Gif|Image|Jpeg|Jxl|Png|WebP)|ExtractJpegShape")
+_PARSES = re.compile(r"Example|Proto")
 _STRING = np.dtype(object)
 
 
@@ -37,6 +41,22 @@ def row_bytes(graph: Any, graph_def: Any, outputs: Iterable[str]) -> int:
         if len(shape) > 1 and shape[0] < 0 and min(shape[1:]) > 0:
             largest = max(largest, math.prod(shape[1:]) * dtype.size)
     return largest
+
+
+def reads(graph_def: Any, outputs: Iterable[str]) -> frozenset[str]:
+    """What the strings given for some outputs may be read as: "images", "examples", both or none.
+
+    Most long texts are neither, but for their first bytes, or bytes that look like many fields.
+    """
+    nodes = {node.name: node for node in graph_def.node}
+    reached = list(_reached(list(map(_operation, outputs)), nodes, _inputs))
+    functions = {function.signature.name: function for function in functions_of(graph_def)}
+    called = [name for node in reached for name in _functions(node)]
+    for function in _reached(called, functions, _functions_within):
+        reached += function.node_def
+    operations = {node.op for node in reached}
+    kinds = {"images": _DECODES, "examples": _PARSES}
+    return frozenset(kind for kind, of in kinds.items() if any(map(of.search, operations)))
 
 
 def _tensors(
@@ -97,17 +117,20 @@ def _functions_within(function: Any) -> Iterator[str]:
         yield from _functions(node)
 
 
-def run_bytes(inputs: Mapping[str, Tensor], signature: Any, *, max_image_pixels: int) -> int:
+def run_bytes(
+    inputs: Mapping[str, Tensor], signatures: Sequence[Any], *, max_image_pixels: int
+) -> int:
     """The bytes of memory that a run takes, about.
 
     Args:
         inputs: those of the run.
-        signature: see `saved_model.Signature`.
+        signatures: that are run on them, see `saved_model.Signature`.
         max_image_pixels: of an image; 0 for no limit, and then images are not looked for.
 
     Raises:
         errors.InvalidArgumentError: an image has more pixels, or can't be sized.
     """
+    signature = max(signatures, key=lambda each: each.row_bytes)
     rows = max((len(tensor) for tensor in inputs.values() if tensor.ndim), default=1)
     taken = _TENSORS_AT_A_TIME * rows * signature.row_bytes
     # What images are resized to may be in a signature's graph without its size.
@@ -118,8 +141,10 @@ def run_bytes(inputs: Mapping[str, Tensor], signature: Any, *, max_image_pixels:
         else:
             taken += tensor.nbytes
             taken += _resized_bytes(tensor, signature.inputs[name], resized)
-    if max_image_pixels:
-        taken += check_images(inputs, max_image_pixels, resized)
+    read_as = frozenset[str]().union(*(each.reads for each in signatures))
+    if max_image_pixels and read_as:
+        in_examples = "examples" in read_as
+        taken += check_images(inputs, max_image_pixels, resized, in_examples=in_examples)
     return taken
 
 

@@ -92,12 +92,15 @@ class ImageSize:
         return self.width * self.height * self.frames
 
 
-def check_images(inputs: Mapping[str, Tensor], limit: int, row_bytes: int = 0) -> int:
+def check_images(
+    inputs: Mapping[str, Tensor], limit: int, row_bytes: int = 0, *, in_examples: bool = True
+) -> int:
     """Check every string that begins as an image does, or is a tf.Example that holds some.
 
     Args:
         limit: the most pixels of an image.
         row_bytes: see `footprint.row_bytes`.
+        in_examples: whether strings may be read as examples.
 
     Returns:
         the bytes of memory that decoding and resizing them takes at a time.
@@ -112,7 +115,7 @@ def check_images(inputs: Mapping[str, Tensor], limit: int, row_bytes: int = 0) -
             continue
         for index, data, times in _runs(tensor):
             try:
-                for size in find_images(data, steps):
+                for size in find_images(data, steps, in_examples=in_examples):
                     if size.pixels > limit:
                         raise errors.InvalidArgumentError(
                             f"Input {name}, element {index}: an image of {size.pixels} pixels; "
@@ -162,8 +165,11 @@ def resize_bytes(width: int, height: int, row_bytes: int) -> int:
     return int(max(width, height) * side * _FLOAT_PIXEL_BYTES)
 
 
-def find_images(data: bytes, steps: Steps) -> Iterator[ImageSize]:
+def find_images(data: bytes, steps: Steps, *, in_examples: bool = True) -> Iterator[ImageSize]:
     """The image that a string is, or those that it holds as a tf.Example or tf.SequenceExample.
+
+    Args:
+        in_examples: see `check_images`.
 
     Raises:
         _Unsizable: there is one whose size can't be read.
@@ -172,10 +178,10 @@ def find_images(data: bytes, steps: Steps) -> Iterator[ImageSize]:
     if data.startswith(_STARTS):
         if (size := _measure(data)) is not None:
             yield size
-        if data.startswith(_CAN_BE_MESSAGES):
+        if in_examples and data.startswith(_CAN_BE_MESSAGES):
             yield from _within_what_begins_as_one(data, steps)
-        return
-    yield from _within(data, steps)
+    elif in_examples:
+        yield from _within(data, steps)
 
 
 def _within_what_begins_as_one(data: bytes, steps: Steps) -> Iterator[ImageSize]:

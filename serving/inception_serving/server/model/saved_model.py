@@ -22,10 +22,10 @@ from tensorflow.python.client import pywrap_tf_session
 
 from inception_serving import errors, messages
 from inception_serving.server.metrics import Metrics
-from inception_serving.server.model.footprint import row_bytes
+from inception_serving.server.model.footprint import reads, row_bytes
 from inception_serving.server.model.high_rank import HighRankRuns
 from inception_serving.server.model.operations import without_kernel
-from inception_serving.tensors import HighRank, Tensor
+from inception_serving.tensors import HighRank, Tensor, data_type
 
 _log = logging.getLogger(__name__)
 
@@ -56,10 +56,18 @@ class Signature:
         row_bytes: of the largest tensor that its outputs need, for one row of a batch; 0 where it
             is not known.
         most_row_bytes: the same of any of the model's signatures.
+        reads: see `footprint.reads`.
     """
 
-    def __init__(self, message: Any, *, row_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        message: Any,
+        *,
+        row_bytes: int = 0,
+        reads: frozenset[str] = frozenset(["images", "examples"]),
+    ) -> None:
         self.row_bytes = self.most_row_bytes = row_bytes
+        self.reads = reads
         self.message = message
         self.inputs: Mapping[str, Any] = dict(sorted(message.inputs.items()))
         self.outputs: Mapping[str, Any] = dict(sorted(message.outputs.items()))
@@ -68,6 +76,16 @@ class Signature:
 
     def __str__(self) -> str:
         return str(self.message)
+
+
+def _signature(message: Any, graph: Any, graph_def: Any) -> Signature:
+    """That of a graph, and what is known of it before it runs."""
+    outputs = [info.name for info in message.outputs.values()]
+    return Signature(
+        messages.own(message),
+        row_bytes=row_bytes(graph, graph_def, outputs),
+        reads=reads(graph_def, outputs),
+    )
 
 
 class Model(Protocol):
@@ -159,14 +177,7 @@ class SavedModel:
         if lacking := without_kernel(meta_graph.graph_def):
             _log.warning("%s: this TensorFlow has no kernel of %s", path, ", ".join(lacking))
         self.signatures: Mapping[str, Signature] = {
-            name: Signature(
-                messages.own(signature),
-                row_bytes=row_bytes(
-                    session.graph,
-                    meta_graph.graph_def,
-                    [info.name for info in signature.outputs.values()],
-                ),
-            )
+            name: _signature(signature, session.graph, meta_graph.graph_def)
             for name, signature in meta_graph.signature_def.items()
         }
         for signature in self.signatures.values():
@@ -431,8 +442,18 @@ def _bytes(tensors: Mapping[str, Tensor]) -> int:
 
 
 def _as_array(result: Any) -> Tensor:
+    """An output.
+
+    Raises:
+        errors.UnimplementedError: it is of a type that is not sent, such as int4.
+    """
     # A string of no dimensions comes as `bytes`; NumPy's own would lose the zeros at its end.
-    return np.asarray(result, dtype=object if isinstance(result, bytes) else None)
+    array = np.asarray(result, dtype=object if isinstance(result, bytes) else None)
+    try:
+        data_type(array)
+    except ValueError as error:
+        raise errors.UnimplementedError(str(error)) from error
+    return array
 
 
 def _restore(meta_graph: Any, path: Path, mixed_precision: str | None) -> Any:
