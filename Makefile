@@ -36,7 +36,8 @@ test: setup check
 	$(BIN)/python -m pytest -m "not slow" -n $(PROCESSES) --dist loadfile
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow -n $(PROCESSES) --dist loadfile
+	$(BIN)/python -m pytest -m slow -n $(PROCESSES) --dist load tests/test_notebooks.py
+	$(BIN)/python -m pytest -m slow -n $(PROCESSES) --dist loadfile --ignore tests/test_notebooks.py
 
 parity: parity-setup
 	.venv-parity/bin/python -m pytest -s tests/parity
