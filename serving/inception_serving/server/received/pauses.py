@@ -54,7 +54,8 @@ _very_large = _VeryLarge()
 def have_turn(turn: Turn | None) -> None:
     """Say which turn this thread has, until it says that it has none."""
     _mine.turn = turn
-    _mine.worked_s = time.thread_time()
+    if turn is not None:
+        _mine.worked_s = time.thread_time()
 
 
 def work_on(parts: int) -> None:
