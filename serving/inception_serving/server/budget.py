@@ -197,10 +197,10 @@ class Workspace:
 
     Large runs have a half of it, but one less at a time than there are processors, and others wait:
     a decoder that works on a huge image for a second would otherwise have every thread that runs
-    small ones. Small ones share the rest, of which those that take what a photo does have a quarter
-    of the whole for themselves, and those that take next to nothing a sixteenth, whatever else there
-    is. Within each part they begin in the order in which they came. Not all wait: each that does has
-    a thread.
+    small ones. Small ones share the rest. Of that, those that take what a photo does have a quarter
+    of the whole for themselves, and those that take next to nothing a sixteenth, whatever else
+    there is. Within each part they begin in the order in which they came. Not all wait: each that
+    does has a thread.
     """
 
     def __init__(self, limit: int) -> None:
