@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 import httpx
+import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import (
@@ -23,6 +24,7 @@ from tensorflow_serving.apis import (
 )
 
 from inception_serving import ModelServer, ServerStartError
+from inception_serving.server.model import examples as server_examples
 from tests.serving.caller import Caller
 from tests.serving.saved_models import publish
 
@@ -285,6 +287,21 @@ class TestMultiInference:
         assert caught.value.details() == (
             "All ModelSpecs in a MultiInferenceRequest must access the same model name."
         )
+
+
+@pytest.mark.parametrize(("rows", "width"), [(40_000, 1), (1, 40_000), (40_000, 0)])
+def test_others_run_while_an_answer_is_made(
+    rows: int, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[None] = []
+    monkeypatch.setattr(server_examples, "let_others_run", lambda: pauses.append(None))
+    scores = np.zeros([rows, width], np.float32)
+    result = server_examples._classifications({"scores": scores}, rows)
+    assert [len(row.classes) for row in result.classifications] == [width] * rows
+    assert 150 < len(pauses) < 1000
+    pauses.clear()
+    server_examples._regressions({"outputs": np.zeros(40_000, np.float32)}, 40_000)
+    assert 150 < len(pauses) < 1000
 
 
 class TestRest:
