@@ -30,11 +30,13 @@ class Call:
         deadline: a time of `time.monotonic()` after which nobody wants the answer.
         claim: takes more bytes for the request from what the server may hold, or raises.
         turn: that the request has, where it must have one.
+        size: the bytes of the request's message.
     """
 
     deadline: float | None = None
     claim: Callable[[int], None] | None = None
     turn: Turn | None = None
+    size: int = 0
 
 
 @dataclass

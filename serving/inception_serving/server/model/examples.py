@@ -15,6 +15,7 @@ from inception_serving import errors, messages, tensors
 from inception_serving.server.budget import claim_answer
 from inception_serving.server.model.predict import DEFAULT_SIGNATURE, check_types, type_error
 from inception_serving.server.model.saved_model import Model
+from inception_serving.server.received.in_parts import parts
 from inception_serving.server.received.pauses import let_others_run, work_on
 from inception_serving.tensors import Tensor
 
@@ -207,7 +208,8 @@ def _run(
 
 def _answer_size(outputs: Mapping[str, Tensor]) -> int:
     """The bytes of a message, or text, that has a class or a value for each of the outputs'."""
-    labels = sum(tensors.text_bytes(each) for each in outputs.values() if each.dtype == object)
+    strings = [each for each in outputs.values() if each.dtype == object]
+    labels = sum(tensors.text_bytes(each, parts(0)) for each in strings)
     return _ENTRY_BYTES * max(each.size for each in outputs.values()) + 2 * labels
 
 

@@ -67,7 +67,7 @@ def _run(model: Model, record: bytes, file: Path) -> int:
         predict(
             model,
             request.model_spec.signature_name or DEFAULT_SIGNATURE,
-            read_protos(request.inputs),
+            read_protos(request.inputs, len(record)),
             request.output_filter,
         )
     elif kind == "classify_log":
