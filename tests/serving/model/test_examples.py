@@ -23,7 +23,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from inception_serving import ModelServer, ServerStartError
+from inception_serving import ModelServer, ServerStartError, messages
 from inception_serving.server.model import examples as server_examples
 from tests.serving.caller import Caller
 from tests.serving.saved_models import publish
@@ -296,11 +296,13 @@ def test_others_run_while_an_answer_is_made(
     pauses: list[None] = []
     monkeypatch.setattr(server_examples, "let_others_run", lambda: pauses.append(None))
     scores = np.zeros([rows, width], np.float32)
-    result = server_examples._classifications({"scores": scores}, rows)
+    result = messages.ClassificationResult()
+    server_examples._write_classifications(result, {"scores": scores}, rows)
     assert [len(row.classes) for row in result.classifications] == [width] * rows
     assert 150 < len(pauses) < 1000
     pauses.clear()
-    server_examples._regressions({"outputs": np.zeros(40_000, np.float32)}, 40_000)
+    values = np.zeros(40_000, np.float32)
+    server_examples._write_regressions(messages.RegressionResult(), {"outputs": values}, 40_000)
     assert 150 < len(pauses) < 1000
 
 

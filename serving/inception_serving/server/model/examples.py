@@ -26,22 +26,24 @@ _ENTRY_BYTES = 64  # of a class or a value in an answer, beside its label
 _MADE_AT_ONCE = 1 << 8  # of these, in half a millisecond
 
 Claim = Callable[[int], None]  # takes bytes from what the server may hold, or raises
-_Read = Callable[[Mapping[str, Tensor], int], Any]
+_Write = Callable[[Any, Mapping[str, Tensor], int], None]  # a result, outputs, how many examples
 
 
 def classify(
     model: Model,
     signature_name: str,
     examples: Any,
+    result: Any,
     *,
     check_method: bool = False,
     claim: Claim | None = None,
-) -> Any:
-    """A ClassificationResult.
+) -> None:
+    """Fill a ClassificationResult.
 
     Args:
         signature_name: "" for the default one.
         examples: the request's `Input`.
+        result: an empty one, where it is wanted: to copy a large one takes long.
         check_method: refuse a signature that does not say it is one for classifying.
         claim: told of the bytes that the examples take beyond their message, before they do (each
             has the context before it), and of those of an answer before it is made.
@@ -51,21 +53,22 @@ def classify(
     """
     signature, name = _find(model, signature_name)
     outputs = _classify_outputs(signature, check_method)
-    return _classifications(*_run(model, name, signature, examples, outputs, claim))
+    _write_classifications(result, *_run(model, name, signature, examples, outputs, claim))
 
 
 def regress(
     model: Model,
     signature_name: str,
     examples: Any,
+    result: Any,
     *,
     check_method: bool = False,
     claim: Claim | None = None,
-) -> Any:
-    """A RegressionResult; see `classify`."""
+) -> None:
+    """Fill a RegressionResult; see `classify`."""
     signature, name = _find(model, signature_name)
     outputs = _regress_outputs(signature, check_method)
-    return _regressions(*_run(model, name, signature, examples, outputs, claim))
+    _write_regressions(result, *_run(model, name, signature, examples, outputs, claim))
 
 
 def infer_all(
@@ -112,15 +115,14 @@ def infer_all(
     response = messages.MultiInferenceResponse()
     for task in request.tasks:
         name = task.model_spec.signature_name or DEFAULT_SIGNATURE
-        answer = _METHODS[task.method_name][1](found[name], len(serialized))
         result = response.results.add()
         result.model_spec.name = task.model_spec.name
         result.model_spec.signature_name = name
         result.model_spec.version.value = version
-        if task.method_name == CLASSIFY:
-            result.classification_result.CopyFrom(answer)
-        else:
-            result.regression_result.CopyFrom(answer)
+        is_classified = task.method_name == CLASSIFY
+        filled = result.classification_result if is_classified else result.regression_result
+        filled.SetInParent()
+        _METHODS[task.method_name][1](filled, found[name], len(serialized))
     return response
 
 
@@ -228,7 +230,7 @@ def _serialize(examples: Any, claim: Claim | None) -> Tensor:
     return serialized
 
 
-def _classifications(outputs: Mapping[str, Tensor], count: int) -> Any:
+def _write_classifications(result: Any, outputs: Mapping[str, Tensor], count: int) -> None:
     for name, dtype in (("classes", "DT_STRING"), ("scores", "DT_FLOAT")):
         if name not in outputs:
             continue
@@ -253,7 +255,6 @@ def _classifications(outputs: Mapping[str, Tensor], count: int) -> Any:
         )
     width = next(iter(outputs.values())).shape[1]
     work_on(count * (1 + width))
-    result = messages.ClassificationResult()
     made = 0
     for row in range(count):
         entry = result.classifications.add()
@@ -265,10 +266,9 @@ def _classifications(outputs: Mapping[str, Tensor], count: int) -> Any:
             if scores is not None:
                 one.score = scores[row, column]
             made = _pause_after(made + 1)
-    return result
 
 
-def _regressions(outputs: Mapping[str, Tensor], count: int) -> Any:
+def _write_regressions(result: Any, outputs: Mapping[str, Tensor], count: int) -> None:
     tensor = outputs["outputs"]
     if not (tensor.ndim == 1 or (tensor.ndim == 2 and tensor.shape[1] == 1)):
         raise errors.InvalidArgumentError(
@@ -284,11 +284,9 @@ def _regressions(outputs: Mapping[str, Tensor], count: int) -> Any:
             f"Expected output Tensor of DT_FLOAT.  Got: {_dtype(tensor)}"
         )
     work_on(count)
-    result = messages.RegressionResult()
     for place, value in enumerate(tensor.ravel().tolist(), 1):
         result.regressions.add(value=value)
         _pause_after(place)
-    return result
 
 
 def _pause_after(made: int) -> int:
@@ -298,9 +296,9 @@ def _pause_after(made: int) -> int:
     return made
 
 
-_METHODS: dict[str, tuple[Callable[[Any, bool], list[str]], _Read]] = {
-    CLASSIFY: (_classify_outputs, _classifications),
-    REGRESS: (_regress_outputs, _regressions),
+_METHODS: dict[str, tuple[Callable[[Any, bool], list[str]], _Write]] = {
+    CLASSIFY: (_classify_outputs, _write_classifications),
+    REGRESS: (_regress_outputs, _write_regressions),
 }
 
 
