@@ -306,6 +306,16 @@ def test_others_run_while_an_answer_is_made(
     assert 150 < len(pauses) < 1000
 
 
+def test_others_run_while_examples_are_serialized(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[None] = []
+    monkeypatch.setattr(server_examples, "let_others_run", lambda: pauses.append(None))
+    given = examples(*map(float, range(10_000)))
+    serialized = server_examples._serialize(given, None)
+
+    assert serialized.tolist() == [each.SerializeToString() for each in given.example_list.examples]
+    assert len(pauses) > 30
+
+
 class TestRest:
     def post(self, server: ModelServer, method: str, body: Any) -> tuple[int, Any]:
         url = f"{server.rest_address}/v1/models/scorer:{method}"

@@ -6,6 +6,7 @@ import contextlib
 import json
 import time
 import tracemalloc
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -391,6 +392,26 @@ def test_others_run_while_outputs_are_written(
     tensor_json.write_outputs(outputs, row_format=row_format)
 
     assert 150 < len(pauses) < 1000
+
+
+@pytest.mark.parametrize("row_format", [False, True])
+@pytest.mark.parametrize("names", ["a", "ab"])
+def test_one_long_text_is_copied_at_a_time(
+    names: str, row_format: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    @contextlib.contextmanager
+    def note(size: int) -> Iterator[None]:
+        sizes.append(size)
+        yield
+        assert sizes[-1] == size  # no other was within it
+
+    monkeypatch.setattr(tensor_json, "one_at_a_time", note)
+    outputs = {name: np.arange(10_000) for name in names}
+    text = tensor_json.write_outputs(outputs, row_format=row_format)
+
+    assert sum(size > len(text) // 2 for size in sizes) >= 2
 
 
 @pytest.mark.parametrize(("rows", "width"), [(40_000, 1), (1, 40_000), (200, 200)])

@@ -226,7 +226,13 @@ def _serialize(examples: Any, claim: Claim | None) -> Tensor:
         if claim is not None:
             claim(len(context) * len(chosen.examples))
     serialized = np.empty(len(chosen.examples), dtype=object)
-    serialized[:] = [context + example.SerializeToString() for example in chosen.examples]
+    for start in range(0, len(serialized), _MADE_AT_ONCE):
+        if start:
+            let_others_run()
+        part = chosen.examples[start : start + _MADE_AT_ONCE]
+        serialized[start : start + len(part)] = [
+            context + example.SerializeToString() for example in part
+        ]
     return serialized
 
 

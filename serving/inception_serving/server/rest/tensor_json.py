@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from inception_serving import errors, tensors
-from inception_serving.server.received.pauses import let_others_run, work_on
+from inception_serving.server.received.pauses import let_others_run, one_at_a_time, work_on
 from inception_serving.server.rest import json_layout, json_values
 from inception_serving.server.rest.json_layout import show
 from inception_serving.server.rest.json_numbers import flush_denormals, write_decimals
@@ -99,7 +99,9 @@ def write_outputs(outputs: Mapping[str, Tensor], *, row_format: bool) -> bytes:
     work_on(sum(tensor.size for tensor in outputs.values()))
     text = _rows_text(outputs) if row_format else _columns_text(outputs)
     name = "predictions" if row_format else "outputs"
-    return json_layout.encode(json_layout.write_object({name: text}, 0))
+    with one_at_a_time(len(text)):
+        text = json_layout.write_object({name: text}, 0)
+    return json_layout.encode(text)
 
 
 # ---- in ----
@@ -409,7 +411,9 @@ def _rows_text(outputs: Mapping[str, Tensor]) -> str:
         return "[]"
     if len(outputs) == 1:
         name, tensor = next(iter(outputs.items()))
-        return f"[{_items_text(name, tensor, None, 1 + tensor.ndim)}\n    ]"
+        text = _items_text(name, tensor, None, 1 + tensor.ndim)
+        with one_at_a_time(len(text)):
+            return f"[{text}\n    ]"
     parts = []
     step = max(1, _WRITTEN_AT_ONCE // sum(2 + _row_size(each) for each in outputs.values()))
     for start in range(0, batch_size, step):
@@ -419,11 +423,13 @@ def _rows_text(outputs: Mapping[str, Tensor]) -> str:
             _row_texts(name, tensor[start : start + step], None, 2 + tensor.ndim)
             for name, tensor in outputs.items()
         ]
-        parts += [
+        rows = [
             json_layout.write_object(dict(zip(outputs, row, strict=True)), 2)
             for row in zip(*columns, strict=True)
         ]
-    return json_layout.write_lines(parts, 1)
+        parts.append(json_layout.separator(1).join(rows))
+    with one_at_a_time(sum(map(len, parts))):
+        return json_layout.write_lines(parts, 1)
 
 
 def _columns_text(outputs: Mapping[str, Tensor]) -> str:
@@ -434,8 +440,12 @@ def _columns_text(outputs: Mapping[str, Tensor]) -> str:
             columns[name] = _texts(name, tensor, level)[0]
         else:
             text = _items_text(name, tensor, level, level + tensor.ndim)
-            columns[name] = json_layout.enclose(text, level)
-    return next(iter(columns.values())) if level == 1 else json_layout.write_object(columns, 1)
+            with one_at_a_time(len(text)):
+                columns[name] = json_layout.enclose(text, level)
+    if level == 1:
+        return next(iter(columns.values()))
+    with one_at_a_time(sum(map(len, columns.values()))):
+        return json_layout.write_object(columns, 1)
 
 
 def _items_text(name: str, tensor: Tensor, level: int | None, value_level: int) -> str:
@@ -455,7 +465,8 @@ def _items_text(name: str, tensor: Tensor, level: int | None, value_level: int) 
             let_others_run()
         rows = _row_texts(name, tensor[start : start + step], level, value_level)
         parts.append(separator.join(rows))
-    return separator.join(parts)
+    with one_at_a_time(sum(map(len, parts))):
+        return separator.join(parts)
 
 
 def _row_texts(name: str, tensor: Tensor, level: int | None, value_level: int) -> list[str]:
