@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -42,8 +43,14 @@ MAX_DIMENSIONS = 254  # TensorFlow's own (core/framework/tensor_shape.h, MaxDime
 MAX_STRINGS = 2**20
 STRING_BYTES = 24  # tsl/platform/ctstring.h
 
-_CHUNK = 1 << 16  # numbers that are Python objects at a time, for which nobody else may run
+_CHUNK = 1 << 10  # numbers or strings that are Python objects at a time, for half a millisecond
+_NUMBER_BYTES = 16  # of one, at most
 _MAX_VARINT_BYTES = 10  # 64 bits
+
+
+# Around each part of what may take long, told of its bytes, at most: a server lets others run
+# between them.
+Around = Callable[[int], AbstractContextManager[object]]
 
 
 class HighRank:
@@ -189,7 +196,9 @@ def to_proto(tensor: Tensor, *, typed: bool = False) -> Any:
     return proto
 
 
-def fill_proto(proto: Any, tensor: Tensor, *, typed: bool = False) -> None:
+def fill_proto(
+    proto: Any, tensor: Tensor, *, typed: bool = False, around: Around = nullcontext
+) -> None:
     """Write an array into an empty TensorProto, such as a place in a request.
 
     The values go out as `tensor_content` in one copy; strings as `string_val`, since that is
@@ -199,19 +208,20 @@ def fill_proto(proto: Any, tensor: Tensor, *, typed: bool = False) -> None:
         proto: the message to fill.
         tensor: of any shape and one of TensorFlow's dtypes; `bytes` or `str` in a string tensor.
         typed: fill `float_val`, `int_val` and the like instead, as TF Serving answers.
+        around: what each part of the work is done within.
 
     Raises:
         ValueError: the dtype is none of TensorFlow's.
         TypeError: an object array holds something other than `bytes` and `str`.
     """
     if isinstance(tensor, HighRank):
-        fill_proto(proto, tensor.ravel(), typed=typed)
+        fill_proto(proto, tensor.ravel(), typed=typed, around=around)
         del proto.tensor_shape.dim[:]
         for size in tensor.shape:
             proto.tensor_shape.dim.add(size=size)
         return
-    if tensor.dtype.kind in "OSU":
-        tensor = string_tensor(tensor)
+    if tensor.dtype.kind in "SU":
+        tensor = tensor.astype(object)
     if not tensor.dtype.isnative:
         tensor = tensor.astype(tensor.dtype.newbyteorder("="))
     number = data_type(tensor)
@@ -220,22 +230,28 @@ def fill_proto(proto: Any, tensor: Tensor, *, typed: bool = False) -> None:
     for size in tensor.shape:
         proto.tensor_shape.dim.add(size=size)
     if tensor.dtype == _STRING:
-        proto.string_val.extend(tensor.ravel().tolist())
+        _fill_strings(proto, tensor.ravel(), around)
     elif typed:
-        _fill_typed(proto, np.ascontiguousarray(tensor).ravel(), _TYPES[number])
+        _fill_typed(proto, np.ascontiguousarray(tensor).ravel(), _TYPES[number], around)
     else:
-        proto.tensor_content = _little_endian(tensor).tobytes()
+        with around(tensor.nbytes):
+            content = _little_endian(tensor).tobytes()
+        with around(tensor.nbytes):
+            proto.tensor_content = content
 
 
-def message_size(tensor: Tensor, *, typed: bool = False) -> int:
+def message_size(tensor: Tensor, *, typed: bool = False, around: Around = nullcontext) -> int:
     """The bytes of an array and of the message that `fill_proto` makes of it, at most.
+
+    Args:
+        typed, around: see `fill_proto`.
 
     Raises:
         ValueError: the dtype is none of TensorFlow's.
     """
     entry = _TYPES[data_type(tensor)]
     if entry.numpy == _STRING:
-        return 2 * text_bytes(tensor) + _TEXT_BYTES * tensor.size
+        return 2 * text_bytes(tensor, around) + _TEXT_BYTES * tensor.size
     if not typed:
         return 2 * tensor.nbytes
     is_unsigned = entry.field == "int_val" and entry.numpy.kind == "u"
@@ -243,34 +259,48 @@ def message_size(tensor: Tensor, *, typed: bool = False) -> int:
     return tensor.nbytes + each * tensor.size
 
 
-def text_bytes(tensor: Tensor) -> int:
-    """The bytes of all strings of a string tensor."""
-    return sum(map(len, tensor.flat))
+def text_bytes(tensor: Tensor, around: Around = nullcontext) -> int:
+    """The bytes of all strings of a string tensor; see `fill_proto`."""
+    flat = tensor.ravel()
+    total = 0
+    for start in range(0, flat.size, _CHUNK):
+        with around(0):
+            total += sum(map(len, flat[start : start + _CHUNK]))
+    return total
 
 
-def from_proto(proto: Any, claim: Callable[[int], None] | None = None) -> Tensor:
+def from_proto(
+    proto: Any, claim: Callable[[int], None] | None = None, around: Around = nullcontext
+) -> Tensor:
     """The array that a TensorProto holds, in whichever of its fields.
 
     Fewer typed values than elements means that the last one repeats, none at all means zeros
     (tensorflow/core/framework/tensor.cc, FromProtoField).
 
     Args:
-        claim: told of the array's bytes, see `unpacked_size`, before it is made.
+        claim: told of the bytes that the array takes, in TensorFlow's memory, beyond those in the
+            message, before it is made.
+        around: what each part of the work is done within.
 
     Raises:
         ValueError: the message does not make a tensor: an unknown dtype or shape, or a
             `tensor_content` of the wrong length.
     """
-    dtype = numpy_dtype(proto.dtype)
-    size = unpacked_size(proto)
-    if claim is not None:
-        claim(size)
+    size = _size_beside_text(proto)
+    entry = _TYPES[proto.dtype]
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     count = math.prod(shape)
-    if proto.tensor_content:
-        flat = _from_content(proto.tensor_content, dtype, count)
+    with around(MAX_TENSOR_BYTES):
+        content, values = proto.tensor_content, getattr(proto, entry.field)
+    if content and entry.numpy != _STRING:  # which is as long as the array
+        return reshape(_from_content(content, entry.numpy, count), shape)
+    if claim is not None:
+        given = len(values) // (2 if entry.numpy.kind == "c" else 1) * entry.numpy.itemsize
+        claim(size if entry.numpy == _STRING else max(0, size - given))
+    if content:
+        flat = _strings_from_content(content, count, around)
     else:
-        flat = _from_typed(proto, _TYPES[proto.dtype], count)
+        flat = _from_typed(values, entry, count, around)
     return reshape(flat, shape)
 
 
@@ -283,6 +313,12 @@ def unpacked_size(proto: Any) -> int:
     Raises:
         ValueError: the dtype or the shape is none that a tensor can have, or it is too large.
     """
+    text = proto.ByteSize() if proto.dtype == _DT.DT_STRING else 0
+    return _size_beside_text(proto) + text
+
+
+def _size_beside_text(proto: Any) -> int:
+    """See `unpacked_size`; without the text of strings that the message holds."""
     dtype = numpy_dtype(proto.dtype)
     count = _count(proto.tensor_shape)
     size = count * dtype.itemsize
@@ -290,8 +326,8 @@ def unpacked_size(proto: Any) -> int:
         if count > MAX_STRINGS:
             raise ValueError(f"A tensor holds {MAX_STRINGS} strings at most: received {count}.")
         given = len(proto.string_val)
-        last = len(proto.string_val[-1]) if given else 0
-        size = count * STRING_BYTES + proto.ByteSize() + max(0, count - given) * last
+        last = len(proto.string_val[-1]) if 0 < given < count else 0
+        size = count * STRING_BYTES + max(0, count - given) * last
     if size > MAX_TENSOR_BYTES:
         raise ValueError(f"Tensors end at 2 GiB: received one of {size} bytes.")
     return size
@@ -320,21 +356,33 @@ def _little_endian(tensor: Tensor) -> Tensor:
     return tensor.astype(tensor.dtype.newbyteorder("<"), copy=False)
 
 
-def _fill_typed(proto: Any, flat: Tensor, entry: _Type) -> None:
+def _fill_strings(proto: Any, flat: Tensor, around: Around) -> None:
+    for start in range(0, flat.size, _CHUNK):
+        part = string_tensor(flat[start : start + _CHUNK])
+        with around(text_bytes(part)):
+            proto.string_val.extend(part.tolist())
+
+
+def _fill_typed(proto: Any, flat: Tensor, entry: _Type, around: Around) -> None:
     if entry.field == "float8_val":  # of bytes, one a number
-        proto.float8_val = flat.tobytes()
+        with around(flat.nbytes):
+            proto.float8_val = flat.tobytes()
         return
     if flat.dtype.kind in "fc" and entry.field != "half_val" and flat.size:
         # A packed field of floats is their bytes, so no number need become a Python object.
         number = messages.TensorProto.DESCRIPTOR.fields_by_name[entry.field].number
-        content = _little_endian(flat).tobytes()
-        proto.MergeFromString(_varint(number << 3 | 2) + _varint(len(content)) + content)
+        with around(flat.nbytes):
+            values = _little_endian(flat).data.cast("B")
+            field = b"".join([_varint(number << 3 | 2), _varint(flat.nbytes), values])
+        with around(flat.nbytes):
+            proto.MergeFromString(field)
         return
     if entry.field == "half_val":  # the sixteen bits, as an integer
         flat = flat.view(np.uint16)
     field = getattr(proto, entry.field)
     for start in range(0, flat.size, _CHUNK):
-        field.extend(flat[start : start + _CHUNK].tolist())
+        with around(_NUMBER_BYTES * _CHUNK):
+            field.extend(flat[start : start + _CHUNK].tolist())
 
 
 def _varint(value: int) -> bytes:
@@ -347,8 +395,6 @@ def _varint(value: int) -> bytes:
 
 
 def _from_content(content: bytes, dtype: np.dtype[Any], count: int) -> Tensor:
-    if dtype == _STRING:
-        return _strings_from_content(content, count)
     if len(content) != count * dtype.itemsize:
         raise ValueError(
             f"tensor_content holds {len(content)} bytes: expected {count} x {dtype.itemsize}."
@@ -357,18 +403,25 @@ def _from_content(content: bytes, dtype: np.dtype[Any], count: int) -> Tensor:
     return flat.astype(dtype, copy=False)
 
 
-def _strings_from_content(content: bytes, count: int) -> Tensor:
+def _strings_from_content(content: bytes, count: int, around: Around) -> Tensor:
     # All lengths as varints, then all bytes (tensorflow/core/platform/tensor_coding.cc).
-    lengths, position = [], 0
-    for _ in range(count):
-        length, position = _read_varint(content, position)
-        lengths.append(length)
-    if position + sum(lengths) != len(content):
+    lengths: list[int] = []
+    position = total = 0
+    for start in range(0, count, _CHUNK):
+        with around(0):
+            for _ in range(start, min(start + _CHUNK, count)):
+                length, position = _read_varint(content, position)
+                lengths.append(length)
+                total += length
+    if position + total != len(content):
         raise ValueError("tensor_content is not as long as the strings it announces.")
     flat = np.empty(count, dtype=object)
-    for index, length in enumerate(lengths):
-        flat[index] = content[position : position + length]
-        position += length
+    for start in range(0, count, _CHUNK):
+        part = lengths[start : start + _CHUNK]
+        with around(sum(part)):
+            for index, length in enumerate(part, start):
+                flat[index] = content[position : position + length]
+                position += length
     return flat
 
 
@@ -386,26 +439,30 @@ def _read_varint(content: bytes, position: int) -> tuple[int, int]:
     raise ValueError(f"A length has {_MAX_VARINT_BYTES} bytes at most.")
 
 
-def _from_typed(proto: Any, entry: _Type, count: int) -> Tensor:
-    values = getattr(proto, entry.field)
+def _from_typed(values: Any, entry: _Type, count: int, around: Around) -> Tensor:
     if entry.numpy == _STRING:
-        flat = np.empty(len(values), dtype=object)
-        flat[:] = list(values)
+        flat = np.empty(min(len(values), count), dtype=object)
+        for start in range(0, len(flat), _CHUNK):
+            with around(MAX_TENSOR_BYTES):
+                end = min(start + _CHUNK, len(flat))
+                flat[start:end] = values[start:end]
         fill: Any = b""
     elif entry.field == "float8_val":
         flat = np.frombuffer(values, entry.numpy)
         fill = 0
     elif entry.field == "half_val":
-        flat = _numbers(values, np.dtype(np.int32), count).astype(np.uint16).view(entry.numpy)
+        flat = (
+            _numbers(values, np.dtype(np.int32), count, around).astype(np.uint16).view(entry.numpy)
+        )
         fill = 0
     elif entry.numpy.kind == "c":
-        flat = _numbers(values, np.dtype(entry.numpy.type(0).real.dtype), 2 * count)
+        flat = _numbers(values, np.dtype(entry.numpy.type(0).real.dtype), 2 * count, around)
         flat = flat[: len(flat) // 2 * 2].view(entry.numpy)
         fill = 0
     else:
         # int_val is wider than int8 or uint8; TensorFlow casts, so this does.
         wide = np.dtype(np.int32) if entry.field == "int_val" else entry.numpy
-        flat = _numbers(values, wide, count).astype(entry.numpy, copy=False)
+        flat = _numbers(values, wide, count, around).astype(entry.numpy, copy=False)
         fill = 0
     flat = flat[:count]
     if len(flat) == count:
@@ -416,9 +473,10 @@ def _from_typed(proto: Any, entry: _Type, count: int) -> Tensor:
     return repeated
 
 
-def _numbers(values: Any, dtype: np.dtype[Any], most: int) -> Tensor:
+def _numbers(values: Any, dtype: np.dtype[Any], most: int, around: Around) -> Tensor:
     flat = np.empty(min(len(values), most), dtype)
     for start in range(0, len(flat), _CHUNK):
         end = min(start + _CHUNK, len(flat))
-        flat[start:end] = values[start:end]
+        with around(_NUMBER_BYTES * _CHUNK):
+            flat[start:end] = values[start:end]
     return flat

@@ -27,9 +27,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from inception_serving import ModelServer, errors
+from inception_serving import ModelServer, errors, messages
 from inception_serving.server.budget import ByteBudget, Workspace
+from inception_serving.server.grpc import service
 from inception_serving.server.model.image_size import ImageSize, check_images, find_images
+from inception_serving.server.model.predict import read_protos
+from inception_serving.server.received import in_parts
 from inception_serving.server.received.pauses import let_others_run, one_at_a_time, work_on
 from inception_serving.server.received.turns import LONG_WORK, Turns
 from inception_serving.server.received.wire import Steps
@@ -371,6 +374,50 @@ class TestBudget:
         assert answer.json() == {"predictions": [2.5]}
         assert refused.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
         assert not_refused.startswith(b"HTTP/1.1 400 Bad Request\r\n")  # of blanks alone
+
+
+class _Unmeasured:
+    """A message whose size is not asked for: it takes as long as to write it."""
+
+    def __init__(self, message: Any) -> None:
+        self._message = message
+
+    def __getattr__(self, name: str) -> Any:
+        assert name != "ByteSize"
+        return getattr(self._message, name)
+
+
+class TestParts:
+    def test_others_run_while_inputs_are_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pauses: list[None] = []
+        monkeypatch.setattr(in_parts, "let_others_run", lambda: pauses.append(None))
+        text = messages.TensorProto(dtype=messages.DataType.DT_STRING)
+        text.tensor_shape.dim.add(size=100_000)
+        text.tensor_content = bytes(100_000)
+        claimed: list[int] = []
+        read = read_protos({"x": _Unmeasured(text)}, 100_000, claimed.append)
+
+        assert read["x"].tolist() == [b""] * 100_000
+        assert claimed == [100_000 * 24]
+        assert len(pauses) > 20
+
+    def test_one_large_answer_is_written_at_a_time(
+        self, base: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sizes: list[int] = []
+
+        @contextlib.contextmanager
+        def note(size: int) -> Iterator[None]:
+            sizes.append(size)
+            yield
+
+        for module in (service, in_parts):
+            monkeypatch.setattr(module, "one_at_a_time", note)
+        with ModelServer(base / "arithmetic") as server:
+            caller = Caller(server.address)
+            with caller.channel:
+                caller.predict({"x": np.zeros(1_000_000, np.float32)})
+        assert sum(size >= 1_000_000 for size in sizes) >= 4  # it is made, and written
 
 
 class TestTurns:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tracemalloc
+from collections.abc import Iterator
 
 import ml_dtypes
 import numpy as np
@@ -240,3 +242,69 @@ def test_values_beyond_the_shape_take_no_memory() -> None:
 
     assert tensor.tolist() == [0, 1]
     assert peak < 1_000_000
+
+
+STRINGS = [b"a" * (place % 3) for place in range(10_000)]
+PARTS = {
+    "strings": np.array(STRINGS, object),
+    "integers": np.arange(10_000),
+    "floats": np.arange(10_000, dtype=np.float32),
+}
+
+
+class Parts:
+    """What is told of the parts of some work, of which none is within another."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.is_within = False
+
+    @contextlib.contextmanager
+    def __call__(self, size: int) -> Iterator[None]:
+        assert not self.is_within
+        self.is_within = True
+        self.sizes.append(size)
+        yield
+        self.is_within = False
+
+
+@pytest.mark.parametrize("array", PARTS.values(), ids=PARTS)
+def test_what_has_many_values_is_worked_on_in_parts(array: np.ndarray) -> None:
+    parts = Parts()
+    proto = TensorProto()
+    tensors.fill_proto(proto, array, typed=True, around=parts)
+    written = len(parts.sizes)
+    read = tensors.from_proto(proto, around=parts)
+
+    np.testing.assert_array_equal(read, array)
+    assert written >= (2 if array.dtype == np.float32 else 10)  # those are copied twice
+    assert len(parts.sizes) - written >= 10
+    assert sum(parts.sizes[:written]) >= min(array.nbytes, sum(map(len, STRINGS)))
+
+
+def test_strings_in_tensor_content_are_read_in_parts() -> None:
+    parts = Parts()
+    proto = _proto("dtype: DT_STRING tensor_shape { dim { size: 10000 } }")
+    proto.tensor_content = bytes(map(len, STRINGS)) + b"".join(STRINGS)
+
+    assert tensors.from_proto(proto, around=parts).tolist() == STRINGS
+    assert len(parts.sizes) >= 20
+    assert sum(size for size in parts.sizes if size < 2**31) == sum(map(len, STRINGS))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("dtype: DT_FLOAT float_val: 2.5", 999 * 4),
+        ("dtype: DT_COMPLEX64 scomplex_val: 1 scomplex_val: 2", 999 * 8),
+        ("dtype: DT_INT8", 1000),
+        ('dtype: DT_STRING string_val: "abc"', 1000 * 24 + 999 * 3),
+    ],
+)
+def test_what_a_tensor_takes_beyond_its_message_is_claimed(text: str, expected: int) -> None:
+    claimed: list[int] = []
+    proto = _proto(text + " tensor_shape { dim { size: 1000 } }")
+
+    tensors.from_proto(proto, claimed.append)
+
+    assert claimed == [expected]

@@ -30,11 +30,13 @@ class Call:
         deadline: a time of `time.monotonic()` after which nobody wants the answer.
         claim: takes more bytes for the request from what the server may hold, or raises.
         turn: that the request has, where it must have one.
+        size: the bytes of the request's message.
     """
 
     deadline: float | None = None
     claim: Callable[[int], None] | None = None
     turn: Turn | None = None
+    size: int = 0
 
 
 @dataclass
@@ -109,31 +111,35 @@ class Core:
         Args:
             signature_name: in place of the spec's, which holds no text that is not UTF-8.
         """
+        response = messages.ClassificationResponse(result={})
         with self._use(spec, "Classify", call) as (number, model):
-            result = classify(
+            classify(
                 model,
                 spec.signature_name if signature_name is None else signature_name,
                 examples,
+                response.result,
                 check_method=self._check_method,
                 claim=call.claim,
             )
-        effective = _effective_spec(spec, number)
-        return messages.ClassificationResponse(result=result, model_spec=effective)
+        response.model_spec.CopyFrom(_effective_spec(spec, number))
+        return response
 
     def regress(
         self, spec: Any, examples: Any, *, signature_name: str | None = None, call: Call
     ) -> Any:
         """A RegressionResponse to an `Input` of examples; see `classify`."""
+        response = messages.RegressionResponse(result={})
         with self._use(spec, "Regress", call) as (number, model):
-            result = regress(
+            regress(
                 model,
                 spec.signature_name if signature_name is None else signature_name,
                 examples,
+                response.result,
                 check_method=self._check_method,
                 claim=call.claim,
             )
-        effective = _effective_spec(spec, number)
-        return messages.RegressionResponse(result=result, model_spec=effective)
+        response.model_spec.CopyFrom(_effective_spec(spec, number))
+        return response
 
     def infer_all(self, request: Any, *, call: Call) -> Any:
         """A MultiInferenceResponse (servables/tensorflow/multi_inference_helper.cc)."""

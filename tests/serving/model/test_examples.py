@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 import httpx
+import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import (
@@ -22,7 +23,8 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from inception_serving import ModelServer, ServerStartError
+from inception_serving import ModelServer, ServerStartError, messages
+from inception_serving.server.model import examples as server_examples
 from tests.serving.caller import Caller
 from tests.serving.saved_models import publish
 
@@ -285,6 +287,33 @@ class TestMultiInference:
         assert caught.value.details() == (
             "All ModelSpecs in a MultiInferenceRequest must access the same model name."
         )
+
+
+@pytest.mark.parametrize(("rows", "width"), [(40_000, 1), (1, 40_000), (40_000, 0)])
+def test_others_run_while_an_answer_is_made(
+    rows: int, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[None] = []
+    monkeypatch.setattr(server_examples, "let_others_run", lambda: pauses.append(None))
+    scores = np.zeros([rows, width], np.float32)
+    result = messages.ClassificationResult()
+    server_examples._write_classifications(result, {"scores": scores}, rows)
+    assert [len(row.classes) for row in result.classifications] == [width] * rows
+    assert 150 < len(pauses) < 1000
+    pauses.clear()
+    values = np.zeros(40_000, np.float32)
+    server_examples._write_regressions(messages.RegressionResult(), {"outputs": values}, 40_000)
+    assert 150 < len(pauses) < 1000
+
+
+def test_others_run_while_examples_are_serialized(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[None] = []
+    monkeypatch.setattr(server_examples, "let_others_run", lambda: pauses.append(None))
+    given = examples(*map(float, range(10_000)))
+    serialized = server_examples._serialize(given, None)
+
+    assert serialized.tolist() == [each.SerializeToString() for each in given.example_list.examples]
+    assert len(pauses) > 30
 
 
 class TestRest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gzip
 import re
 import socket
@@ -384,6 +385,50 @@ class TestManyWhoSendMuch:
 
         assert len(lines) < 100 * self.MANY  # 64 of each as they came
         assert 0 < work < 500
+
+
+class GoneTransport(Transport):
+    """One whose client goes in the moment in which it is answered."""
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+
+def test_a_slow_client_that_goes_just_then_makes_way() -> None:
+    async def answer(request: Request) -> Response:
+        raise AssertionError
+
+    async def send() -> tuple[int, int]:
+        budget = ByteBudget(1 << 20)
+        connection = make_connection(answer, budget, Rounds())
+        connection.connection_made(GoneTransport())
+        connection.data_received(b"POST /v1/ HTTP/1.1\r\nContent-Length: 1000\r\n\r\n" + bytes(500))
+        before = budget._held
+        connection.make_way()
+        after = budget._held
+        connection.connection_lost(None)
+        return before, after
+
+    assert asyncio.run(send()) == (500, 0)
+
+
+def test_nobody_waits_for_a_loop_that_failed_to_make_way(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> bool:
+        raise OSError
+
+    with ModelServer(base / "arithmetic", rest_port=0) as server:
+        assert server._rest is not None
+        monkeypatch.setattr(server._rest, "_end_slow_body", fail)
+        monkeypatch.setattr("inception_serving.server.rest.server._MAKE_WAY_S", 60)
+        started = time.monotonic()
+        assert not server._rest._make_way_for_bytes()
+
+    assert time.monotonic() - started < 30
 
 
 def test_an_answer_that_is_not_taken_counts_and_makes_way(base: Path) -> None:

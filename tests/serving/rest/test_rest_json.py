@@ -6,6 +6,7 @@ import contextlib
 import json
 import time
 import tracemalloc
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -372,6 +373,67 @@ def test_others_run_while_examples_are_read(monkeypatch: pytest.MonkeyPatch) -> 
     example_json.read_examples({"examples": [{"a": ["a"] * 40_000}]})
 
     assert len(pauses) > 100
+
+
+@pytest.mark.parametrize(
+    ("outputs", "row_format"),
+    [
+        ({"a": np.zeros([1, 100_000], np.float32)}, True),
+        ({"a": np.zeros([10_000, 10], np.float32)}, True),
+        ({"a": np.zeros(50_000, np.float32), "b": np.zeros(50_000, np.float32)}, True),
+        ({"a": np.zeros([10_000, 10], np.float32)}, False),
+    ],
+)
+def test_others_run_while_outputs_are_written(
+    outputs: dict[str, np.ndarray], row_format: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[None] = []
+    monkeypatch.setattr(tensor_json, "let_others_run", lambda: pauses.append(None))
+    tensor_json.write_outputs(outputs, row_format=row_format)
+
+    assert 150 < len(pauses) < 1000
+
+
+@pytest.mark.parametrize("row_format", [False, True])
+@pytest.mark.parametrize("names", ["a", "ab"])
+def test_one_long_text_is_copied_at_a_time(
+    names: str, row_format: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    @contextlib.contextmanager
+    def note(size: int) -> Iterator[None]:
+        sizes.append(size)
+        yield
+        assert sizes[-1] == size  # no other was within it
+
+    monkeypatch.setattr(tensor_json, "one_at_a_time", note)
+    outputs = {name: np.arange(10_000) for name in names}
+    text = tensor_json.write_outputs(outputs, row_format=row_format)
+
+    assert sum(size > len(text) // 2 for size in sizes) >= 2
+
+
+@pytest.mark.parametrize(("rows", "width"), [(40_000, 1), (1, 40_000), (200, 200)])
+def test_others_run_while_answers_of_examples_are_written(
+    rows: int, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[None] = []
+    monkeypatch.setattr(example_json, "let_others_run", lambda: pauses.append(None))
+    result = messages.ClassificationResult()
+    for _ in range(rows):
+        entry = result.classifications.add()
+        for score in range(width):
+            entry.classes.add(label="a", score=score)
+    written = json.loads(example_json.write_classifications(result))
+    assert written["results"][-1] == [["a", score] for score in range(width)]
+    assert 150 < len(pauses) < 1000
+    pauses.clear()
+    values = messages.RegressionResult()
+    for value in range(40_000):
+        values.regressions.add(value=value)
+    assert json.loads(example_json.write_regressions(values))["results"] == list(range(40_000))
+    assert 150 < len(pauses) < 1000
 
 
 def test_the_place_of_an_error_is_looked_for_in_one_body_at_a_time(

@@ -27,6 +27,7 @@ from inception_serving.server.grpc.reflection import Reflection
 from inception_serving.server.grpc.threads import MessageThreads, NoThreads, Threads
 from inception_serving.server.grpc.untaken import Untaken
 from inception_serving.server.model.predict import read_protos
+from inception_serving.server.received.in_parts import parts
 from inception_serving.server.received.pauses import one_at_a_time
 from inception_serving.server.received.turns import Turns
 from inception_serving.server.received.wire import check_message
@@ -209,17 +210,20 @@ class GrpcServer:
         with self._core.counted(request.model_spec.name, "Predict", "GRPC"):
             answer = self._core.predict(
                 required_spec(request),
-                lambda model: read_protos(request.inputs, call.claim),
+                lambda model: read_protos(request.inputs, call.size, call.claim),
                 request.output_filter,
                 call=call,
             )
-            outputs = answer.outputs.values()
-            size = sum(tensors.message_size(each, typed=self._typed) for each in outputs)
+            around = parts(tensors.MAX_TENSOR_BYTES)
+            size = sum(
+                tensors.message_size(each, typed=self._typed, around=around)
+                for each in answer.outputs.values()
+            )
             claim_answer(call.claim, size)
             response = messages.PredictResponse(model_spec=answer.spec)
-            with one_at_a_time(size):
-                for name, tensor in answer.outputs.items():
-                    tensors.fill_proto(response.outputs[name], tensor, typed=self._typed)
+            for name, tensor in answer.outputs.items():
+                proto = response.outputs[name]
+                tensors.fill_proto(proto, tensor, typed=self._typed, around=around)
         return response
 
     def _classify(self, request: Any, context: Any, call: Call) -> Any:
@@ -328,8 +332,10 @@ class GrpcServer:
                 held.grow(more)
             with one_at_a_time(len(data)):
                 request = request_type.FromString(data)
-            response = handle(request, context, Call(deadline, held.grow, turn))
-            with one_at_a_time(response.ByteSize()):
+            before = held.size
+            response = handle(request, context, Call(deadline, held.grow, turn, len(data)))
+            # A large answer has been claimed; its exact size would take as long as to write it.
+            with one_at_a_time(held.size - before):
                 return bytes(response.SerializeToString())
 
 

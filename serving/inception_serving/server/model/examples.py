@@ -15,30 +15,35 @@ from inception_serving import errors, messages, tensors
 from inception_serving.server.budget import claim_answer
 from inception_serving.server.model.predict import DEFAULT_SIGNATURE, check_types, type_error
 from inception_serving.server.model.saved_model import Model
+from inception_serving.server.received.in_parts import parts
+from inception_serving.server.received.pauses import let_others_run, work_on
 from inception_serving.tensors import Tensor
 
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
 _INPUTS = "inputs"
 _ENTRY_BYTES = 64  # of a class or a value in an answer, beside its label
+_MADE_AT_ONCE = 1 << 8  # of these, in half a millisecond
 
 Claim = Callable[[int], None]  # takes bytes from what the server may hold, or raises
-_Read = Callable[[Mapping[str, Tensor], int], Any]
+_Write = Callable[[Any, Mapping[str, Tensor], int], None]  # a result, outputs, how many examples
 
 
 def classify(
     model: Model,
     signature_name: str,
     examples: Any,
+    result: Any,
     *,
     check_method: bool = False,
     claim: Claim | None = None,
-) -> Any:
-    """A ClassificationResult.
+) -> None:
+    """Fill a ClassificationResult.
 
     Args:
         signature_name: "" for the default one.
         examples: the request's `Input`.
+        result: an empty one, where it is wanted: to copy a large one takes long.
         check_method: refuse a signature that does not say it is one for classifying.
         claim: told of the bytes that the examples take beyond their message, before they do (each
             has the context before it), and of those of an answer before it is made.
@@ -48,21 +53,22 @@ def classify(
     """
     signature, name = _find(model, signature_name)
     outputs = _classify_outputs(signature, check_method)
-    return _classifications(*_run(model, name, signature, examples, outputs, claim))
+    _write_classifications(result, *_run(model, name, signature, examples, outputs, claim))
 
 
 def regress(
     model: Model,
     signature_name: str,
     examples: Any,
+    result: Any,
     *,
     check_method: bool = False,
     claim: Claim | None = None,
-) -> Any:
-    """A RegressionResult; see `classify`."""
+) -> None:
+    """Fill a RegressionResult; see `classify`."""
     signature, name = _find(model, signature_name)
     outputs = _regress_outputs(signature, check_method)
-    return _regressions(*_run(model, name, signature, examples, outputs, claim))
+    _write_regressions(result, *_run(model, name, signature, examples, outputs, claim))
 
 
 def infer_all(
@@ -109,15 +115,14 @@ def infer_all(
     response = messages.MultiInferenceResponse()
     for task in request.tasks:
         name = task.model_spec.signature_name or DEFAULT_SIGNATURE
-        answer = _METHODS[task.method_name][1](found[name], len(serialized))
         result = response.results.add()
         result.model_spec.name = task.model_spec.name
         result.model_spec.signature_name = name
         result.model_spec.version.value = version
-        if task.method_name == CLASSIFY:
-            result.classification_result.CopyFrom(answer)
-        else:
-            result.regression_result.CopyFrom(answer)
+        is_classified = task.method_name == CLASSIFY
+        filled = result.classification_result if is_classified else result.regression_result
+        filled.SetInParent()
+        _METHODS[task.method_name][1](filled, found[name], len(serialized))
     return response
 
 
@@ -205,7 +210,8 @@ def _run(
 
 def _answer_size(outputs: Mapping[str, Tensor]) -> int:
     """The bytes of a message, or text, that has a class or a value for each of the outputs'."""
-    labels = sum(tensors.text_bytes(each) for each in outputs.values() if each.dtype == object)
+    strings = [each for each in outputs.values() if each.dtype == object]
+    labels = sum(tensors.text_bytes(each, parts(0)) for each in strings)
     return _ENTRY_BYTES * max(each.size for each in outputs.values()) + 2 * labels
 
 
@@ -220,11 +226,17 @@ def _serialize(examples: Any, claim: Claim | None) -> Tensor:
         if claim is not None:
             claim(len(context) * len(chosen.examples))
     serialized = np.empty(len(chosen.examples), dtype=object)
-    serialized[:] = [context + example.SerializeToString() for example in chosen.examples]
+    for start in range(0, len(serialized), _MADE_AT_ONCE):
+        if start:
+            let_others_run()
+        part = chosen.examples[start : start + _MADE_AT_ONCE]
+        serialized[start : start + len(part)] = [
+            context + example.SerializeToString() for example in part
+        ]
     return serialized
 
 
-def _classifications(outputs: Mapping[str, Tensor], count: int) -> Any:
+def _write_classifications(result: Any, outputs: Mapping[str, Tensor], count: int) -> None:
     for name, dtype in (("classes", "DT_STRING"), ("scores", "DT_FLOAT")):
         if name not in outputs:
             continue
@@ -248,19 +260,21 @@ def _classifications(outputs: Mapping[str, Tensor], count: int) -> Any:
             f"{classes.shape[1]} vs. {scores.shape[1]}"
         )
     width = next(iter(outputs.values())).shape[1]
-    result = messages.ClassificationResult()
+    work_on(count * (1 + width))
+    made = 0
     for row in range(count):
         entry = result.classifications.add()
+        made = _pause_after(made + 1)
         for column in range(width):
             one = entry.classes.add()
             if classes is not None:
                 one.label = _text(classes[row, column])
             if scores is not None:
                 one.score = scores[row, column]
-    return result
+            made = _pause_after(made + 1)
 
 
-def _regressions(outputs: Mapping[str, Tensor], count: int) -> Any:
+def _write_regressions(result: Any, outputs: Mapping[str, Tensor], count: int) -> None:
     tensor = outputs["outputs"]
     if not (tensor.ndim == 1 or (tensor.ndim == 2 and tensor.shape[1] == 1)):
         raise errors.InvalidArgumentError(
@@ -275,15 +289,22 @@ def _regressions(outputs: Mapping[str, Tensor], count: int) -> Any:
         raise errors.InvalidArgumentError(
             f"Expected output Tensor of DT_FLOAT.  Got: {_dtype(tensor)}"
         )
-    result = messages.RegressionResult()
-    for value in tensor.ravel().tolist():
+    work_on(count)
+    for place, value in enumerate(tensor.ravel().tolist(), 1):
         result.regressions.add(value=value)
-    return result
+        _pause_after(place)
 
 
-_METHODS: dict[str, tuple[Callable[[Any, bool], list[str]], _Read]] = {
-    CLASSIFY: (_classify_outputs, _classifications),
-    REGRESS: (_regress_outputs, _regressions),
+def _pause_after(made: int) -> int:
+    """Let others run where so many classes or values are the end of a part; how many they are."""
+    if made % _MADE_AT_ONCE == 0:
+        let_others_run()
+    return made
+
+
+_METHODS: dict[str, tuple[Callable[[Any, bool], list[str]], _Write]] = {
+    CLASSIFY: (_classify_outputs, _write_classifications),
+    REGRESS: (_regress_outputs, _write_regressions),
 }
 
 

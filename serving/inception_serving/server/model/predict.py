@@ -11,7 +11,8 @@ from typing import Any
 
 from inception_serving import errors, messages, tensors
 from inception_serving.server.model.saved_model import Model
-from inception_serving.server.received.pauses import one_at_a_time, work_on
+from inception_serving.server.received.in_parts import parts
+from inception_serving.server.received.pauses import work_on
 from inception_serving.tensors import Tensor
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -58,11 +59,12 @@ def predict(
 
 
 def read_protos(
-    inputs: Mapping[str, Any], claim: Callable[[int], None] | None = None
+    inputs: Mapping[str, Any], size: int, claim: Callable[[int], None] | None = None
 ) -> dict[str, Tensor]:
     """The inputs of a PredictRequest as arrays.
 
     Args:
+        size: the bytes of the message that they came in.
         claim: told of the bytes that an array takes beyond its message, before it is made: a few
             bytes can describe gigabytes of one value.
 
@@ -70,18 +72,12 @@ def read_protos(
         errors.InvalidArgumentError: one of them is no tensor.
     """
     feeds = {}
+    around = parts(size)
     for name, proto in inputs.items():
-        sent = proto.ByteSize()
         if proto.dtype == messages.DataType.DT_STRING and not proto.string_val:
-            work_on(sent)  # its content has as many strings as that, at most
-
-        def claim_more(size: int, sent: int = sent) -> None:
-            if claim is not None and size > sent:
-                claim(size - sent)
-
+            work_on(size)  # its content has as many strings as that, at most
         try:
-            with one_at_a_time(sent):
-                feeds[name] = tensors.from_proto(proto, claim_more)
+            feeds[name] = tensors.from_proto(proto, claim, around)
         except ValueError as error:
             raise errors.InvalidArgumentError(f"tensor parsing error: {name}") from error
     return feeds
@@ -100,7 +96,7 @@ def _check_count(signature: Any, inputs: Mapping[str, Any]) -> None:
 
 def _feeds(signature: Any, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     defaults = {name: signature.defaults[name] for name in signature.defaults if name not in inputs}
-    feeds = {**inputs, **read_protos(defaults)}
+    feeds = {**inputs, **read_protos(defaults, 0)}
     for name in signature.inputs:
         if name not in feeds:
             raise errors.InvalidArgumentError(

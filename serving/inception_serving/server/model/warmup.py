@@ -67,15 +67,17 @@ def _run(model: Model, record: bytes, file: Path) -> int:
         predict(
             model,
             request.model_spec.signature_name or DEFAULT_SIGNATURE,
-            read_protos(request.inputs),
+            read_protos(request.inputs, len(record)),
             request.output_filter,
         )
     elif kind == "classify_log":
         request = log.classify_log.request
-        classify(model, request.model_spec.signature_name, request.input)
+        result = messages.ClassificationResult()
+        classify(model, request.model_spec.signature_name, request.input, result)
     elif kind == "regress_log":
         request = log.regress_log.request
-        regress(model, request.model_spec.signature_name, request.input)
+        values = messages.RegressionResult()
+        regress(model, request.model_spec.signature_name, request.input, values)
     elif kind == "multi_inference_log":
         infer_all(model, 0, log.multi_inference_log.request)
     elif kind is not None:  # a log of no type is passed over

@@ -1,4 +1,4 @@
-"""Searches of what a client has sent, in parts between which other requests have their turn.
+"""Work on what a client has sent, in parts between which other requests have their turn.
 
 In one go nothing else runs in the process until 60 MB have been looked through.
 """
@@ -6,12 +6,16 @@ In one go nothing else runs in the process until 60 MB have been looked through.
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import AnyStr
 
-from inception_serving.server.received.pauses import let_others_run
+from inception_serving.server.received.pauses import let_others_run, one_at_a_time
 
 _AT_ONCE = 1 << 17  # bytes or characters, in half a millisecond at most
 _BLANKS_AT_ONCE = 1 << 16
+_PART_S = 3e-4  # of work, after which others have their turn before the next part
 _BLANKS = re.compile(rf"[ \n\r\t]{{0,{_BLANKS_AT_ONCE}}}+")
 
 
@@ -36,3 +40,26 @@ def after_blanks(text: str, at: int) -> int:
             return blanks.end()
         at = blanks.end()
         let_others_run()
+
+
+def parts(most: int) -> Callable[[int], AbstractContextManager[None]]:
+    """What each part of some work is done within, told of its bytes.
+
+    Others run between them, whenever there was work for a moment; and of parts that are large, one
+    is at work at a time.
+
+    Args:
+        most: the bytes that a part has at most, whatever is told.
+    """
+    began_s = time.thread_time()
+
+    @contextmanager
+    def part(size: int) -> Iterator[None]:
+        nonlocal began_s
+        if time.thread_time() - began_s > _PART_S:
+            let_others_run()
+            began_s = time.thread_time()
+        with one_at_a_time(min(size, most)):
+            yield
+
+    return part

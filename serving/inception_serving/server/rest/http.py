@@ -12,6 +12,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from functools import lru_cache
@@ -458,7 +459,8 @@ class Connection(asyncio.Protocol):
         # What a client still sends is taken and forgotten for a moment: a connection that is
         # closed over it would be reset, and the client never see the answer.
         if self._transport.can_write_eof():
-            self._transport.write_eof()
+            with suppress(OSError):  # the client has gone meanwhile
+                self._transport.write_eof()
         self._loop.call_later(_LINGER_S, self._transport.close)
 
     def _release(self) -> None:

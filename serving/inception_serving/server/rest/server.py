@@ -132,8 +132,16 @@ class RestServer:
         if self._loop is None or self._thread is None or not self._thread.is_alive():
             return False
         answer: Future[bool] = Future()
+
+        def end_slow_body() -> None:
+            was_one = False
+            try:
+                was_one = self._end_slow_body()
+            finally:  # or a request would wait in vain
+                answer.set_result(was_one)
+
         with suppress(RuntimeError, TimeoutError):  # the loop has just ended, or is busy
-            self._loop.call_soon_threadsafe(lambda: answer.set_result(self._end_slow_body()))
+            self._loop.call_soon_threadsafe(end_slow_body)
             return answer.result(_MAKE_WAY_S)
         return False
 

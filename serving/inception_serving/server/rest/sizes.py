@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from inception_serving import tensors
+from inception_serving.server.received.in_parts import parts
 from inception_serving.server.received.pauses import let_others_run
 from inception_serving.tensors import Tensor
 
@@ -94,4 +95,4 @@ def _values_size(name: str, tensor: Tensor) -> int:
     if kind != "string":
         return _LETTERS.get(kind, 0) * tensor.size  # 0 of what JSON has no values for
     each = 2 if name.endswith("_bytes") else _ESCAPED  # in base64, four letters for three bytes
-    return each * tensors.text_bytes(tensor) + _AROUND * tensor.size
+    return each * tensors.text_bytes(tensor, parts(0)) + _AROUND * tensor.size
