@@ -18,7 +18,7 @@ import time
 import zlib
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -161,6 +161,12 @@ for _name, _shape in {
     "images_of_400_pixels": [100, 400, 400, 3],
 }.items():
     _add(_name, "tensors", lambda target, shape=tuple(_shape): target.images(shape))  # type: ignore[misc]
+
+
+@attack("tensors", threads=32)
+def rows_240_of_a_pixel(target: Target) -> str:
+    """Of which several may run at a time, for a long time: of a hundred bytes each."""
+    return target.images((240, 1, 1, 3))
 
 
 @attack("tensors")
@@ -929,6 +935,26 @@ def rows_before_a_wrong_one(target: Target) -> str:
 def rows_that_take_all_memory_for_reading(target: Target) -> str:
     """Each as much as it may, to the byte: four leave no room."""
     return target.post(_rows_and_a_text(786_332, 6_021), headers=_GZIP_SENT)
+
+
+@attack("json", threads=1)
+def rows_before_wrong_ones_on_many_connections(target: Target) -> str:
+    """More bodies that take long to read than there are threads."""
+    body = _rows_and_a_text(15_000, 0)
+    head = f"POST /v1/models/{target.model}:predict HTTP/1.1\r\nHost: localhost\r\n"
+    head += f"Content-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
+    host, _, number = target.rest.rpartition(":")
+    with ExitStack() as opened:
+        clients = []
+        for _ in range(1100):
+            client = socket.create_connection((host, int(number)), timeout=_TIMEOUT_S)
+            clients.append(opened.enter_context(closing(client)))
+            with suppress(OSError):
+                client.sendall(head.encode() + body)
+        for client in clients:
+            with suppress(OSError):
+                client.recv(4096)
+    return "answered"
 
 
 @functools.cache

@@ -1,7 +1,7 @@
 """The server under attack: what it holds, and what its good clients see meanwhile.
 
     python benchmarks/serving_attacks.py [--models demo/models] [--only WORD,WORD] [--seconds 17]
-        [--before 4] [--repeats 1] [--good 3] [--base CHECKOUT] [--bare] [--list]
+        [--before 4] [--repeats 1] [--good 3] [--image FILE] [--base CHECKOUT] [--bare] [--list]
         [--output benchmarks/serving_attacks.json]
 
 Each attack (attack_list.py) is made against a server of its own, of the digits of `make demo`, by
@@ -11,6 +11,7 @@ and beside it: a thousand requests beside each, timed from when they were due. F
 memory of the server's processes (the sum of their PSS) over that with the model loaded, the good
 clients' times and how many of their requests were refused, how the attack was answered, and how
 long SIGTERM took while it went on. What is printed as `fails` breaks one of the limits below.
+With --image the good clients send that photo: what is large takes long, and waits for other things.
 With --base an older checkout's server is attacked next to each; with --bare a `grpc.server` too,
 of the same limit of a message, that reads nothing of it and answers nothing: what gRPC's library
 for Python leaves of good clients' times before a server has done anything. Each attack is written
@@ -437,7 +438,7 @@ def show(who: str, result: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", type=Path, default=ROOT / "demo" / "models")
-    parser.add_argument("--image", type=Path, help="one that the model answers")
+    parser.add_argument("--image", type=Path, help="one that the model answers, for a digit")
     parser.add_argument("--checkout", type=Path, default=ROOT, help="whose server is attacked")
     parser.add_argument("--base", type=Path, help="another checkout, attacked beside")
     parser.add_argument("--bare", action="store_true", help="gRPC's own server, attacked beside")
@@ -472,6 +473,7 @@ def main() -> None:
         "repeats": options.repeats,
         "good": options.good,
         "base": str(options.base),
+        **({"image": options.image.name} if options.image else {}),
     }
     results = _done_before(options.output, asked)
     for name, _ in chosen:

@@ -37,6 +37,8 @@ _LONG = {
     "messages_of_100_mb",
     "more_and_more_calls_without_a_message",
     "rows_2000_of_a_pixel",
+    "rows_240_of_a_pixel",
+    "rows_before_wrong_ones_on_many_connections",
     "sixteen_photos",
     "slow_bodies",
     "slow_heads",
