@@ -600,7 +600,12 @@ class TestTurns:
                 for refused in (waiting[1], waiting[2]):
                     with pytest.raises(errors.UnavailableError, match="try again later"):
                         refused.result(timeout=20)
-            assert [waiting[0].result(20), waiting[3].result(20)] == [0.0, 10.0]
+                waiting += [pool.submit(work, 0.001), pool.submit(work, 0.002)]
+                with pytest.raises(errors.UnavailableError, match="try again later"):
+                    waiting[3].result(timeout=20)
+                while len(LONG_WORK._waiting) < 3:  # who is soon done is not refused
+                    time.sleep(1e-3)
+            assert [each.result(20) for each in (waiting[0], *waiting[4:])] == [0.0, 0.001, 0.002]
         assert turns._free == 8 and LONG_WORK._is_free and not LONG_WORK.is_used
 
     def test_who_has_worked_for_a_while_works_for_long(
@@ -727,6 +732,33 @@ class TestWorkspace:
                 pass
 
         assert sorted(begun) == [40_000, 41_000, 8 << 14]
+
+    def test_who_is_given_no_turn_again_leaves_the_room(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Too many may have come meanwhile that work for long."""
+        monkeypatch.setattr("inception_serving.server.received.turns._MOST_WAITING", 0)
+        workspace = Workspace(1 << 20)
+
+        def run() -> None:
+            with Turns(1).take(None) as turn:
+                turn.worked(1.0)
+                turn.work_long()
+                with workspace.take(8 << 14, deadline=None, turn=turn):
+                    pass
+
+        with ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as last:
+            last.enter_context(workspace.take(8 << 14, deadline=0, turn=None))
+            refused = pool.submit(run)
+            while not any(room._waiting for room in workspace._rooms.values()):
+                time.sleep(1e-3)
+            with Turns(1).take(None) as turn:
+                turn.work_long()
+                last.close()
+                with pytest.raises(errors.UnavailableError):
+                    refused.result(10)
+        with workspace.take(8 << 14, deadline=0, turn=None):
+            pass
 
     def test_who_gives_up_lets_the_next_begin(self) -> None:
         workspace = Workspace(1 << 20)

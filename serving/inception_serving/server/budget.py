@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from types import TracebackType
 
 from inception_serving import errors
@@ -228,6 +228,7 @@ class Workspace:
         Raises:
             errors.ResourceExhaustedError: the run is larger than any may be, or too many wait.
             errors.DeadlineExceededError: the deadline passed first.
+            errors.UnavailableError: see `Turn.lend`.
         """
         if size > self._largest:
             raise errors.ResourceExhaustedError(
@@ -237,14 +238,18 @@ class Workspace:
         room = next(room for most, room in self._rooms.items() if size <= most)
         with self._lock:
             mine = room.join(size)
-        if not mine.acquire(blocking=False):
-            with nullcontext() if turn is None else turn.lend():
-                self._wait(room, size, mine, deadline)
-        try:
+        with ExitStack() as had:
+            if mine.acquire(blocking=False):
+                had.callback(self._leave, room, size)
+            else:
+                with nullcontext() if turn is None else turn.lend():
+                    self._wait(room, size, mine, deadline)
+                    had.callback(self._leave, room, size)  # also where no turn is given again
             yield
-        finally:
-            with self._lock:
-                room.leave(size)
+
+    def _leave(self, room: _Room, size: int) -> None:
+        with self._lock:
+            room.leave(size)
 
     def _wait(self, room: _Room, size: int, mine: threading.Lock, deadline: float | None) -> None:
         left = threading.TIMEOUT_MAX if deadline is None else deadline - time.monotonic()

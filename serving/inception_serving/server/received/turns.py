@@ -19,8 +19,8 @@ _SHORT_S = 2e-3
 _PAUSE_S = 1e-5  # without one, whoever lets go of the lock has it back before another wakes
 # A second of waiting weighs as much as so many that others have worked less.
 _PATIENCE = 0.001
-# Each that waits has a thread, and some memory.
-_MOST_WAITING = 256
+# Each that waits has a thread, and some memory. What takes less is done before it is in the way.
+_MOST_WAITING, _IN_THE_WAY_S = 256, 0.01
 
 
 class Turns:
@@ -113,10 +113,12 @@ class _Waiting:
 
     Attributes:
         place: the least comes first.
+        work_s: see `LongWork.acquire`.
         turn: is released when the request has its turn, or will have none.
     """
 
     place: float
+    work_s: float = field(compare=False)
     turn: threading.Lock = field(compare=False)
     is_refused: bool = field(default=False, compare=False)
 
@@ -128,7 +130,7 @@ class LongWork:
     times for each request: one that works for long can be borne, eight can't. The next is who has
     worked least and is to work least, as far as that is known, so that what takes a millisecond
     does not wait for what takes many. What has waited long comes before others in the end, and of
-    too many the last have no turn.
+    too many those that work for longest have no turn.
 
     Attributes:
         on_use: told when some begin to work for long, and when none does.
@@ -166,11 +168,12 @@ class LongWork:
             if self._is_free:
                 self._is_free = False
                 return
-            mine = _Waiting(work_s + _PATIENCE * time.monotonic(), threading.Lock())
+            mine = _Waiting(work_s + _PATIENCE * time.monotonic(), work_s, threading.Lock())
             mine.turn.acquire()
             insort(self._waiting, mine)
-            if len(self._waiting) > _MOST_WAITING:
-                last = self._waiting.pop()
+            last = self._waiting[-1]
+            if len(self._waiting) > _MOST_WAITING and last.work_s > _IN_THE_WAY_S:
+                self._waiting.pop()
                 last.is_refused = True
                 last.turn.release()
         mine.turn.acquire()  # when it is handed over
