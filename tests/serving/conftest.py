@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -51,6 +52,26 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
+
+
+@pytest.fixture
+def one_at_a_time_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
+    """Notes, from when it is called, what some modules do one at a time: the bytes of each."""
+
+    def in_modules(*modules: ModuleType) -> list[int]:
+        sizes: list[int] = []
+
+        @contextmanager
+        def note(size: int) -> Iterator[None]:
+            sizes.append(size)
+            yield
+            assert sizes[-1] == size  # no other was within it
+
+        for module in modules:
+            monkeypatch.setattr(module, "one_at_a_time", note)
+        return sizes
+
+    return in_modules
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -402,17 +402,9 @@ class TestParts:
         assert len(pauses) > 20
 
     def test_one_large_answer_is_written_at_a_time(
-        self, base: Path, monkeypatch: pytest.MonkeyPatch
+        self, base: Path, one_at_a_time_in: Callable[..., list[int]]
     ) -> None:
-        sizes: list[int] = []
-
-        @contextlib.contextmanager
-        def note(size: int) -> Iterator[None]:
-            sizes.append(size)
-            yield
-
-        for module in (service, in_parts):
-            monkeypatch.setattr(module, "one_at_a_time", note)
+        sizes = one_at_a_time_in(service, in_parts)
         with ModelServer(base / "arithmetic") as server:
             caller = Caller(server.address)
             with caller.channel:

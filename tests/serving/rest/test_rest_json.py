@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -397,17 +397,9 @@ def test_others_run_while_outputs_are_written(
 @pytest.mark.parametrize("row_format", [False, True])
 @pytest.mark.parametrize("names", ["a", "ab"])
 def test_one_long_text_is_copied_at_a_time(
-    names: str, row_format: bool, monkeypatch: pytest.MonkeyPatch
+    names: str, row_format: bool, one_at_a_time_in: Callable[..., list[int]]
 ) -> None:
-    sizes: list[int] = []
-
-    @contextlib.contextmanager
-    def note(size: int) -> Iterator[None]:
-        sizes.append(size)
-        yield
-        assert sizes[-1] == size  # no other was within it
-
-    monkeypatch.setattr(tensor_json, "one_at_a_time", note)
+    sizes = one_at_a_time_in(tensor_json)
     outputs = {name: np.arange(10_000) for name in names}
     text = tensor_json.write_outputs(outputs, row_format=row_format)
 
