@@ -17,6 +17,7 @@ from inception_serving.server.model.examples import classify, count_examples, in
 from inception_serving.server.model.footprint import run_bytes
 from inception_serving.server.model.predict import DEFAULT_SIGNATURE, predict
 from inception_serving.server.model.saved_model import Model
+from inception_serving.server.received.pauses import outside_python
 from inception_serving.server.received.turns import Turn
 from inception_serving.server.versions.table import LoadedVersion, VersionInfo, VersionTable
 from inception_serving.tensors import Tensor
@@ -308,7 +309,7 @@ class _GuardedModel:
         end = self._earlier(deadline)
         taken = self._memory([signature_name], inputs)
         self._end_long()
-        with self.workspace.take(taken, deadline=end, turn=self.call.turn):
+        with self.workspace.take(taken, deadline=end, turn=self.call.turn), outside_python():
             started = time.monotonic()
             results = self.model.run(signature_name, inputs, outputs, deadline=end)
             took = _microseconds_since(started)
@@ -327,7 +328,7 @@ class _GuardedModel:
         end = self._earlier(deadline)
         taken = self._memory(list(outputs), {input_name: tensor})
         self._end_long()
-        with self.workspace.take(taken, deadline=end, turn=self.call.turn):
+        with self.workspace.take(taken, deadline=end, turn=self.call.turn), outside_python():
             return self.model.run_together(outputs, input_name, tensor, deadline=end)
 
     def _end_long(self) -> None:

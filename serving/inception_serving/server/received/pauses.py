@@ -15,6 +15,9 @@ from typing import Protocol
 _PAUSE_S = 1e-5  # without one, whoever lets go of the lock has it back before another wakes
 _MANY = 2000  # parts, of which a few hundred take so long
 _EACH_PART_S, _EACH_BYTE_S = 1e-6, 1e-9  # about
+# A part takes a third of it. The rest is Python's search for cycles, say, which takes many times as
+# long for what others hold.
+_MOST_PART_S = 1e-3
 
 # Bytes that are read or copied in one go: in more than a part's time, and in a good deal more.
 _LARGE, _VERY_LARGE = 1 << 17, 1 << 22
@@ -95,6 +98,18 @@ def one_at_a_time(size: int) -> Iterator[None]:
         _mine.worked_s = time.thread_time()
 
 
+@contextmanager
+def outside_python() -> Iterator[None]:
+    """Around what is worked on without Python's lock, such as a run of a model: it does not count.
+
+    Processor time is all that is known of a thread, whatever it spends it on.
+    """
+    try:
+        yield
+    finally:
+        _mine.worked_s = time.thread_time()
+
+
 def let_others_run() -> None:
     """Leave Python's lock to who waits for it, between two parts of something long.
 
@@ -104,5 +119,5 @@ def let_others_run() -> None:
     if _mine.turn is None:
         time.sleep(_PAUSE_S)
     else:
-        _mine.turn.pause(time.thread_time() - _mine.worked_s)
+        _mine.turn.pause(min(time.thread_time() - _mine.worked_s, _MOST_PART_S))
     _mine.worked_s = time.thread_time()
