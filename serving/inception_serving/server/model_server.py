@@ -238,6 +238,12 @@ class ModelServer:
         if self._scheduler is not None:
             self._scheduler.stop(max(0.0, end - time.monotonic()))
 
+    def join(self, timeout_s: float) -> bool:
+        """Wait, after `stop`, for what was left to itself; whether all has ended in time."""
+        end = time.monotonic() + timeout_s
+        has_ended = self._grpc.join(timeout_s)
+        return has_ended and (self._rest is None or self._rest.join(end - time.monotonic()))
+
     def __enter__(self) -> ModelServer:
         self.start()
         return self

@@ -90,7 +90,9 @@ def run(server: ModelServer) -> None:
             raise
     finally:
         gc.set_threshold(young, middle, old)
-        if not _is_at_work():
+        # Where it has been told to end, it is ended in the end.
+        has_ended = server.join(_END_S + 1 if stopping.is_set() else 1)
+        if has_ended and not _is_loading():
             ending.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -125,8 +127,8 @@ def _ending(seconds: float) -> threading.Timer:
     return timer
 
 
-def _is_at_work() -> bool:
-    """Whether a thread of the server has something that it does not come to an end with."""
+def _is_loading() -> bool:
+    """Whether a thread loads a version, or runs a batch, that it does not come to an end with."""
     end = time.monotonic() + 1
     while any(thread.name.startswith(_WORKERS) for thread in threading.enumerate()):
         if time.monotonic() > end:
@@ -135,7 +137,7 @@ def _is_at_work() -> bool:
     return False
 
 
-_WORKERS = ("grpc_", "rest_", "loader_", "batch_")
+_WORKERS = ("loader_", "batch_")
 _SWITCH_S = 0.001
 _SEARCHES = 1000  # of the middle-aged, for one of all
 _END_S = 3.0  # after the grace, for unloading

@@ -259,7 +259,7 @@ def test_a_connection_whose_calls_wait_at_the_client_has_all_answered() -> None:
 
 def test_what_is_no_call_is_run() -> None:
     arrivals = Arrivals(most=1, memory_limit=1)
-    with MessageThreads(1, arrivals, name="any") as threads:
+    with MessageThreads(1, arrivals) as threads:
         assert isinstance(threads, ThreadPoolExecutor)
         assert threads.submit(divmod, 7, 2).result(10) == (3, 1)
         assert threads.submit(max, 1, 2, 3, 4, 5).result(10) == 5

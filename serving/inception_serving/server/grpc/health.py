@@ -44,7 +44,7 @@ class Health:
         self._of_peers: Counter[str] = Counter()  # all watches, by connection
         self._lock = threading.Lock()
         # A call of Watch has its thread for as long as it takes to be noted.
-        self._threads = MessageThreads(_THREADS, arrivals, are_small=True, name="health")
+        self._threads = MessageThreads(_THREADS, arrivals, are_small=True)
 
     def handlers(self) -> dict[str, Any]:
         """Each method's handler, by its name."""

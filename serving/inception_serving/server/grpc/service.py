@@ -24,13 +24,14 @@ from inception_serving.server.grpc.compressed import (
 )
 from inception_serving.server.grpc.health import Health
 from inception_serving.server.grpc.reflection import Reflection
-from inception_serving.server.grpc.threads import MessageThreads, NoThreads, Threads
+from inception_serving.server.grpc.threads import MessageThreads, NoThreads
 from inception_serving.server.grpc.untaken import Untaken
 from inception_serving.server.model.predict import read_protos
 from inception_serving.server.received.in_parts import parts
 from inception_serving.server.received.pauses import one_at_a_time
-from inception_serving.server.received.turns import Turns
+from inception_serving.server.received.turns import SMALL_BYTES, Turns
 from inception_serving.server.received.wire import check_message
+from inception_serving.server.received.workers import Workers
 
 _log = logging.getLogger(__name__)
 
@@ -114,8 +115,8 @@ class GrpcServer:
         self._refuse_when_busy = refuse_when_busy
         self._arrivals = Arrivals(most=_MAX_WAITING, memory_limit=4 * budget.limit)
         # As many again for those of other connections, where a few have all.
-        self._threads = MessageThreads(2 * MAX_CALLS, self._arrivals, most=MAX_CALLS, name="grpc")
-        self._reflection_threads = Threads(_REFLECTIONS, "reflection")
+        self._threads = MessageThreads(2 * MAX_CALLS, self._arrivals, most=MAX_CALLS)
+        self._reflection_threads = Workers(_REFLECTIONS)
         self._untaken = Untaken(budget)
         budget.ways.append(self._untaken.make_way)
         self._credentials = None if tls is None else tls.credentials()
@@ -203,6 +204,12 @@ class GrpcServer:
             pool.shutdown(wait=False, cancel_futures=True)
         if self._health is not None:
             self._health.close()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait, after `stop`, for what was left to itself; whether all has ended in time."""
+        end = time.monotonic() + timeout_s
+        pools = self._threads, self._reflection_threads
+        return all(pool.join(max(0.0, end - time.monotonic())) for pool in pools)
 
     # ---- methods ----
 
@@ -316,6 +323,7 @@ class GrpcServer:
         turns = self._turns.take(
             deadline,
             connection=context.peer(),
+            is_small=len(data) <= SMALL_BYTES and not is_compressed(data),
             refuse=self._refuse_when_busy,
             check=lambda: _check_wanted(context),
         )
@@ -327,7 +335,7 @@ class GrpcServer:
                     held.grow(size)
                     _check_wanted(context)
 
-                data = inflated(data, grow, turn.lend)
+                data = inflated(data, grow, turn.lend_long)
             if more := check_message(data, request_type.DESCRIPTOR):
                 held.grow(more)
             with one_at_a_time(len(data)):

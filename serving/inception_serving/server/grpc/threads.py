@@ -11,6 +11,7 @@ This knows what gRPC hands to a pool of threads, which gRPC does not promise: ch
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,29 +21,19 @@ from grpc._cython import cygrpc
 
 from inception_serving import errors
 from inception_serving.server.grpc.arrivals import Arrivals
+from inception_serving.server.received.turns import LONG_WORK
+from inception_serving.server.received.workers import Workers
 
 _DONE: Future[Any] = Future()  # gRPC asks nothing of it but whether the call still has its thread
 _DONE.set_result(None)
 
 
-class Threads(ThreadPoolExecutor):
-    """Threads of which there may be no more to be had, as where a container limits them.
-
-    That is no error: gRPC's own thread, which all calls go through, would end by it.
-    """
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """See `Executor.submit`."""
-        try:
-            return super().submit(fn, *args, **kwargs)
-        except RuntimeError:  # a thread that there is does it next; or there is nothing to do more
-            return _DONE
-
-
-class MessageThreads(Threads):
+class MessageThreads(ThreadPoolExecutor):
     """Threads for the methods of one message, whose handler gets its bytes.
 
     Or the error, where there is none: the handler then raises it, at once, since it has no thread.
+
+    Of its class it is since gRPC takes no other; the threads are `Workers`.
     """
 
     def __init__(
@@ -52,7 +43,6 @@ class MessageThreads(Threads):
         *,
         most: int | None = None,
         are_small: bool = False,
-        name: str,
     ) -> None:
         """None of them is made before it is needed.
 
@@ -62,9 +52,9 @@ class MessageThreads(Threads):
             most: calls that have a thread, or wait for one; of more those are refused whose
                 connection has more than its share of them.
             are_small: nobody sends these methods a large message.
-            name: of the threads.
         """
-        super().__init__(threads, thread_name_prefix=name)
+        super().__init__(1)
+        self._workers = Workers(threads)
         self._arrivals = arrivals
         self._most = most
         self._are_small = are_small
@@ -75,7 +65,8 @@ class MessageThreads(Threads):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """See `Executor.submit`; gRPC asks for this on its own thread."""
         if len(args) < 5 or not hasattr(args[1], "call"):
-            return super().submit(fn, *args, **kwargs)
+            return self._workers.submit(fn, *args, **kwargs)
+        LONG_WORK.came_at_s = time.monotonic()
         target, event, state, behaviour, _, *rest = args
         call = event.call
         connection = call.peer()  # such as b"ipv4:127.0.0.1:50000"
@@ -90,13 +81,14 @@ class MessageThreads(Threads):
                 self._end(connection)
 
         def arrived(arrival: Any) -> tuple[None, tuple[()]]:
+            LONG_WORK.came_at_s = time.monotonic()
             self._arrivals.end(call, connection)
             message = arrival.batch_operations[0].message()
             if message is None:
                 if arrival.success:  # rather than a call that has ended
                     run(errors.UnimplementedError("The call needs exactly one message."))
             elif self._begin(connection):
-                super(MessageThreads, self).submit(work, message)
+                self._workers.submit(work, message)
             else:
                 text = f"More than {self._most} calls are under way: try again later."
                 run(errors.ResourceExhaustedError(text))
@@ -108,6 +100,14 @@ class MessageThreads(Threads):
             text = "Too many calls wait for their message, most of them of a few connections."
             run(errors.ResourceExhaustedError(text))
         return _DONE
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """See `Executor.shutdown`."""
+        self._workers.shutdown(wait, cancel_futures=cancel_futures)
+
+    def join(self, timeout_s: float | None = None) -> bool:
+        """See `Workers.join`."""
+        return self._workers.join(timeout_s)
 
     def _begin(self, connection: bytes) -> bool:
         """Count a call, if it may be under way."""

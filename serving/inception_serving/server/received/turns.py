@@ -14,13 +14,17 @@ from inception_serving import errors
 from inception_serving.server.received.pauses import have_turn
 
 # What a request may work on what it holds before it is one of those that work for long, and of
-# these how long each before the next. Of most requests all is done by then.
-_SHORT_S = 2e-3
+# these how long each before the next. Of most requests all is done by then, and of one of so few
+# bytes.
+_SHORT_S, SMALL_BYTES = 2e-3, 1 << 12
 _PAUSE_S = 1e-5  # without one, whoever lets go of the lock has it back before another wakes
 # A second of waiting weighs as much as so many that others have worked less.
 _PATIENCE = 0.001
 # Each that waits has a thread, and some memory. What takes less is done before it is in the way.
 _MOST_WAITING, _IN_THE_WAY_S = 256, 0.01
+# Requests come that have come within this time of each other. What is credited for standing still
+# meanwhile is a part of all time, up to so much; of few that wait nobody does.
+_COMING_S, _CREDITED, _MOST_CREDIT_S, _FEW_WAITING = 5e-3, 1 / 3, 1.0, 16
 
 
 class Turns:
@@ -42,6 +46,7 @@ class Turns:
         deadline: float | None,
         *,
         connection: str = "",
+        is_small: bool = True,
         refuse: bool = False,
         check: Callable[[], object] = lambda: None,
     ) -> Iterator[Turn]:
@@ -50,6 +55,8 @@ class Turns:
         Args:
             deadline: a time of `time.monotonic()`.
             connection: that the request came over, if that counts.
+            is_small: it is of so few bytes that it can't take long to read; any other is one of
+                those that work for long as soon as there are some.
             refuse: do not wait.
             check: raises where nobody wants the answer any more; asked between the parts of what
                 takes long.
@@ -57,15 +64,15 @@ class Turns:
         Raises:
             errors.DeadlineExceededError: it has passed before there was one.
             errors.ResourceExhaustedError: there is none, and nobody waits.
+            errors.UnavailableError: too many wait that work for long.
         """
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not self.acquire(connection, 0 if refuse else left):
-            if refuse:
-                raise errors.ResourceExhaustedError("Server Threadpool Exhausted")
-            raise errors.DeadlineExceededError("Deadline exceeded before the work began")
-        turn = Turn(self, connection, check)
+        turn = Turn(self, connection, check, is_small=is_small)
         have_turn(turn)
         try:
+            if is_small or refuse:
+                turn.begin(deadline, refuse=refuse)
+            elif LONG_WORK.is_used or not turn.begin_at_once():
+                turn.work_long()
             yield turn
         finally:
             have_turn(None)
@@ -134,10 +141,13 @@ class LongWork:
 
     Attributes:
         on_use: told when some begin to work for long, and when none does.
+        came_at_s: when a request has last come, a time of `time.monotonic()`.
     """
 
     def __init__(self) -> None:
         self.on_use: Callable[[bool], None] = lambda is_used: None
+        self.came_at_s = 0.0
+        self._credit_s = self._credited_at_s = 0.0
         self._is_free = True
         self._waiting: list[_Waiting] = []  # in their order
         self._count = 0
@@ -147,6 +157,24 @@ class LongWork:
     def is_used(self) -> bool:
         """Whether any work for long, or wait to."""
         return self._count > 0
+
+    def let_come(self) -> None:
+        """Stand still while requests come, where many wait that work for long; who has the turn.
+
+        All connections go through one thread, which wants Python's lock some times for each
+        request: it has that much sooner where nobody works meanwhile. A burst is let in at once,
+        and of a stream that does not end a third of the time is given to it.
+        """
+        if len(self._waiting) <= _FEW_WAITING:
+            return
+        began_s = now_s = time.monotonic()
+        self._credit_s += _CREDITED * (began_s - self._credited_at_s)
+        self._credit_s = min(_MOST_CREDIT_S, self._credit_s)
+        while now_s - self.came_at_s < _COMING_S and now_s - began_s < self._credit_s:
+            time.sleep(_COMING_S / 5)
+            now_s = time.monotonic()
+        self._credit_s -= now_s - began_s
+        self._credited_at_s = now_s
 
     def count(self, change: int) -> None:
         """Count those that work for long, or wait to."""
@@ -199,15 +227,33 @@ LONG_WORK = LongWork()
 class Turn:
     """A turn that a request has: one of many or, while it works for long, the one of those."""
 
-    def __init__(self, turns: Turns, connection: str, check: Callable[[], object]) -> None:
+    def __init__(
+        self, turns: Turns, connection: str, check: Callable[[], object], *, is_small: bool
+    ) -> None:
+        """See `Turns.take`; it is not had before `begin`, or `work_long`."""
         self._turns = turns
         self._connection = connection
         self._check = check
+        self._is_small = is_small
         self._worked_s = 0.0
         self._worked_before_s = 0.0  # and before it had this turn
         self._expected_s = 0.0
         self._is_long = False
-        self._is_had = True
+        self._is_had = False
+
+    def begin_at_once(self) -> bool:
+        """Have it if there is one; whether it is had."""
+        self._is_had = self._turns.acquire(self._connection, 0)
+        return self._is_had
+
+    def begin(self, deadline: float | None, *, refuse: bool) -> None:
+        """Wait for it; see `Turns.take`."""
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        self._is_had = self._turns.acquire(self._connection, 0 if refuse else left)
+        if not self._is_had and refuse:
+            raise errors.ResourceExhaustedError("Server Threadpool Exhausted")
+        if not self._is_had:
+            raise errors.DeadlineExceededError("Deadline exceeded before the work began")
 
     @contextmanager
     def lend(self) -> Iterator[None]:
@@ -221,6 +267,17 @@ class Turn:
             yield
         finally:
             self._take_back()
+
+    @contextmanager
+    def lend_long(self) -> Iterator[None]:
+        """Work for long, as the others that do, at something that Python's lock is not had for.
+
+        Raises:
+            errors.StatusError: see `work_long`.
+        """
+        self.work_long()
+        with self.lend():
+            yield
 
     def work_long(self, expected_s: float = 0.0) -> None:
         """Be one of those that work for long; until `end_long`.
@@ -237,6 +294,7 @@ class Turn:
             self._hand_over()
             self._is_long = True
             self._take_back()
+            LONG_WORK.let_come()
             self._check()
 
     def end_long(self) -> None:
@@ -268,12 +326,13 @@ class Turn:
         """
         self.worked(worked_s)
         is_over = self._worked_s - self._worked_before_s > _SHORT_S
-        if not self._is_long and (is_over or LONG_WORK.is_used):
+        if not self._is_long and (is_over or (LONG_WORK.is_used and not self._is_small)):
             self.work_long()
-        elif self._is_long and not is_over:
+        elif not is_over:
             time.sleep(_PAUSE_S)
             self._check()
         else:
+            LONG_WORK.let_come()
             with self.lend():
                 time.sleep(_PAUSE_S)
             self._check()

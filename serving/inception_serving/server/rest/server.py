@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 
 from inception_serving import errors
@@ -22,7 +22,8 @@ from inception_serving.server.core import Call, Core
 from inception_serving.server.metrics import Metrics
 from inception_serving.server.received.inflate import GZIP, CannotInflate, inflate
 from inception_serving.server.received.pauses import work_on
-from inception_serving.server.received.turns import Turn, Turns
+from inception_serving.server.received.turns import LONG_WORK, SMALL_BYTES, Turn, Turns
+from inception_serving.server.received.workers import Workers
 from inception_serving.server.rest import http, page
 from inception_serving.server.rest.api import RestApi, error_response
 from inception_serving.server.rest.http import Connection, Response
@@ -46,8 +47,9 @@ _IDLE_S = 30
 # One that has been at its request for so long makes way where there are too many.
 _YOUNG_S = 0.25
 _MAKE_WAY_S = 0.5  # that a request over gRPC waits for a slow one over REST to end
-# Requests that are worked on, or wait for their turn or for memory: of each connection one.
-_MAX_REQUESTS = _MAX_CONNECTIONS
+# Requests that are worked on, or wait for their turn or for memory: of each connection one, also of
+# those that came in one moment.
+_MAX_REQUESTS = 2 * _MAX_CONNECTIONS
 # What a value of JSON takes more than its text, at least.
 _PART_BYTES = 32
 # util/net_http/compression/gzip_zlib.h
@@ -86,7 +88,7 @@ class RestServer:
         self._turns = Turns(threads)
         # Not that of runs, of which a request would then wait for a second part.
         self._parsing = Workspace(default_work_limit())
-        self._pool = ThreadPoolExecutor(max(threads, _MAX_REQUESTS), thread_name_prefix="rest")
+        self._pool = Workers(max(threads, _MAX_REQUESTS))
         self._timeout_s = timeout_s
         self._budget = budget
         budget.ways.append(self._make_way_for_bytes)
@@ -155,6 +157,10 @@ class RestServer:
         self._has_stopped = True
         self._pool.shutdown(wait=False, cancel_futures=True)
 
+    def join(self, timeout_s: float) -> bool:
+        """Wait, after `stop`, for what was left to itself; whether all has ended in time."""
+        return self._pool.join(timeout_s)
+
     async def _run(self, listener: socket.socket, started: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = self._loop.create_future()
@@ -182,6 +188,7 @@ class RestServer:
         await asyncio.sleep(0)  # in which they are told, and close their sockets
 
     def _connect(self) -> asyncio.Protocol:
+        LONG_WORK.came_at_s = time.monotonic()
         while len(self._connections) >= _MAX_CONNECTIONS:
             if not self._make_way():
                 if len(self._connections) >= 2 * _MAX_CONNECTIONS:
@@ -216,7 +223,9 @@ class RestServer:
         if response is not None:
             request.held.release()
             return response
-        work = self._pool.submit(self._work, request, time.monotonic() + self._timeout_s)
+        LONG_WORK.came_at_s = time.monotonic()
+        deadline = LONG_WORK.came_at_s + self._timeout_s
+        work: Future[Response] = self._pool.submit(self._work, request, deadline)
         # Whoever waits may give up; what has begun still holds its bytes until it ends.
         work.add_done_callback(lambda _: request.held.release())
         try:
@@ -259,6 +268,7 @@ class RestServer:
             turns = self._turns.take(
                 deadline,
                 connection=f"rest {id(request)}",
+                is_small=len(request.body) <= SMALL_BYTES and not _is_gzip(request),
                 check=lambda: self._check_wanted(deadline),
             )
             with turns as turn:
@@ -268,7 +278,7 @@ class RestServer:
 
     def _answer(self, request: Request, deadline: float, turn: Turn) -> Response:
         body = request.body
-        if "gzip" in request.headers.get("content-encoding", ""):
+        if _is_gzip(request):
             body = self._inflated(body, request.held, deadline, turn)
         call = Call(deadline, request.held.grow, turn)
         taken = parsed_bytes(body)
@@ -292,9 +302,13 @@ class RestServer:
             self._check_wanted(deadline)
 
         try:
-            return inflate(body, GZIP, grow, most=_MOST_INFLATED, lend=turn.lend)
+            return inflate(body, GZIP, grow, most=_MOST_INFLATED, lend=turn.lend_long)
         except CannotInflate:
             return b""
+
+
+def _is_gzip(request: Request) -> bool:
+    return "gzip" in request.headers.get("content-encoding", "")
 
 
 def _refuse(error: errors.StatusError) -> Response:
