@@ -66,7 +66,10 @@ def test_a_server_seldom_searches_all_objects_for_cycles(monkeypatch: pytest.Mon
         signal.raise_signal(signal.SIGTERM)
 
     options = SimpleNamespace(grace_s=1.0)
-    run(cast(ModelServer, SimpleNamespace(options=options, budget=SimpleNamespace(), start=start)))
+    server = SimpleNamespace(
+        options=options, budget=SimpleNamespace(), start=start, join=lambda timeout_s: True
+    )
+    run(cast(ModelServer, server))
     assert meanwhile == [(*before[:2], 1000)]
     assert gc.get_threshold() == before
 

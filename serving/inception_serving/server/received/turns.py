@@ -16,7 +16,7 @@ from inception_serving.server.received.pauses import have_turn
 # What a request may work on what it holds before it is one of those that work for long, and of
 # these how long each before the next. Of most requests all is done by then, and of one of so few
 # bytes.
-_SHORT_S, SMALL_BYTES = 2e-3, 1 << 12
+_SHORT_S, SMALL_BYTES = 2e-3, 1 << 14
 _PAUSE_S = 1e-5  # without one, whoever lets go of the lock has it back before another wakes
 # A second of waiting weighs as much as so many that others have worked less.
 _PATIENCE = 0.001
