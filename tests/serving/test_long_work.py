@@ -114,7 +114,7 @@ class TestLetCome:
     def test_nobody_comes(self, work: LongWork) -> None:
         began = time.monotonic()
         work.let_come()
-        assert time.monotonic() - began < 0.1
+        assert time.monotonic() - began < 0.5
 
     def test_a_burst(self, work: LongWork) -> None:
         work.came_at_s = time.monotonic() + 0.2  # the last of them
@@ -133,7 +133,7 @@ class TestLetCome:
             work.let_come()
             stood += time.monotonic() - before
             time.sleep(1e-3)
-        assert stood < 0.5 * (time.monotonic() - began)
+        assert stood < 0.7 * (time.monotonic() - began)
 
     def test_few_wait(self) -> None:
         work = LongWork()

@@ -39,7 +39,8 @@ def test_a_thread_that_has_nothing_to_do_is_next() -> None:
         threads = set()
         for _ in range(20):
             threads.add(workers.submit(threading.get_ident).result(20))
-            time.sleep(0.005)  # in which it is idle again
+            while not workers._idle:
+                time.sleep(1e-3)
         assert len(threads) == 1
 
 
